@@ -1,0 +1,50 @@
+# The project's commands. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SYSTEM_PACKAGES := bubblewrap util-linux python3-venv
+
+.PHONY: help setup fix check test docs demo fuzz mutants coverage clean
+
+help: ## List the commands.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	@scripts/check-python $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.node: pyproject.toml | $(BIN)/python
+	@echo "installing cloister[node] into $(VENV) from PyPI"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[node]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.node
+	@echo "installing the development tools into $(VENV) from PyPI"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $$($(BIN)/python scripts/dev_group.py)
+	@touch $@
+
+setup: ## Install what Cloister needs: Debian packages (announced) and a virtual environment.
+	@scripts/debian-packages demo
+	@$(MAKE) --no-print-directory $(VENV)/.node
+
+fix: $(VENV)/.dev ## Format the code and mend what ruff can mend.
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+check: $(VENV)/.dev ## Lint, types, floors, dependencies, dead code, spelling.
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry src
+	$(BIN)/vulture
+	$(BIN)/codespell $$(git ls-files)
+
+test: ## Run every test.
+	@scripts/debian-packages test
+	@$(MAKE) --no-print-directory $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+clean: ## Remove what the other commands made in this folder.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -1,0 +1,1 @@
+"""Cloister: confidential AI whose chain of trust every client checks itself."""

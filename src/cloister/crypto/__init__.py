@@ -1,0 +1,1 @@
+"""Thin names over pyca/cryptography; no primitive is ours."""

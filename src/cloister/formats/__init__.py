@@ -1,0 +1,1 @@
+"""Wire objects: bytes to frozen types and back. Parsing yields something untrusted; nothing here verifies."""
