@@ -36,7 +36,7 @@ check: $(VENV)/.dev ## Lint, types, floors, dependencies, dead code, spelling.
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	PYTHONPATH=src $(BIN)/lint-imports --no-cache
 	$(BIN)/deptry src
 	$(BIN)/vulture
 	$(BIN)/codespell $$(git ls-files)

@@ -26,7 +26,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 MAXIMUM_DEPTH = 16
 
 
-def plain(data: bytes, *, limit: int) -> Any:  # noqa: ANN401 - any CBOR value
+def plain(data: bytes, *, limit: int) -> Any:
     """The value that deterministic CBOR `data` holds.
 
     Raises:
