@@ -35,5 +35,5 @@ class SecretBytes:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a SecretBytes is never pickled or copied")
 
-    def __format__(self, spec: str) -> NoReturn:
+    def __format__(self, _spec: str) -> NoReturn:
         raise TypeError("a SecretBytes is never formatted; use repr() to show its length")
