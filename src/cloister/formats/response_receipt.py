@@ -1,0 +1,82 @@
+"""Response receipts: who answered what, without saying it (docs/formats/response-receipt.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+import cbor2
+import msgspec
+
+from cloister.formats import canonical
+from cloister.formats.canonical import Digest, Seconds
+from cloister.formats.contract import Path
+from cloister.formats.key_bundle import MAXIMUM_BUNDLE
+
+RECEIPT_TYPE = "application/vnd.cloister.response-receipt+cbor"
+RECEIPT_HEADER = "cloister-receipt"  # base64 of the COSE_Sign1 core; travels inside the sealed answer
+SALT_HEADER = "cloister-receipt-salt"  # base64 of 32 bytes; beside it
+TIME_GRAIN = 60  # seconds; a receipt's time says no more
+
+PartName = Annotated[str, msgspec.Meta(max_length=256)]
+
+
+class PartDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of a request: a form field's name (empty for a body that is no form) and the SHA-256 of its content."""
+
+    name: PartName
+    digest: Digest
+
+
+class RequestSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the request digest covers."""
+
+    method: Annotated[str, msgspec.Meta(min_length=1, max_length=16)]
+    path: Path
+    parts: Annotated[tuple[PartDigest, ...], msgspec.Meta(max_length=256)]
+
+    def digest(self, salt: bytes) -> bytes:
+        """Salted SHA-256, 32 bytes: without the salt nobody can try guesses against a receipt."""
+        return salted(b"cloister request v1", salt, canonical.encode(self))
+
+
+class ResponseReceipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The core: COSE_Sign1 by the gateway's certified key."""
+
+    version: Literal[1] = 1
+    contract: Digest  # in force
+    epoch: Digest  # SHA-256 of the entry of the epoch whose key opened the request
+    request: Digest  # salted
+    response: Digest  # salted
+    at: Seconds  # rounded down to 60 s
+
+
+class StoredReceipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a client keeps: the core, what opens its digests, and the bundle it examined. Judged offline for good."""
+
+    version: Literal[1] = 1
+    core: Annotated[bytes, msgspec.Meta(min_length=1, max_length=1024)]
+    salt: Digest
+    request: RequestSummary
+    status: Annotated[int, msgspec.Meta(ge=100, le=599)]
+    bundle: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAXIMUM_BUNDLE)]
+
+
+def salted(tag: bytes, salt: bytes, data: bytes) -> bytes:
+    """SHA-256 over tag, salt and data, each behind its length in 4 bytes."""
+    return hashlib.sha256(b"".join(len(field).to_bytes(4, "big") + field for field in (tag, salt, data))).digest()
+
+
+def response_digest(salt: bytes, status: int, body: bytes) -> bytes:
+    """The salted digest of an answer, 32 bytes."""
+    return salted(b"cloister response v1", salt, cbor2.dumps([status, hashlib.sha256(body).digest()], canonical=True))
+
+
+def parse_response_receipt(data: bytes) -> ResponseReceipt:
+    """Parse the payload of a receipt's core."""
+    return canonical.decode(data, ResponseReceipt, limit=1024)
+
+
+def parse_stored_receipt(data: bytes) -> StoredReceipt:
+    """Parse a receipt file, at most 5 MiB."""
+    return canonical.decode(data, StoredReceipt, limit=5 * 1024 * 1024)
