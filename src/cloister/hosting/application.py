@@ -1,0 +1,119 @@
+"""A Starlette application as every service wants it: health routes, problem details, capped bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
+
+from cloister.errors import CloisterError, TooLarge
+from cloister.hosting.health import Health, Metrics
+from cloister.hosting.logs import place_of
+from cloister.hosting.problem import MEDIA_TYPE, Problem, encode, problem, problem_of
+
+
+def application(
+    service: str,
+    routes: Sequence[BaseRoute],
+    *,
+    missing: Callable[[], Sequence[str]],
+    metrics: Metrics | None = None,
+    lifespan: Lifespan[Starlette] | None = None,
+) -> Starlette:
+    """The application of `service`: its routes, the four health routes, and problems for everything else.
+
+    `missing` says in words what still lacks before the service can serve; empty when it is ready.
+    """
+    metrics = Metrics(service) if metrics is None else metrics
+    health = Health(service, metrics, missing=missing)
+
+    def answer(request: Request) -> Response:
+        status, content_type, body = health.answer(request.url.path)
+        return Response(body, status, {"content-type": content_type})
+
+    table = [*routes, *(Route(path, answer) for path in Health.PATHS)]
+    app = Starlette(
+        routes=table,
+        lifespan=lifespan,
+        exception_handlers={
+            CloisterError: _answer_error,
+            HTTPException: _answer_refused_route,
+            Exception: _answer_fault,
+        },
+    )
+    app.add_middleware(_Counted, metrics=metrics)
+    return app
+
+
+async def read_body(request: Request, *, limit: int) -> bytes:
+    """The whole body, refused as soon as it is longer than `limit` bytes.
+
+    Raises:
+        TooLarge: the length that was announced, or what has arrived, is over the cap.
+    """
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > limit:
+        raise TooLarge(f"a body of {announced} bytes, the cap is {limit}")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(f"a body over the cap of {limit} bytes")
+    return bytes(body)
+
+
+def problem_response(value: Problem) -> Response:
+    """`value` as a response."""
+    return Response(encode(value), value.status, {"content-type": MEDIA_TYPE})
+
+
+def _answer_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, CloisterError)
+    return problem_response(problem_of(error))
+
+
+def _answer_refused_route(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = problem_response(problem(error.status_code, str(error.detail)))
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _answer_fault(_request: Request, error: Exception) -> Response:
+    structlog.get_logger().error("a request failed by a fault of ours", fault=place_of(error))
+    return problem_response(problem(500, "a fault of the service; it was logged"))
+
+
+class _Counted:
+    """Counts requests by route template, never by the path as sent."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        status = 500
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            route = scope.get("route")
+            template = getattr(route, "path", "unknown")
+            self._metrics.observe(template, status, perf_counter() - started)

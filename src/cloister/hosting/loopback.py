@@ -1,0 +1,101 @@
+"""One listening socket on the loopback interface, readiness announced to a supervisor, and the signal to stop.
+
+TLS and every other interface are a front end's work: a service that listened wider by mistake would show its routes
+to the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from cloister.errors import Unavailable, UsageError
+
+LOOPBACK = "127.0.0.1"
+GRACE_SECONDS = 4.0  # for requests in flight after a signal; the whole stop then takes under five seconds
+BACKLOG = 512
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """A listening TCP socket; port 0 lets the kernel choose.
+
+    Raises:
+        UsageError: `address` is not 127.0.0.1, or the port is no port.
+        Unavailable: the port is taken.
+    """
+    if address != LOOPBACK:
+        raise UsageError(f"{address} is not served: services listen on {LOOPBACK} only; put a front end before them")
+    if not 0 <= port <= 65_535:
+        raise UsageError(f"{port} is not a port")
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if sys.platform != "win32":  # there it would let another process take the port over
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Unavailable(f"port {port} of {address} cannot be served: {error.strerror}") from error
+    listener.settimeout(0)
+    return listener
+
+
+def port_of(listener: socket.socket) -> int:
+    """The port that `listener` got."""
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def announce(port: int, ready: Path | int | None) -> None:
+    """Tell a supervisor that `port` is served: one decimal line into a file (whole or not at all) or a descriptor."""
+    line = f"{port}\n".encode()
+    if isinstance(ready, Path):
+        partial = ready.with_name(f".{ready.name}.{os.getpid()}")
+        partial.write_bytes(line)
+        partial.replace(ready)
+    elif ready is not None:
+        os.write(ready, line)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set; the handlers of before come back at the end. In the main thread only."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def request_stop(_signal: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    before = {number: signal.signal(number, request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_until_stopped(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run a service's `main` until it returns; the event it gets is set by SIGTERM and SIGINT. On uvloop if there."""
+
+    async def with_signals() -> None:
+        with stop_on_signals() as stop:
+            await main(stop)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(with_signals())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not in the client's install, nor on Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
