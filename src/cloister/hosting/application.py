@@ -14,8 +14,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from cloister.errors import CloisterError, TooLarge
+from cloister.hosting.fault import place_of
 from cloister.hosting.health import Health, Metrics
-from cloister.hosting.logs import place_of
 from cloister.hosting.problem import MEDIA_TYPE, Problem, encode, problem, problem_of
 
 

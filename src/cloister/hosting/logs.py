@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from cloister.hosting.fault import place_of
 
 MAXIMUM_TEXT = 300  # characters of one value
 
@@ -59,15 +60,6 @@ def fault_without_message(_logger: WrappedLogger, _method: str, event: EventDict
 def without_content(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Bytes by their length, text cut at `MAXIMUM_TEXT`, errors by type and place; names beginning `_` are kept."""
     return {name: value if name.startswith("_") else _harmless(value) for name, value in event.items()}
-
-
-def place_of(error: BaseException) -> str:
-    """`ValueError at module:line`, of the innermost frame; never the message."""
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = "?" if trace is None else f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
-    return f"{type(error).__name__} at {where}"
 
 
 def _harmless(value: object) -> object:
