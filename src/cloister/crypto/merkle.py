@@ -1,0 +1,176 @@
+"""Merkle trees over SHA-256 (RFC 6962 section 2.1, RFC 9162 section 2.1): roots, and proofs made and checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+from cloister.errors import CloisterError
+
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+
+
+class BadProof(CloisterError):
+    """A Merkle proof does not show what it should."""
+
+    exit_code = 3
+    status = 422
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """SHA-256(0x00 ‖ entry), 32 bytes."""
+    return hashlib.sha256(b"\x00" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """SHA-256(0x01 ‖ left ‖ right), 32 bytes."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+Subtree = Callable[[int, int], bytes]  # the root over leaves start (included) to end (excluded)
+
+
+def subtrees(leaves: Sequence[bytes]) -> Subtree:
+    """Roots over ranges of `leaves` (leaf hashes), each computed once."""
+    known: dict[tuple[int, int], bytes] = {}
+
+    def root(start: int, end: int) -> bytes:
+        if end - start == 1:
+            return leaves[start]
+        if (start, end) not in known:
+            middle = start + _split(end - start)
+            known[start, end] = node_hash(root(start, middle), root(middle, end))
+        return known[start, end]
+
+    return root
+
+
+def root(leaves: Sequence[bytes]) -> bytes:
+    """The root over `leaves` (leaf hashes); of no leaves, SHA-256 of nothing."""
+    if not leaves:
+        return EMPTY_ROOT
+    stack: list[tuple[int, bytes]] = []  # sizes fall from bottom to top, each a power of two
+    for leaf in leaves:
+        size, digest = 1, leaf
+        while stack and stack[-1][0] == size:
+            size, digest = size * 2, node_hash(stack.pop()[1], digest)
+        stack.append((size, digest))
+    digest = stack.pop()[1]
+    while stack:
+        digest = node_hash(stack.pop()[1], digest)
+    return digest
+
+
+def inclusion_path(index: int, size: int, subtree: Subtree) -> tuple[bytes, ...]:
+    """The path that shows leaf `index` in the tree of `size` leaves (RFC 6962 section 2.1.1), lowest node first.
+
+    Raises:
+        ValueError: there is no such leaf.
+    """
+    if not 0 <= index < size:
+        raise ValueError(f"no leaf {index} in a tree of {size}")
+    path: list[bytes] = []
+    start, end = 0, size
+    while end - start > 1:
+        middle = start + _split(end - start)
+        if index < middle:
+            path.append(subtree(middle, end))
+            end = middle
+        else:
+            path.append(subtree(start, middle))
+            start = middle
+    return tuple(reversed(path))
+
+
+def consistency_path(old: int, new: int, subtree: Subtree) -> tuple[bytes, ...]:
+    """The path that shows the tree of `new` leaves to continue that of `old` (RFC 6962 section 2.1.2).
+
+    Raises:
+        ValueError: `old` is 0 or larger than `new`.
+    """
+    if not 0 < old <= new:
+        raise ValueError(f"no consistency from {old} to {new}")
+    path: list[bytes] = []
+    start, end, whole = 0, new, True  # whole: the old tree begins where this subtree does, and nowhere before
+    while end != old:
+        middle = start + _split(end - start)
+        if old <= middle:
+            path.append(subtree(middle, end))
+            end = middle
+        else:
+            path.append(subtree(start, middle))
+            start, whole = middle, False
+    if not whole:
+        path.append(subtree(start, end))
+    return tuple(reversed(path))
+
+
+def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], expected: bytes) -> None:
+    """Check that `leaf` (a leaf hash) stands at `index` in the tree of `size` leaves with root `expected`.
+
+    Source: RFC 9162 section 2.1.3.2.
+
+    Raises:
+        BadProof: it does not, or the path has another length.
+    """
+    _require_hashes(leaf, expected, *path)
+    if not 0 <= index < size:
+        raise BadProof(f"no entry {index} in a log of {size}")
+    at, last, digest = index, size - 1, leaf
+    for node in path:
+        if last == 0:
+            raise BadProof("the inclusion proof is too long")
+        if at & 1 or at == last:
+            digest = node_hash(node, digest)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            digest = node_hash(digest, node)
+        at, last = at >> 1, last >> 1
+    if last != 0 or digest != expected:
+        raise BadProof(f"entry {index} is not in the log of {size} with this root")
+
+
+def check_consistency(old: int, old_root: bytes, new: int, new_root: bytes, path: Sequence[bytes]) -> None:
+    """Check that the tree of `new` leaves continues that of `old`.
+
+    Source: RFC 9162 section 2.1.4.2.
+
+    Raises:
+        BadProof: it does not, or `old` is 0 (nothing to continue) or larger than `new`.
+    """
+    if not 0 < old <= new:
+        raise BadProof(f"a log of {new} cannot be shown to continue one of {old}")
+    if old == new:
+        if path or old_root != new_root:
+            raise BadProof(f"two roots, or a proof, at one size {old}")
+        return
+    _require_hashes(old_root, new_root, *path)
+    if not path:
+        raise BadProof("the consistency proof is empty")
+    nodes = [old_root, *path] if old & (old - 1) == 0 else list(path)
+    shift = (old & -old).bit_length() - 1  # the old tree's last leaf has so many ones at its end
+    at, last = (old - 1) >> shift, (new - 1) >> shift
+    old_digest = new_digest = nodes[0]
+    for node in nodes[1:]:
+        if last == 0:
+            raise BadProof("the consistency proof is too long")
+        if at & 1 or at == last:
+            old_digest, new_digest = node_hash(node, old_digest), node_hash(node, new_digest)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            new_digest = node_hash(new_digest, node)
+        at, last = at >> 1, last >> 1
+    if (last, old_digest, new_digest) != (0, old_root, new_root):
+        raise BadProof(f"the log of {new} does not continue the one of {old}")
+
+
+def _split(size: int) -> int:
+    """The largest power of two below `size`."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def _require_hashes(*hashes: bytes) -> None:
+    if any(len(digest) != 32 for digest in hashes):
+        raise BadProof("a hash in a proof has 32 bytes")

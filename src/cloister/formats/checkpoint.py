@@ -1,0 +1,144 @@
+"""Checkpoints and cosignatures as signed notes (C2SP signed-note, tlog-checkpoint, tlog-cosignature v1).
+
+A note is text, a blank line, and signature lines. Nothing here checks a signature; `ledger.checkpoints` does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from cloister.errors import MalformedInput, TooLarge
+
+MAXIMUM_NOTE: Final = 16_384  # bytes
+MAXIMUM_SIGNATURES: Final = 64
+ED25519: Final = 0x01  # signature type of a log's own key (signed-note)
+COSIGNATURE_V1: Final = 0x04  # timestamped Ed25519 (tlog-cosignature)
+
+_NAME = re.compile(r"[^\s+]+")  # a key name is not empty and holds no white space and no plus
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSignature:
+    """One line: the key's name, its id (4 bytes), and the signature's bytes."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedNote:
+    """A note and its signatures, none of them checked."""
+
+    text: str  # ends with a newline
+    signatures: tuple[NoteSignature, ...]
+
+    def encode(self) -> bytes:
+        """The note's bytes."""
+        lines = [
+            f"\u2014 {line.name} {base64.b64encode(line.key_id + line.signature).decode()}\n"
+            for line in self.signatures
+        ]
+        return f"{self.text}\n{''.join(lines)}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A tree head: the log's origin, its size, and its root (32 bytes)."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    def text(self) -> str:
+        """The note's text: three lines, no extension lines."""
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+
+
+def parse_note(data: bytes) -> SignedNote:
+    """Parse a signed note, at most 16 KiB and 64 signatures.
+
+    Raises:
+        TooLarge, MalformedInput: not a signed note.
+    """
+    if len(data) > MAXIMUM_NOTE:
+        raise TooLarge(f"a note of {len(data)} bytes, the cap is {MAXIMUM_NOTE}")
+    try:
+        whole = data.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedInput("a note is UTF-8") from error
+    if any(ord(character) < 0x20 and character != "\n" for character in whole):
+        raise MalformedInput("a note holds no control characters but newlines")
+    text, blank, lines = whole.rpartition("\n\n")
+    if not blank or not text or not lines.endswith("\n"):
+        raise MalformedInput("a note is text, a blank line, and signature lines that end with a newline")
+    signatures = lines[:-1].split("\n")
+    if len(signatures) > MAXIMUM_SIGNATURES:
+        raise MalformedInput(f"a note of {len(signatures)} signatures, the cap is {MAXIMUM_SIGNATURES}")
+    return SignedNote(text + "\n", tuple(parse_signature_line(line) for line in signatures))
+
+
+def parse_signature_line(line: str) -> NoteSignature:
+    """Parse one signature line, without its newline.
+
+    Raises:
+        MalformedInput: not a signature line.
+    """
+    parts = line.split(" ")
+    if len(parts) != 3 or parts[0] != "\u2014" or not _NAME.fullmatch(parts[1]):
+        raise MalformedInput("a signature line is an em dash, a key name, and base64")
+    value = decode_base64(parts[2])
+    if len(value) < 5:
+        raise MalformedInput("a signature holds a key id of four bytes and something more")
+    return NoteSignature(parts[1], value[:4], value[4:])
+
+
+def parse_checkpoint(text: str) -> Checkpoint:
+    """Parse a note's text as a checkpoint; extension lines are refused, as nothing of ours writes any.
+
+    Raises:
+        MalformedInput: not a checkpoint.
+    """
+    lines = text.split("\n")
+    if len(lines) != 4 or lines[3] or not lines[0] or not _SIZE.fullmatch(lines[1]):
+        raise MalformedInput("a checkpoint is three lines: origin, size, root")
+    root = decode_base64(lines[2])
+    if len(root) != 32:
+        raise MalformedInput("a checkpoint's root has 32 bytes")
+    return Checkpoint(lines[0], int(lines[1]), root)
+
+
+def key_id(name: str, public: bytes, *, kind: int) -> bytes:
+    """The four bytes that name a key: SHA-256(name ‖ newline ‖ type ‖ key), cut."""
+    return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public).digest()[:4]
+
+
+def format_vkey(name: str, public: bytes, *, kind: int) -> str:
+    """A verifier key as text: name, id and key (signed-note)."""
+    return f"{name}+{key_id(name, public, kind=kind).hex()}+{base64.b64encode(bytes([kind]) + public).decode()}"
+
+
+def cosigned_message(text: str, at: int) -> bytes:
+    """What a witness signs: the time and the whole checkpoint (tlog-cosignature section "Ed25519 signed message")."""
+    return f"cosignature/v1\ntime {at}\n{text}".encode()
+
+
+def decode_base64(text: str) -> bytes:
+    """Standard base64 with padding, and only its one spelling.
+
+    Raises:
+        MalformedInput: anything else.
+    """
+    try:
+        value = base64.b64decode(text.encode(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedInput("not base64") from error
+    if base64.b64encode(value).decode() != text:
+        raise MalformedInput("not the one spelling in base64")
+    return value

@@ -1,0 +1,1 @@
+"""The rules of the transparency log: statements, checkpoints, receipts, witnesses; no I/O, no clock."""

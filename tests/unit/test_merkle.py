@@ -1,0 +1,99 @@
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from cloister.crypto.merkle import (
+    EMPTY_ROOT,
+    BadProof,
+    check_consistency,
+    check_inclusion,
+    consistency_path,
+    inclusion_path,
+    leaf_hash,
+    root,
+    subtrees,
+)
+
+VECTORS = Path("../shared/vectors/ledger/merkle-rfc6962")
+CT = json.loads(Path("tests/vectors/rfc6962-merkle.json").read_text())
+LEAVES = [leaf_hash(bytes.fromhex(leaf)) for leaf in CT["leaves"]]
+
+
+def cases(kind):
+    files = sorted((VECTORS / kind).rglob("*.json"))
+    return [pytest.param(file, id=str(file.relative_to(VECTORS))) for file in files] or [
+        pytest.param(None, marks=pytest.mark.skip(reason=f"{VECTORS} is not here"))
+    ]
+
+
+def unbase64(value):
+    return base64.b64decode(value or "")
+
+
+def judge(check, wanted):
+    if wanted:
+        with pytest.raises(BadProof):
+            check()
+    else:
+        check()
+
+
+@pytest.mark.parametrize("file", cases("inclusion"))
+def test_inclusion_proofs_are_judged_as_published(file):
+    case = json.loads(file.read_text())
+    leaf, expected = unbase64(case["leafHash"]), unbase64(case["root"])
+    path = [unbase64(node) for node in case["proof"] or ()]
+    judge(lambda: check_inclusion(leaf, case["leafIdx"], case["treeSize"], path, expected), case["wantErr"])
+
+
+@pytest.mark.parametrize("file", cases("consistency"))
+def test_consistency_proofs_are_judged_as_published(file):
+    case = json.loads(file.read_text())
+    old, new = unbase64(case["root1"]), unbase64(case["root2"])
+    path = [unbase64(node) for node in case["proof"] or ()]
+    if case["size1"] == case["size2"] == 0 and not case["wantErr"]:
+        pytest.skip("a witness handles an old size of 0 before it asks for a proof")
+    judge(lambda: check_consistency(case["size1"], old, case["size2"], new, path), case["wantErr"])
+
+
+def test_the_roots_are_those_of_the_certificate_transparency_test_data():
+    assert EMPTY_ROOT.hex() == CT["roots"][0]
+    assert [root(LEAVES[:size]).hex() for size in range(9)] == CT["roots"]
+
+
+@pytest.mark.parametrize("size", range(1, 21))
+def test_every_path_made_is_accepted_and_no_changed_one_is(size):
+    leaves = [leaf_hash(bytes([number])) for number in range(size)]
+    subtree, expected = subtrees(leaves), root(leaves)
+    for index in range(size):
+        path = inclusion_path(index, size, subtree)
+        check_inclusion(leaves[index], index, size, path, expected)
+        for wrong in ([*path, bytes(32)], path[:-1], [bytes(32), *path[1:]]):
+            if tuple(wrong) != path:
+                with pytest.raises(BadProof):
+                    check_inclusion(leaves[index], index, size, wrong, expected)
+    for old in range(1, size + 1):
+        path = consistency_path(old, size, subtree)
+        check_consistency(old, root(leaves[:old]), size, expected, path)
+        for wrong in ([*path, bytes(32)], path[:-1], [bytes(32), *path[1:]]):
+            if tuple(wrong) != path:
+                with pytest.raises(BadProof):
+                    check_consistency(old, root(leaves[:old]), size, expected, wrong)
+
+
+@pytest.mark.parametrize(("old", "new"), [(0, 3), (4, 3)])
+def test_no_consistency_from_nothing_or_from_the_future(old, new):
+    with pytest.raises(BadProof):
+        check_consistency(old, EMPTY_ROOT, new, root(LEAVES[:3]), [])
+    with pytest.raises(ValueError, match="no consistency"):
+        consistency_path(old, new, subtrees(LEAVES))
+
+
+@pytest.mark.parametrize("index", [-1, 8])
+def test_no_path_to_a_leaf_that_is_not_there(index):
+    with pytest.raises(ValueError, match="no leaf"):
+        inclusion_path(index, 8, subtrees(LEAVES))
+    with pytest.raises(BadProof):
+        check_inclusion(LEAVES[0], index, 8, [], root(LEAVES))
