@@ -21,7 +21,7 @@ Platform = Literal["software"]
 XWingPublicKey = Annotated[bytes, msgspec.Meta(min_length=1216, max_length=1216)]
 ReportData = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 GpuDigest = Annotated[bytes, msgspec.Meta(max_length=32)]  # empty: no GPU evidence; else SHA-256
-Setting = Annotated[str, msgspec.Meta(max_length=1024)] | int | bool | Annotated[bytes, msgspec.Meta(max_length=1024)]
+Setting = Annotated[str, msgspec.Meta(max_length=1024)] | int | bool  # digests as hex digits
 
 
 class NodeKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

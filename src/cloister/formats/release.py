@@ -29,8 +29,8 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """A transport key was born. Signed by the KMS instance that holds it."""
 
     version: Literal[1] = 1
-    contract: Digest  # the first contract of the line
-    number: EpochNumber
+    contract: Digest  # the contract in force; a successor begins a new epoch
+    number: EpochNumber  # counts on through all contracts of the line
     previous: Previous  # SHA-256 of the entry of the epoch before; empty for number 1
     key_config: KeyConfigBytes  # one RFC 9458 key configuration
     not_before: Seconds

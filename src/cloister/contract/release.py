@@ -1,0 +1,171 @@
+"""Decides whether a transport key may go to a node: a pure function of the ledger's state, the evidence and the time.
+
+The KMS asks `examine_release` before it logs a release, and `examine_publication` before the key leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cloister.attest.evidence import EVIDENCE_STEPS, AppraisedEvidence, Expected, examine_evidence
+from cloister.contract.state import ContractLine, EpochRecord, State
+from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
+from cloister.errors import Refused
+from cloister.examination import Examination, Steps
+from cloister.formats import key_config
+from cloister.formats.contract import Contract
+from cloister.formats.evidence import Evidence
+from cloister.ledger.checkpoints import VerifiedCheckpoint
+
+RELEASE_STEPS = (
+    "release.contract",
+    "release.validity",
+    "release.epoch",
+    "release.epoch-window",
+    "release.revoked",
+    "release.role",
+    "release.challenge",
+    *EVIDENCE_STEPS,
+    "release.sandbox",
+    "release.engine",
+    "release.model",
+    "release.endpoints",
+)
+
+PUBLICATION_STEPS = ("release.inclusion", "release.unchanged")
+
+
+class ReleaseRefused(Refused):
+    """The KMS does not let the key go."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseDecision:
+    """The key of `epoch` may go to the node in `evidence` once the release is in the witnessed log. Built only here."""
+
+    line: bytes  # the digest of the first contract of the line
+    contract: bytes  # the digest of the contract in force
+    epoch: EpochRecord
+    evidence: AppraisedEvidence
+    checks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRelease:
+    """A decision whose entry a quorum of witnesses has seen. Only now does the key leave. Built only here."""
+
+    decision: ReleaseDecision
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A node's request, as the KMS has parsed it."""
+
+    contract: bytes  # the digest of the first contract of the line
+    key_id: int
+    evidence: Evidence
+    challenge: bytes  # the one in the evidence, if the KMS issued it, has not seen it used, and it has not expired
+    challenge_live: bool
+
+
+def examine_release(state: State, asked: Asked, *, instance: bytes, at: int) -> Examination[ReleaseDecision]:
+    """Hold a node's request against the contract in force at `at` (seconds since 1970).
+
+    `instance` is the signing key of the KMS instance that asks: it can release only keys that it holds.
+    """
+    steps = Steps(RELEASE_STEPS, ReleaseRefused)
+    # 1. A contract that the witnessed log holds.
+    line = state.lines.get(asked.contract)
+    steps.check("release.contract", line is not None, f"no contract {asked.contract.hex()[:16]}… in the log")
+    if line is None:
+        return steps.stopped()
+    contract = line.current
+    # 2. In force now.
+    valid = contract.not_before <= at < contract.not_after
+    steps.check("release.validity", valid, "the contract is not valid at this time")
+    # 3. A key of its own, that this instance holds, within its life, and not taken back.
+    epoch = _epoch(steps, line, asked.key_id, instance, at)
+    # 4. The node.
+    appraised = _evidence(steps, contract, asked)
+    if epoch is None or appraised is None:
+        return steps.stopped()
+    # 5. What the node is set to run is what the contract names.
+    _check_settings(steps, contract, appraised)
+    return steps.examined(
+        lambda: ReleaseDecision(
+            asked.contract, contract.digest(), epoch, appraised, tuple(id_ for id_ in RELEASE_STEPS)
+        )
+    )
+
+
+def examine_publication(
+    decision: ReleaseDecision,
+    entry: bytes,
+    *,
+    index: int,
+    path: tuple[bytes, ...],
+    checkpoint: VerifiedCheckpoint,
+    state: State,
+) -> Examination[PublishedRelease]:
+    """Log, then act: the release's entry is in a checkpoint that the quorum cosigned, and nothing changed meanwhile.
+
+    `checkpoint` was verified against the constitution in force; `state` is the fold up to and including the entry.
+    """
+    steps = Steps(PUBLICATION_STEPS, ReleaseRefused)
+    # 1. Inclusion under the cosigned root.
+    steps.attempt(
+        "release.inclusion",
+        lambda: check_inclusion(leaf_hash(entry), index, checkpoint.size, path, checkpoint.root),
+        BadProof,
+    )
+    # 2. Between decision and publication no amendment or revocation came into force.
+    line = state.lines.get(decision.line)
+    unchanged = (
+        line is not None
+        and line.current.digest() == decision.contract
+        and decision.epoch.placed.digest not in line.revoked
+        and decision.epoch.instance in state.instances
+    )
+    steps.check("release.unchanged", unchanged, "the contract, the constitution or the epoch changed meanwhile")
+    return steps.examined(lambda: PublishedRelease(decision, index))
+
+
+def _epoch(steps: Steps, line: ContractLine, key_id: int, instance: bytes, at: int) -> EpochRecord | None:
+    contract = line.current.digest()
+    found = [
+        record
+        for record in line.epochs
+        if key_config.decode(record.epoch.key_config).key_id == key_id
+        and record.instance == instance
+        and record.epoch.contract == contract
+    ]
+    if not steps.check("release.epoch", bool(found), f"no key {key_id} of this KMS for the contract in force"):
+        return None
+    epoch = found[-1]
+    window = at < epoch.epoch.stale_until
+    steps.check("release.epoch-window", window, f"epoch {epoch.epoch.number} is over")
+    revoked = epoch.placed.digest in line.revoked
+    steps.check("release.revoked", not revoked, f"epoch {epoch.epoch.number} is revoked")
+    return epoch
+
+
+def _evidence(steps: Steps, contract: Contract, asked: Asked) -> AppraisedEvidence | None:
+    role = asked.evidence.binding.role
+    reference = next((reference for reference in contract.roles if reference.role == role), None)
+    steps.check("release.role", reference is not None, f"the contract names no {role}")
+    steps.check("release.challenge", asked.challenge_live, "not issued here, used before, or expired")
+    if reference is None:
+        return None
+    expected = Expected(asked.challenge, contract.digest(), reference)
+    return steps.include(examine_evidence(asked.evidence, contract.appraisal, expected))
+
+
+def _check_settings(steps: Steps, contract: Contract, appraised: AppraisedEvidence) -> None:
+    """The node enforces these itself; its measured code and bound settings say which values it enforces."""
+    values = appraised.values
+    steps.check("release.sandbox", values.get("sandbox") == contract.sandbox.hex(), "another sandbox profile")
+    steps.check("release.engine", values.get("engine") == contract.engine.digest.hex(), "another engine")
+    steps.check("release.model", values.get("model") == contract.model.digest.hex(), "another model")
+    named = values.get("endpoints") == " ".join(f"{endpoint.method} {endpoint.path}" for endpoint in contract.endpoints)
+    steps.check("release.endpoints", named, "other endpoints")

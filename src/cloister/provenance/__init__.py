@@ -1,0 +1,1 @@
+"""Statements about runs, outcomes and answers, made so that nobody can deny them later."""

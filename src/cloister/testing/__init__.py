@@ -1,0 +1,1 @@
+"""Small working doubles and builders that users of Cloister want in their own tests, too."""

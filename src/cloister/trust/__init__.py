@@ -1,0 +1,1 @@
+"""What a client checks before it encrypts, and before it believes an answer: pure, offline, step by step."""

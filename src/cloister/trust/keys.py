@@ -1,0 +1,208 @@
+"""The client's steps on what the KMS signed: the state head, the epochs' keys, the gateways it certified."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
+from cloister.crypto.cose import open1
+from cloister.crypto.signing import BadSignature
+from cloister.errors import MalformedInput, TooLarge
+from cloister.examination import Steps
+from cloister.formats import key_config
+from cloister.formats.constitution import Constitution
+from cloister.formats.contract import Contract
+from cloister.formats.key_bundle import STATE_HEAD_TYPE, KeyBundle, LoggedEntry, StateHead, parse_state_head
+from cloister.formats.key_config import KeyConfig
+from cloister.formats.release import Epoch, Release, parse_epoch, parse_release
+from cloister.formats.trust_policy import TrustPolicy
+from cloister.ledger.statements import open_statement
+from cloister.trust.memory import Memory
+
+Parsed = TypeVar("Parsed", Epoch, Release)
+
+KEY_STEPS = (
+    "head.signature",
+    "head.checkpoint",
+    "head.constitution",
+    "head.contract",
+    "epoch.signature",
+    "epoch.contract",
+    "epoch.chain",
+    "epoch.active",
+    "epoch.window",
+    "epoch.rollback",
+    "epoch.key-config",
+    "epoch.revoked",
+    "gateway.signature",
+    "gateway.contract",
+    "gateway.epoch",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What the steps before found in force: the KMS's signing key from its evidence, and what it is bound to."""
+
+    kms: bytes  # Ed25519, 32 bytes
+    constitution: Constitution
+    contract: Contract
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedEpoch:
+    """An epoch whose statement the KMS in evidence signed. Built only here."""
+
+    number: int
+    digest: bytes  # SHA-256 of its entry
+    key_config: KeyConfig
+    not_before: int
+    not_after: int
+    stale_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedGateway:
+    """A gateway's receipt key, certified by the KMS in evidence for one epoch. Built only here."""
+
+    sign: bytes  # Ed25519, 32 bytes
+    epoch: bytes  # SHA-256 of the epoch's entry
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKeys:
+    """The keys of a bundle: `active` to encrypt to, `gateways` to believe receipts of. Built only here."""
+
+    active: TrustedEpoch
+    epochs: tuple[TrustedEpoch, ...]
+    gateways: tuple[TrustedGateway, ...]
+
+
+def check_keys(
+    steps: Steps, bundle: KeyBundle, force: InForce, policy: TrustPolicy, memory: Memory, *, at: int
+) -> TrustedKeys | None:
+    """The state head, the epochs, the active one among them, and the gateways; None where a step failed."""
+    head = _check_head(steps, bundle, force)
+    if head is None:
+        return None
+    epochs = _check_epochs(steps, bundle, force, head)
+    if epochs is None:
+        return None
+    active = _check_active(steps, epochs, head, policy, memory, at=at)
+    gateways = _check_gateways(steps, bundle, force, epochs, head)
+    if active is None or gateways is None:
+        return None
+    return TrustedKeys(active, epochs, gateways)
+
+
+def _check_head(steps: Steps, bundle: KeyBundle, force: InForce) -> StateHead | None:
+    """The KMS's word on what is in force at exactly this checkpoint."""
+    head = steps.attempt(
+        "head.signature",
+        lambda: parse_state_head(open1(bundle.head, public=force.kms, content_type=STATE_HEAD_TYPE)),
+        BadSignature,
+        MalformedInput,
+        TooLarge,
+    )
+    if head is None:
+        return None
+    here = head.checkpoint == hashlib.sha256(bundle.checkpoint).digest()
+    steps.check("head.checkpoint", here, "is about another checkpoint", found="about this checkpoint")
+    current = head.constitution == force.constitution.digest()
+    steps.check("head.constitution", current, "another constitution is in force", found="in force")
+    current = head.contract == force.contract.digest()
+    steps.check("head.contract", current, "another contract is in force", found="in force")
+    return head
+
+
+def _check_epochs(steps: Steps, bundle: KeyBundle, force: InForce, head: StateHead) -> tuple[TrustedEpoch, ...] | None:
+    """Every epoch shown is the KMS's own, for this contract, and each names the one before."""
+    opened = _open_all(steps, "epoch.signature", bundle.epochs, "epoch", force.kms, parse_epoch)
+    if opened is None:
+        return None
+    mine = all(epoch.contract == force.contract.digest() for _, epoch in opened)
+    steps.check("epoch.contract", mine, "an epoch is of another contract", found="of this contract")
+    linked = all(
+        (later.number, later.previous) == (earlier.number + 1, digest)
+        for (digest, earlier), (_, later) in pairwise(opened)
+    )
+    steps.check("epoch.chain", linked, "an epoch does not name the one before", found=f"{len(opened)} in line")
+    revoked = [epoch.number for digest, epoch in opened if digest in head.revoked and epoch.number == head.epoch]
+    steps.check("epoch.revoked", not revoked, "the active epoch is revoked", found="not revoked")
+    try:
+        return tuple(
+            TrustedEpoch(
+                epoch.number,
+                digest,
+                key_config.decode(epoch.key_config),
+                epoch.not_before,
+                epoch.not_after,
+                epoch.stale_until,
+            )
+            for digest, epoch in opened
+        )
+    except (MalformedInput, TooLarge) as error:
+        steps.check("epoch.key-config", False, str(error))
+        return None
+
+
+def _check_active(
+    steps: Steps, epochs: tuple[TrustedEpoch, ...], head: StateHead, policy: TrustPolicy, memory: Memory, *, at: int
+) -> TrustedEpoch | None:
+    """The one epoch that a client encrypts to: the head's, in its window, not older than seen, with a KEM accepted."""
+    active = next((epoch for epoch in epochs if epoch.number == head.epoch), None)
+    steps.check("epoch.active", active is not None, f"epoch {head.epoch} is not shown", found=f"epoch {head.epoch}")
+    if active is None:
+        return None
+    skew = policy.maximum_clock_skew_seconds
+    inside = active.not_before - skew <= at < active.not_after + skew
+    steps.check("epoch.window", inside, f"holds from {active.not_before} to {active.not_after}, it is {at}")
+    newer = active.number >= memory.epoch
+    steps.check("epoch.rollback", newer, f"epoch {active.number} is older than {memory.epoch}, seen before")
+    kem = active.key_config.kem in policy.kems
+    steps.check("epoch.key-config", kem, f"KEM 0x{active.key_config.kem:04x} is not accepted", found="KEM accepted")
+    return active
+
+
+def _check_gateways(
+    steps: Steps, bundle: KeyBundle, force: InForce, epochs: tuple[TrustedEpoch, ...], head: StateHead
+) -> tuple[TrustedGateway, ...] | None:
+    """Every gateway shown was certified by this KMS, for this contract, with an epoch shown; revoked ones drop out."""
+    opened = _open_all(steps, "gateway.signature", bundle.releases, "release", force.kms, parse_release)
+    if opened is None:
+        return None
+    mine = all(release.contract == force.contract.digest() and release.role == "gateway" for _, release in opened)
+    steps.check("gateway.contract", mine, "a gateway is of another contract", found=f"{len(opened)} certified")
+    known = {epoch.digest for epoch in epochs}
+    shown = all(release.epoch in known for _, release in opened)
+    steps.check("gateway.epoch", shown, "a gateway holds a key of no epoch shown", found="of these epochs")
+    return tuple(
+        TrustedGateway(release.node.sign, release.epoch) for digest, release in opened if digest not in head.revoked
+    )
+
+
+def _open_all(
+    steps: Steps,
+    step: str,
+    entries: tuple[LoggedEntry, ...],
+    kind: str,
+    kms: bytes,
+    parse: Callable[[bytes], Parsed],
+) -> list[tuple[bytes, Parsed]] | None:
+    """The entries' digests and records, if the KMS alone signed each."""
+    opened: list[tuple[bytes, Parsed]] = []
+    for entry in entries:
+        try:
+            statement = open_statement(entry.entry)
+            if statement.kind != kind or statement.signers != {kms}:
+                steps.check(step, False, f"entry {entry.index} is not this KMS's word on a {kind}")
+                return None
+            opened.append((statement.digest, parse(statement.payload)))
+        except (BadSignature, MalformedInput, TooLarge) as error:
+            steps.check(step, False, f"entry {entry.index}: {error}")
+            return None
+    steps.check(step, True, "", found=f"{len(opened)} signed by this KMS")
+    return opened
