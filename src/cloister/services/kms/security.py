@@ -1,0 +1,30 @@
+"""The KMS's settings that bear on security: its evidence binds their digest, its constitution names it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
+from cloister.formats.evidence import SecuritySettings, Unsafe
+from cloister.formats.hpke_suite import X_WING
+
+Duration = Annotated[int, msgspec.Meta(ge=1, le=31 * 86_400)]
+
+
+class KmsSecurity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The `[security]` table of a KMS's settings. Changing one makes another KMS: its constitution must name it."""
+
+    challenge_seconds: Duration = 60  # a challenge lives this long
+    challenges: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 16_384  # that may be open at once
+    epoch_seconds: Duration = 86_400  # clients choose a transport key for this long
+    pending_seconds: Duration = 3_600  # before that, it is in the log and gateways can fetch it
+    stale_seconds: Duration = 900  # after that, gateways still open with it; then it is erased
+    head_seconds: Duration = 30  # a bundle is renewed at least this often
+    kem: Literal[0x647A] = X_WING  # of transport keys; X-Wing
+
+
+def security_settings(security: KmsSecurity, *, unsafe: Sequence[Unsafe]) -> SecuritySettings:
+    """What a KMS with these settings binds; `unsafe` is what its constitution's appraisal policy states."""
+    return SecuritySettings(role="kms", unsafe=tuple(unsafe), values=msgspec.structs.asdict(security))
