@@ -26,6 +26,12 @@ class BadReply(PeerLeft):
     """The peer's answer is not HTTP/1.1, or over a cap."""
 
 
+class NoConnection(Unavailable):
+    """Nothing was sent and nothing of the request's body was read: another origin can be asked."""
+
+    status = 502
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A response whose head has arrived. Read its body to the end, or leave the `exchange` to drop the rest."""
@@ -116,9 +122,9 @@ class HttpClient:
                 else:
                     _, connection = await loop.create_connection(self._made, self.origin.host, self.origin.port)
         except TimeoutError as error:
-            raise SlowPeer(f"{self.origin} does not take connections in time") from error
+            raise NoConnection(f"{self.origin} does not take connections in time") from error
         except OSError as error:
-            raise Unavailable(f"{self.origin} takes no connections: {error.strerror}") from error
+            raise NoConnection(f"{self.origin} takes no connections: {error.strerror}") from error
         return connection
 
     def _made(self) -> _ClientConnection:

@@ -13,6 +13,7 @@ from cloister.errors import UsageError
 Headers = Sequence[tuple[bytes, bytes]]  # names in lower case, in the order they came
 
 _FORBIDDEN = re.compile(rb"[\x00\r\n]")
+_PATH = re.compile(r"/[\x21\x22\x24-\x3e\x40-\x7e]*")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
@@ -41,6 +42,22 @@ class Origin:
         if parts.scheme != "http" or not host or parts.username is not None:
             raise UsageError(f"{url!r} is not of the form http://host:port or unix:/path")
         return Origin(host, port or 80)
+
+    @staticmethod
+    def split(url: str) -> tuple[Origin, bytes]:
+        """The origin of `url` and the path behind it, for a URL without a query.
+
+        Raises:
+            UsageError: not an http URL, or it has a query, a fragment or characters outside visible ASCII.
+        """
+        origin = Origin.parse(url)
+        if origin.socket_path:
+            return origin, b"/"
+        parts = urlsplit(url)
+        path = parts.path or "/"
+        if parts.query or parts.fragment or not _PATH.fullmatch(path):
+            raise UsageError(f"{url!r} is not of the form http://host:port/path")
+        return origin, path.encode("ascii")
 
     @property
     def authority(self) -> str:
