@@ -56,11 +56,12 @@ class Examination(Generic[T]):
         """The verified value.
 
         Raises:
-            Refused: of this examination's own type, naming the first step that did not pass.
+            Refused: of this examination's own type, naming the first step that failed, or was not reached.
         """
-        for step in self.steps:
-            if step.outcome is not Outcome.PASSED:
-                raise self.refusal(step.id, step.detail or step.outcome.value)
+        for outcome in (Outcome.FAILED, Outcome.NOT_REACHED):
+            for step in self.steps:
+                if step.outcome is outcome:
+                    raise self.refusal(step.id, step.detail or outcome.value)
         if self._value is None:
             raise self.refusal(self.steps[-1].id, "the examination yielded nothing")
         return self._value

@@ -42,8 +42,11 @@ class VerifiedCheckpoint:
 
 def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> SignedNote:
     """The checkpoint as a note signed by the log, whose key name is the origin."""
-    text = checkpoint.text()
-    name = checkpoint.origin
+    return sign_note(checkpoint.text(), checkpoint.origin, key)
+
+
+def sign_note(text: str, name: str, key: SigningKey) -> SignedNote:
+    """A note signed by the Ed25519 key of that name (signed-note)."""
     identity = key_id(name, key.public, kind=ED25519)
     return SignedNote(text, (NoteSignature(name, identity, key.sign(text.encode())),))
 

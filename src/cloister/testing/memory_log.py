@@ -9,7 +9,7 @@ from cloister.crypto.signing import SigningKey
 from cloister.formats.checkpoint import Checkpoint, SignedNote
 from cloister.formats.constitution import Log, Witness
 from cloister.formats.key_bundle import ConsistencyProof, LoggedEntry
-from cloister.ledger.checkpoints import cosign, sign_checkpoint
+from cloister.ledger.checkpoints import cosign, sign_note
 
 
 class MemoryLog:
@@ -38,7 +38,7 @@ class MemoryLog:
     def checkpoint(self, *, at: int, origin: str | None = None, cosigners: int | None = None) -> bytes:
         """The cosigned note over all entries, by the first `cosigners` witnesses (all of them by default)."""
         head = Checkpoint(self.log.origin if origin is None else origin, len(self.entries), self.root())
-        note = sign_checkpoint(head, self._key)
+        note = sign_note(head.text(), self.log.origin, self._key)
         names = list(self._witnesses)[:cosigners]
         lines = tuple(cosign(note, name, self._witnesses[name], at=at) for name in names)
         return SignedNote(note.text, note.signatures + lines).encode()

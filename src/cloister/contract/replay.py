@@ -1,0 +1,70 @@
+"""Replays a log inside the TEE that will act on it: entries against the cosigned root, and against what was seen.
+
+The ledger's host holds the disks. What it serves counts only if it begins with the pinned genesis, adds up to a root
+that the constitution's log signed and its witnesses cosigned, and continues what this process has seen already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cloister.contract.state import EntryVoid, State, begin, fold
+from cloister.crypto.merkle import leaf_hash, root
+from cloister.errors import Refused
+from cloister.examination import Examination, Steps
+from cloister.ledger.checkpoints import SIGNED_STEPS, VerifiedCheckpoint, check_checkpoint
+
+REPLAY_STEPS = ("kms.genesis", *SIGNED_STEPS, "kms.log", "kms.log-continuity")
+
+
+class LogRefused(Refused):
+    """What the ledger serves is not the log that this process may act on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedLog:
+    """Entries that add up to a cosigned checkpoint, and the state that they fold to. Built only here."""
+
+    state: State
+    checkpoint: VerifiedCheckpoint
+    leaves: tuple[bytes, ...]  # leaf hashes of all entries, to make proofs from
+
+
+def examine_first_log(entries: Sequence[bytes], note: bytes, *, genesis: bytes) -> Examination[ReplayedLog]:
+    """Examine a whole log, from its first entry, under the cosigned checkpoint `note`."""
+    steps = Steps(REPLAY_STEPS, LogRefused)
+    if not steps.check("kms.genesis", bool(entries), "the log is empty"):
+        return steps.stopped()
+    state = steps.attempt("kms.genesis", lambda: begin(entries[0], genesis=genesis), EntryVoid)
+    if state is None:
+        return steps.stopped()
+    steps.check("kms.log-continuity", True, "", found="seen for the first time")
+    return _examine(steps, fold(state, entries[1:]), tuple(map(leaf_hash, entries)), note)
+
+
+def examine_growth(known: ReplayedLog, entries: Sequence[bytes], note: bytes) -> Examination[ReplayedLog]:
+    """Examine the `entries` that follow `known`, under the cosigned checkpoint `note`.
+
+    The new root is recomputed over the leaves that this process holds and the new ones, so a log that does not
+    continue what was seen cannot have it.
+    """
+    steps = Steps(REPLAY_STEPS, LogRefused)
+    steps.check("kms.genesis", True, "")
+    leaves = known.leaves + tuple(map(leaf_hash, entries))
+    return _examine(steps, fold(known.state, entries), leaves, note, seen=known.checkpoint.size)
+
+
+def _examine(
+    steps: Steps, state: State, leaves: tuple[bytes, ...], note: bytes, *, seen: int = 0
+) -> Examination[ReplayedLog]:
+    rules = state.constitution
+    checkpoint = check_checkpoint(steps, note, log=rules.log, witnesses=rules.witnesses, quorum=rules.quorum)
+    if checkpoint is None:
+        return steps.stopped()
+    shortfall = f"has {checkpoint.size} entries, {seen} were seen before: the ledger was rolled back"
+    grown = steps.check("kms.log-continuity", checkpoint.size >= seen, shortfall, found=f"{checkpoint.size} entries")
+    whole = len(leaves) == checkpoint.size and root(leaves) == checkpoint.root
+    if grown:
+        steps.check("kms.log", whole, f"{len(leaves)} entries do not add up to the root of {checkpoint.size}")
+    return steps.examined(lambda: ReplayedLog(state, checkpoint, leaves))
