@@ -46,5 +46,8 @@ test: ## Run every test.
 	@$(MAKE) --no-print-directory $(VENV)/.dev
 	$(BIN)/python -m pytest
 
+docs: $(VENV)/.dev ## Make the pages that are made from the code: the check catalogue.
+	$(BIN)/python scripts/check_catalogue.py --write
+
 clean: ## Remove what the other commands made in this folder.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -4,4 +4,4 @@ import pathlib
 import tomllib
 
 project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())
-print("\n".join(project["dependency-groups"]["dev"]))  # noqa: T201 - its output is its purpose
+print("\n".join(project["dependency-groups"]["dev"]))

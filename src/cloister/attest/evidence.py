@@ -132,10 +132,11 @@ def _check_appraisal(
     settings = evidence.binding.settings
     known = settings in reference.settings
     steps.check("evidence.settings", known, f"settings {settings.hex()[:16]}… are not named", found="settings named")
-    # 12. Each Unsafe flag in force is a claim that the policy accepts by name.
-    extra = sorted(set(evidence.settings.unsafe) - set(policy.unsafe))
-    flags = ", ".join(evidence.settings.unsafe) or "none"
-    steps.check("evidence.unsafe", not extra, f"not accepted: {', '.join(extra)}", found=flags)
+    # 12. The node claims exactly the Unsafe flags that the policy accepts by name: none hidden, none added.
+    claimed, accepted = sorted(set(evidence.settings.unsafe)), sorted(set(policy.unsafe))
+    flags = ", ".join(claimed) or "no exceptions"
+    shortfall = f"claims {flags}; in force: {', '.join(accepted) or 'no exceptions'}"
+    steps.check("evidence.unsafe", claimed == accepted, shortfall, found=flags)
     # 13. Two measurements, always: the platform's …
     platform = report.platform_measurement in policy.platform_measurements
     measured = report.platform_measurement.hex()[:16]

@@ -1,0 +1,89 @@
+"""The check catalogue is complete: table, examinations, tests and page say the same."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from cloister.attest.evidence import EVIDENCE_STEPS
+from cloister.contract.release import PUBLICATION_STEPS, RELEASE_STEPS
+from cloister.contract.replay import REPLAY_STEPS
+from cloister.ledger.checkpoints import SIGNED_STEPS
+from cloister.trust.bundle import BUNDLE_STEPS
+from cloister.trust.receipt import RECEIPT_STEPS
+
+SOURCE = Path("src/cloister")
+# Types that open doors, and the one module that may build each.
+DOORS = {
+    "AppraisedEvidence": "attest/evidence.py",
+    "AuthenticReport": "attest/software.py",
+    "PublishedRelease": "contract/release.py",
+    "ReleaseDecision": "contract/release.py",
+    "ReplayedLog": "contract/replay.py",
+    "SignedStatement": "ledger/statements.py",
+    "TrustedEpoch": "trust/keys.py",
+    "TrustedGateway": "trust/keys.py",
+    "TrustedKeys": "trust/keys.py",
+    "VerifiedBundle": "trust/bundle.py",
+    "VerifiedCheckpoint": "ledger/checkpoints.py",
+    "VerifiedReceipt": "trust/receipt.py",
+}
+
+
+def table():
+    def names(part, prefix=""):
+        for name, value in part.items():
+            if "says" in value:
+                assert set(value) == {"says", "guards"}
+                yield prefix + name
+            else:
+                yield from names(value, f"{prefix}{name}.")
+
+    return list(names(tomllib.loads((SOURCE / "checks.toml").read_text())))
+
+
+def test_the_table_names_every_step_and_no_other():
+    steps = {
+        *BUNDLE_STEPS,
+        *EVIDENCE_STEPS,
+        *PUBLICATION_STEPS,
+        *RECEIPT_STEPS,
+        *RELEASE_STEPS,
+        *REPLAY_STEPS,
+        *SIGNED_STEPS,
+    }
+    assert sorted(table()) == sorted(steps)
+
+
+def test_no_examination_performs_a_step_twice():
+    for steps in (BUNDLE_STEPS, EVIDENCE_STEPS, PUBLICATION_STEPS, RECEIPT_STEPS, RELEASE_STEPS, REPLAY_STEPS):
+        assert len(set(steps)) == len(steps)
+
+
+def test_every_check_has_a_test_and_the_page_names_it():
+    made = subprocess.run(
+        [sys.executable, "scripts/check_catalogue.py"], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert made.returncode == 0, made.stderr
+
+
+def test_a_verified_type_is_built_in_its_own_module_only():
+    for module in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in DOORS:
+                assert str(module.relative_to(SOURCE)) == DOORS[name], f"{module}:{node.lineno} builds a {name}"
+
+
+def test_every_type_that_opens_doors_is_listed():
+    words = ("Verified", "Appraised", "Authentic", "Published", "Replayed", "Trusted")
+    found = {
+        node.name
+        for module in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ClassDef) and node.name.startswith(words)
+    }
+    assert found <= DOORS.keys()

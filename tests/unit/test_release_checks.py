@@ -1,0 +1,355 @@
+"""Every step a KMS performs before a key leaves: each row breaks one link and nothing else."""
+
+import hashlib
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from cloister.contract.release import (
+    PUBLICATION_STEPS,
+    RELEASE_STEPS,
+    Asked,
+    ReleaseRefused,
+    examine_publication,
+    examine_release,
+)
+from cloister.contract.replay import examine_first_log
+from cloister.contract.state import State, begin, fold
+from cloister.crypto.signing import SigningKey
+from cloister.formats.contract import Endpoint
+from cloister.formats.evidence import SecuritySettings
+from cloister.formats.release import Revocation
+from cloister.ledger.statements import entry_digest, sign_statement
+from cloister.testing.world import (
+    DAY,
+    NOON,
+    Node,
+    World,
+    evidence,
+    sealed_evidence,
+    security_settings,
+    signed_report,
+)
+
+replace = msgspec.structs.replace
+CHALLENGE = hashlib.sha256(b"challenge of these tests").digest()
+
+
+class Case:
+    """A node that asks for the first epoch's key with everything in order; a row changes one thing."""
+
+    def __init__(self):
+        self.world = World()
+        self.at = NOON
+        self.instance = self.world.kms.sign.public
+        self.asked = Asked(self.world.contract.digest(), 1, self.evidence(), CHALLENGE, challenge_live=True)
+
+    def evidence(self):
+        world = self.world
+        subject = world.contract.digest()
+        return evidence(world.parties.platform, "gateway", world.gateway, challenge=CHALLENGE, subject=subject)
+
+    def state(self) -> State:
+        entries = self.world.log.entries
+        return fold(begin(entries[0], genesis=self.world.constitution.digest()), entries[1:])
+
+    def examine(self):
+        return examine_release(self.state(), self.asked, instance=self.instance, at=self.at)
+
+    def ask(self, **changes):
+        fields = {name: getattr(self.asked, name) for name in Asked.__slots__}
+        self.asked = Asked(**(fields | changes))
+
+    def show(self, **changes):
+        self.ask(evidence=replace(self.asked.evidence, **changes))
+
+    def rebind(self, **changes):
+        binding = replace(self.asked.evidence.binding, **changes)
+        self.show(binding=binding, report=signed_report(self.world.parties.platform, binding.report_data()))
+
+    def recontract(self, **changes):
+        """Another first contract with everything that follows it, and a node of it."""
+        world = self.world
+        world.contract = replace(world.contract, **changes)
+        signers = (world.parties.owner, world.parties.operator)
+        world.log.entries[world.contract_entries[0]] = sign_statement("contract", world.contract, signers)
+        world.epoch = replace(world.epoch, contract=world.contract.digest())
+        world.log.entries[world.epoch_entries[0]] = sign_statement("epoch", world.epoch, (world.kms.sign,))
+        self.ask(contract=world.contract.digest(), evidence=self.evidence())
+
+    def settings(self, settings: SecuritySettings):
+        """A node with these settings, which the contract names."""
+        world = self.world
+        gateway = replace(world.contract.roles[0], settings=(settings.digest(),))
+        self.recontract(roles=(gateway,))
+        binding = replace(self.asked.evidence.binding, settings=settings.digest())
+        self.ask(evidence=sealed_evidence(world.parties.platform, binding, settings, world.gateway))
+
+    def value(self, **changes):
+        settings = security_settings("gateway")
+        self.settings(replace(settings, values=settings.values | changes))
+
+
+BREAKS: dict[str, list[Callable[[Case], None]]] = {}
+
+
+def breaks(check):
+    def put(row):
+        BREAKS.setdefault(check, []).append(row)
+        return row
+
+    return put
+
+
+@breaks("release.contract")
+def a_contract_that_nobody_published(case):
+    case.ask(contract=bytes(32))
+
+
+@breaks("release.validity")
+def a_contract_that_has_ended(case):
+    case.recontract(not_after=NOON)
+
+
+@breaks("release.validity")
+def a_contract_that_has_not_begun(case):
+    case.recontract(not_before=NOON + 1)
+
+
+@breaks("release.epoch")
+def a_key_id_that_does_not_exist(case):
+    case.ask(key_id=2)
+
+
+@breaks("release.epoch")
+def a_key_of_another_kms_instance(case):
+    case.instance = bytes(32)
+
+
+@breaks("release.epoch-window")
+def a_key_past_its_life(case):
+    world = case.world
+    world.epoch = replace(world.epoch, not_before=NOON - DAY, not_after=NOON - 60, stale_until=NOON)
+    world.log.entries[world.epoch_entries[0]] = sign_statement("epoch", world.epoch, (world.kms.sign,))
+
+
+@breaks("release.revoked")
+def a_key_known_to_be_lost(case):
+    world = case.world
+    target = entry_digest(world.log.entries[world.epoch_entries[0]])
+    revocation = Revocation(contract=world.contract.digest(), target=target, reason="lost")
+    world.log.append(sign_statement("revocation", revocation, (world.parties.owner,)))
+
+
+@breaks("release.role")
+def a_role_that_the_contract_does_not_name(case):
+    case.recontract(roles=())
+
+
+@breaks("release.challenge")
+def recorded_evidence_played_again(case):
+    case.ask(challenge_live=False)
+
+
+@breaks("evidence.platform")
+def a_platform_that_nobody_agreed_to(case):
+    case.recontract(appraisal=replace(case.world.contract.appraisal, platforms=()))
+
+
+@breaks("evidence.software-tee")
+def a_software_tee_that_the_contract_does_not_accept(case):
+    case.world.contract = replace(case.world.contract, appraisal=replace(case.world.contract.appraisal, unsafe=()))
+    case.settings(replace(security_settings("gateway"), unsafe=()))
+
+
+@breaks("evidence.signature")
+def a_report_by_an_unnamed_platform_key(case):
+    case.show(report=signed_report(SigningKey.generate(), case.asked.evidence.binding.report_data()))
+
+
+@breaks("evidence.binding")
+def a_true_report_beside_false_claims(case):
+    case.show(report=signed_report(case.world.parties.platform, bytes(64)))
+
+
+@breaks("evidence.challenge")
+def evidence_for_another_challenge(case):
+    case.rebind(challenge=bytes(32))
+
+
+@breaks("evidence.role")
+def settings_of_another_role(case):
+    case.settings(replace(security_settings("gateway"), role="kms"))
+
+
+@breaks("evidence.subject")
+def evidence_for_another_contract(case):
+    case.rebind(subject=bytes(32))
+
+
+@breaks("evidence.keys")
+def keys_exchanged_on_the_way(case):
+    case.show(keys=Node().keys)
+
+
+@breaks("evidence.gpu")
+def gpu_evidence_that_was_not_bound(case):
+    case.show(gpu=(b"evidence of a GPU",))
+
+
+@breaks("evidence.settings-digest")
+def settings_shown_that_are_not_in_force(case):
+    settings = case.asked.evidence.settings
+    case.show(settings=replace(settings, values=settings.values | {"more": True}))
+
+
+@breaks("evidence.settings")
+def a_gateway_with_other_settings_than_the_contract_names(case):
+    world = case.world
+    settings = security_settings("gateway")
+    settings = replace(settings, values=settings.values | {"more": True})
+    binding = replace(case.asked.evidence.binding, settings=settings.digest())
+    case.ask(evidence=sealed_evidence(world.parties.platform, binding, settings, world.gateway))
+
+
+@breaks("evidence.unsafe")
+def an_exception_in_force_that_the_node_does_not_claim(case):
+    case.settings(replace(security_settings("gateway"), unsafe=()))
+
+
+@breaks("evidence.platform-measurement")
+def another_platform_below_the_same_code(case):
+    report_data = case.asked.evidence.binding.report_data()
+    case.show(report=signed_report(case.world.parties.platform, report_data, platform_measurement=bytes(48)))
+
+
+@breaks("evidence.workload")
+def a_gateway_with_one_byte_of_one_dependency_changed(case):
+    report_data = case.asked.evidence.binding.report_data()
+    changed = hashlib.sha384(b"workload of these testt").digest()
+    case.show(report=signed_report(case.world.parties.platform, report_data, workload=changed))
+
+
+@breaks("release.sandbox")
+def another_sandbox_profile(case):
+    case.value(sandbox=bytes(32).hex())
+
+
+@breaks("release.engine")
+def another_engine(case):
+    case.value(engine=bytes(32).hex())
+
+
+@breaks("release.model")
+def another_model(case):
+    case.value(model=bytes(32).hex())
+
+
+@breaks("release.endpoints")
+def one_endpoint_more(case):
+    case.value(endpoints="POST /v1/audio/transcriptions POST /v1/anything")
+
+
+@breaks("release.endpoints")
+def one_endpoint_of_the_contract_less(case):
+    endpoints = (*case.world.contract.endpoints, Endpoint(method="GET", path="/v1/models"))
+    case.recontract(endpoints=endpoints)
+
+
+ROWS = [
+    pytest.param(check, row, id=f"{check}-{row.__name__}", marks=pytest.mark.breaks(check))
+    for check, rows in BREAKS.items()
+    for row in rows
+]
+
+
+def test_a_node_with_everything_in_order_is_given_the_key():
+    decision = Case().examine().require()
+    assert decision.epoch.epoch.number == 1
+    assert decision.checks == RELEASE_STEPS
+
+
+@pytest.mark.parametrize(("check", "row"), ROWS)
+def test_each_broken_link_is_refused_by_its_own_check_alone(check, row):
+    case = Case()
+    row(case)
+    examination = case.examine()
+    assert examination.failed == [check]
+    with pytest.raises(ReleaseRefused) as refusal:
+        examination.require()
+    assert refusal.value.check == check
+
+
+def test_every_step_of_a_release_has_a_row():
+    assert set(BREAKS) == set(RELEASE_STEPS)
+
+
+# After the release was logged.
+
+
+class Published:
+    """A release decided and logged."""
+
+    def __init__(self):
+        self.case = Case()
+        self.world = self.case.world
+        self.decision = self.case.examine().require()
+        self.entry = sign_statement("release", self.world.make_release(at=NOON), (self.world.kms.sign,))
+        self.index = self.world.log.append(self.entry)
+
+    def examine(self, entry=None):
+        log = self.world.log
+        (logged,) = log.logged([self.index])
+        genesis = self.world.constitution.digest()
+        replayed = examine_first_log(log.entries, log.checkpoint(at=NOON), genesis=genesis).require()
+        return examine_publication(
+            self.decision,
+            entry or self.entry,
+            index=self.index,
+            path=logged.path,
+            checkpoint=replayed.checkpoint,
+            state=replayed.state,
+        )
+
+
+def test_a_release_in_the_witnessed_log_lets_the_key_go():
+    assert Published().examine().require().index == 5
+
+
+@pytest.mark.breaks("release.inclusion")
+def test_a_release_that_is_not_in_the_log_is_refused_by_that_check_alone():
+    published = Published()
+    examination = published.examine(entry=b"another release")
+    assert examination.failed == ["release.inclusion"]
+
+
+def amended(published):
+    world = published.world
+    successor = replace(world.contract, sequence=1, previous=world.contract.digest())
+    world.log.append(sign_statement("contract", successor, (world.parties.owner, world.parties.operator)))
+
+
+def revoked(published):
+    world = published.world
+    target = published.decision.epoch.placed.digest
+    revocation = Revocation(contract=world.contract.digest(), target=target, reason="lost")
+    world.log.append(sign_statement("revocation", revocation, (world.parties.operator,)))
+
+
+def retired(published):
+    world = published.world
+    successor = replace(world.constitution, sequence=1, previous=world.constitution.digest())
+    world.log.append(sign_statement("constitution", successor, (world.parties.owner, world.parties.operator)))
+
+
+@pytest.mark.breaks("release.unchanged")
+@pytest.mark.parametrize("overtake", [amended, revoked, retired])
+def test_an_entry_that_overtakes_a_release_holds_the_key_back(overtake):
+    published = Published()
+    overtake(published)
+    assert published.examine().failed == ["release.unchanged"]
+
+
+def test_every_step_of_a_publication_is_shown_above():
+    assert PUBLICATION_STEPS == ("release.inclusion", "release.unchanged")
