@@ -1,0 +1,123 @@
+"""One request and its answer: what of a user's request travels inside, and what of the answer comes back out.
+
+The inner request names no host of the user's and carries three headers at most, so that a gateway cannot tell clients
+apart by their software, language or bearer token.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+
+from cloister.errors import CloisterError, MalformedInput, TooLarge, UsageError
+from cloister.formats import binary_http
+from cloister.formats.binary_http import Fields, Request, Response
+from cloister.formats.key_config import KeyConfig
+from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER, RequestSummary
+from cloister.ohttp.encapsulation import ResponseOpener, encapsulate_request
+from cloister.ohttp.padding import pad
+from cloister.provenance.answer import summarise
+from cloister.trust.receipt import Exchange
+
+SCHEME = "https"
+AUTHORITY = "gateway.invalid"  # one for all (RFC 2606): nobody resolves it, and it says nothing of the user
+REQUEST_HEADERS = ("accept", "content-type")  # of the user's request; `date` is added
+RESPONSE_HEADERS = ("content-type", "retry-after")  # of the answer, back to the user
+MAXIMUM_REQUEST = 26 * 1024 * 1024  # bytes of a body: OpenAI's 25 MiB for a file, and the form around it
+MAXIMUM_PATH = 200  # characters
+_PATH_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_.-")
+
+
+class AnswerNotOpened(CloisterError):
+    """What came back is no answer to this request: altered on the way, or made up. It was not shown."""
+
+    exit_code = 3
+    status = 502
+
+
+@dataclass(frozen=True, slots=True)
+class UserRequest:
+    """A request as an application makes it: of its headers only `REQUEST_HEADERS` travel."""
+
+    method: str
+    path: str  # without a query: contracts name none
+    headers: Sequence[tuple[str, str]] = ()  # names in any case
+    body: bytes = b""
+
+    def header(self, name: str) -> str:
+        """The first value of `name` (lower case), or nothing."""
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A request ready to go, and what its answer is held against."""
+
+    data: bytes
+    opener: ResponseOpener
+    summary: RequestSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An answer that opened; not to be shown before its receipt is examined."""
+
+    response: Response
+    core: bytes
+    exchange: Exchange
+
+
+def check_request(request: UserRequest) -> RequestSummary:
+    """What a receipt will cover, if `request` is one that can travel.
+
+    Raises:
+        TooLarge: the body is over 26 MiB.
+        UsageError: a path that no contract can name, or a body that calls itself a form and is none.
+    """
+    if len(request.body) > MAXIMUM_REQUEST:
+        raise TooLarge(f"a request of {len(request.body)} bytes, the cap is {MAXIMUM_REQUEST}")
+    path = request.path
+    if not path.startswith("/") or len(path) > MAXIMUM_PATH or not _PATH_CHARACTERS.issuperset(path):
+        raise UsageError("the path is not one that a contract can name: letters, digits and / _ . - only, no query")
+    return summarise(request.method, path, request.header("content-type"), request.body)
+
+
+def seal(request: UserRequest, summary: RequestSummary, config: KeyConfig, *, at: int) -> Sealed:
+    """Encode, pad and encapsulate `request` to the key of a verified bundle, at the time `at`."""
+    headers = [(name, value) for name in REQUEST_HEADERS if (value := request.header(name).strip())]
+    headers.append(("date", formatdate(at, usegmt=True)))
+    inner = Request(request.method, SCHEME, AUTHORITY, request.path, tuple(headers), request.body)
+    data, opener = encapsulate_request(config, pad(binary_http.encode(inner)))
+    return Sealed(data, opener, summary)
+
+
+def open_answer(sealed: Sealed, data: bytes) -> Opened:
+    """Open and parse what came back; its receipt is not examined yet.
+
+    Raises:
+        AnswerNotOpened: it does not open, is no answer, or carries no receipt.
+    """
+    try:
+        response = binary_http.decode_response(sealed.opener.open(data))
+        core, salt = (_carried(response.headers, name) for name in (RECEIPT_HEADER, SALT_HEADER))
+    except (MalformedInput, TooLarge) as error:
+        raise AnswerNotOpened(f"the answer is not one: {error}") from error
+    except CloisterError as error:
+        raise AnswerNotOpened(f"the answer does not open: {error}") from error
+    shown = tuple((name, value) for name, value in response.headers if name in RESPONSE_HEADERS)
+    exchange = Exchange(sealed.summary, response.status, response.body, salt)
+    return Opened(Response(response.status, shown, response.body), core, exchange)
+
+
+def _carried(headers: Fields, name: str) -> bytes:
+    """A header's base64 value."""
+    values = [value for key, value in headers if key == name]
+    if len(values) != 1:
+        raise MalformedInput(f"it carries {len(values)} headers {name}, not one")
+    try:
+        return base64.b64decode(values[0], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedInput(f"its header {name} is not base64") from error

@@ -1,0 +1,135 @@
+"""Receipts as files: kept beside answers, and verified offline, years later, without asking anyone."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from cloister.client.durable import replace_file
+from cloister.crypto.signing import BadSignature
+from cloister.errors import MalformedInput, Refused, TooLarge, UsageError
+from cloister.examination import Examination
+from cloister.formats import canonical
+from cloister.formats.constitution import parse_constitution
+from cloister.formats.key_bundle import KeyBundle, parse_key_bundle
+from cloister.formats.response_receipt import PartDigest, RequestSummary, StoredReceipt, parse_stored_receipt
+from cloister.formats.trust_policy import TrustPolicy
+from cloister.ledger.checkpoints import examine_checkpoint
+from cloister.ledger.statements import open_statement
+from cloister.trust.bundle import VerifiedBundle, examine_bundle
+from cloister.trust.memory import first_contact
+from cloister.trust.receipt import Exchange, VerifiedReceipt, examine_receipt
+
+SUFFIX = ".receipt"
+FILE_PART = "file"  # the form field that holds what was sent
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptExaminations:
+    """Both chains: the service as it was when the receipt was made, then the receipt; the second if the first held."""
+
+    bundle: Examination[VerifiedBundle]
+    receipt: Examination[VerifiedReceipt] | None
+    at: int  # the checkpoint's time, at which everything was judged; seconds since 1970
+
+    def require(self) -> VerifiedReceipt:
+        """The verified receipt.
+
+        Raises:
+            BundleRefused, ReceiptRefused: the first step that failed.
+        """
+        self.bundle.require()
+        if self.receipt is None:
+            raise Refused("receipt.key", "the receipt was not reached")
+        return self.receipt.require()
+
+
+def store_receipt(folder: Path, stored: StoredReceipt, *, name: str = "") -> Path:
+    """Write a receipt into `folder` (made if missing) and return its path.
+
+    Its name is `name`, or else begins with the receipt's digest: it tells nothing of the request.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    data = canonical.encode(stored)
+    path = folder / ((name or hashlib.sha256(stored.core).hexdigest()[:16]) + SUFFIX)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(path, data)
+    except OSError as error:
+        raise UsageError(f"the receipt cannot be kept in {folder}: {error.strerror}; name a folder you own") from error
+    return path
+
+
+def load_receipt(path: Path) -> StoredReceipt:
+    """Read a receipt file.
+
+    Raises:
+        UsageError: it cannot be read.
+        MalformedInput, TooLarge: it is no receipt.
+    """
+    try:
+        return parse_stored_receipt(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"the receipt {path} cannot be read: {error.strerror}") from error
+
+
+def verify_receipt(
+    stored: StoredReceipt, policy: TrustPolicy, *, request_file: bytes, response_file: bytes
+) -> ReceiptExaminations:
+    """Hold a stored receipt against the file that was sent and the answer that came, both as they are now.
+
+    Everything is judged at the checkpoint's time, and as at first contact: what another client remembers since then
+    says nothing about that moment.
+
+    Raises:
+        MalformedInput, TooLarge: the receipt holds no bundle.
+        UsageError: the request had no file, so that there is nothing to hold it against.
+    """
+    summary = _with_file(stored.request, request_file)
+    bundle = parse_key_bundle(stored.bundle)
+    at = _checkpoint_time(bundle)
+    examination = examine_bundle(bundle, policy, first_contact(policy.constitution), at=at)
+    if examination.failed:
+        return ReceiptExaminations(examination, None, at)
+    exchange = Exchange(summary, stored.status, response_file, stored.salt)
+    return ReceiptExaminations(examination, examine_receipt(stored.core, exchange, examination.require()), at)
+
+
+def _with_file(summary: RequestSummary, content: bytes) -> RequestSummary:
+    """The summary that the request would have had with `content` as its file: equal only if that is what was sent."""
+    names = [part.name for part in summary.parts]
+    wanted = FILE_PART if FILE_PART in names else ""
+    if wanted not in names:
+        raise UsageError("the request of this receipt had no file; it cannot be held against one")
+    digest = hashlib.sha256(content).digest()
+    parts = tuple(
+        PartDigest(name=part.name, digest=digest if part.name == wanted else part.digest) for part in summary.parts
+    )
+    return msgspec.structs.replace(summary, parts=parts)
+
+
+def _checkpoint_time(bundle: KeyBundle) -> int:
+    """When the bundle's own witnesses say that they cosigned; 0 where that cannot be told.
+
+    The examination that follows proves who these witnesses are; where this finds nothing, it stops and says why.
+    """
+    try:
+        statement = open_statement(bundle.constitutions[-1].entry)
+        constitution = parse_constitution(statement.payload)
+        return (
+            examine_checkpoint(
+                bundle.checkpoint,
+                log=constitution.log,
+                witnesses=constitution.witnesses,
+                quorum=constitution.quorum,
+            )
+            .require()
+            .cosigned_at
+        )
+    except (MalformedInput, TooLarge, BadSignature, Refused):
+        return 0

@@ -1,0 +1,189 @@
+"""A client's session with one service: examine the bundle, encrypt, post, examine the receipt, and only then answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from cloister.client.exchange import Opened, Sealed, UserRequest, check_request, open_answer, seal
+from cloister.client.memory_file import MemoryFile
+from cloister.client.relay import Relay, RelayReply, RelayUnavailable
+from cloister.errors import MalformedInput, TooLarge
+from cloister.examination import Examination
+from cloister.formats.binary_http import Response
+from cloister.formats.key_bundle import parse_key_bundle
+from cloister.formats.response_receipt import StoredReceipt
+from cloister.formats.trust_policy import TrustPolicy
+from cloister.hosting import problem
+from cloister.ohttp.encapsulation import PROBLEM_TYPE
+from cloister.trust.bundle import VerifiedBundle, examine_bundle
+from cloister.trust.receipt import VerifiedReceipt, examine_receipt
+
+
+class KeyNotHeld(RelayUnavailable):
+    """The gateway does not open requests to the key of the newest bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A bundle that met the trust policy, as it came."""
+
+    data: bytes
+    verified: VerifiedBundle
+    renew_at: int  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose receipt was examined, and the receipt to keep."""
+
+    response: Response
+    receipt: StoredReceipt
+    verified: VerifiedReceipt
+
+
+class Session:
+    """One trust policy, one memory, one relay; any number of requests at a time. Close it, or use `async with`."""
+
+    def __init__(
+        self,
+        policy: TrustPolicy,
+        memory: MemoryFile,
+        relay: Relay,
+        *,
+        clock: Callable[[], float] = time.time,  # noqa: TID251 - the outermost place that has one; tests pass another
+    ) -> None:
+        self._policy = policy
+        self._memory = memory
+        self._relay = relay
+        self._clock = clock
+        self._held: Held | None = None
+        self._renewing = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections to the relay."""
+        await self._relay.close()
+
+    async def examine(self) -> Examination[VerifiedBundle]:
+        """Fetch the bundle now and examine it: every step. A bundle that met the policy is remembered and held.
+
+        Raises:
+            RelayUnavailable: no bundle, or what came is none.
+            MemoryRefused: the memory file cannot be relied on.
+        """
+        data = await self._relay.bundle()
+        try:
+            bundle = parse_key_bundle(data)
+        except (MalformedInput, TooLarge) as error:
+            raise RelayUnavailable(f"the relay {self._relay.url} gave no key bundle: {error}") from error
+        now = int(self._clock())
+        with self._memory.locked() as remembered:
+            examination = examine_bundle(bundle, self._policy, remembered, at=now)
+            if len(examination.passed) == len(examination.steps):
+                verified = examination.require()
+                self._memory.store(verified.memory)
+                self._held = Held(data, verified, self._renew_at(verified, now))
+        return examination
+
+    async def send(self, request: UserRequest) -> Answer:
+        """Send `request` encrypted to a key proved to be the service's, and return the proved answer.
+
+        It is posted once; again only where the gateway said that it did not open it.
+
+        Raises:
+            UsageError: a request that cannot travel.
+            BundleRefused: the service does not meet the trust policy; nothing left this machine.
+            ReceiptRefused, AnswerNotOpened: the answer is not proved; it is not shown.
+            RelayUnavailable, MemoryRefused: as they say.
+        """
+        summary = check_request(request)
+        held = await self.hold()
+        sealed = seal(request, summary, held.verified.key_config, at=int(self._clock()))
+        reply = await self._relay.post(sealed.data)
+        if _is_key_problem(reply):
+            held = await self._renew(held)
+            sealed = seal(request, summary, held.verified.key_config, at=int(self._clock()))
+            reply = await self._relay.post(sealed.data)
+        return await self._proved(held, sealed, reply)
+
+    async def hold(self) -> Held:
+        """A verified bundle, fetched again well before it is too old.
+
+        Raises:
+            BundleRefused, RelayUnavailable, MemoryRefused: there is none.
+        """
+        held = self._held
+        if held is not None and self._clock() < held.renew_at:
+            return held
+        return await self._renew(held)
+
+    async def _proved(self, held: Held, sealed: Sealed, reply: RelayReply) -> Answer:
+        if not reply.is_sealed:
+            raise _refused_by_gateway(reply)
+        opened = open_answer(sealed, reply.body)
+        examination = _examine(opened, held)
+        if "receipt.key" in examination.failed:
+            # A gateway that was certified since: the newest bundle knows it, or nobody does.
+            held = await self._renew(held)
+            examination = _examine(opened, held)
+        verified = examination.require()
+        stored = StoredReceipt(
+            core=opened.core,
+            salt=opened.exchange.salt,
+            request=sealed.summary,
+            status=opened.response.status,
+            bundle=held.data,
+        )
+        return Answer(opened.response, stored, verified)
+
+    async def _renew(self, known: Held | None) -> Held:
+        """Fetch and examine again, unless another request did so since `known` was held."""
+        async with self._renewing:
+            if self._held is None or self._held is known:
+                examination = await self.examine()
+                examination.require()
+            held = self._held
+        if held is None:  # pragma: no cover - `require` has raised
+            raise RelayUnavailable("there is no key bundle")
+        return held
+
+    def _renew_at(self, verified: VerifiedBundle, now: int) -> int:
+        """Half of what its age may yet grow, or the end of the active key if that comes first."""
+        oldest = verified.checkpoint.cosigned_at + self._policy.maximum_state_age_seconds
+        return min(now + max(0, oldest - now) // 2, verified.keys.active.not_after)
+
+
+def _examine(opened: Opened, held: Held) -> Examination[VerifiedReceipt]:
+    return examine_receipt(opened.core, opened.exchange, held.verified)
+
+
+def _is_key_problem(reply: RelayReply) -> bool:
+    found = _problem(reply)
+    return found is not None and found.type == PROBLEM_TYPE
+
+
+def _problem(reply: RelayReply) -> problem.Problem | None:
+    if reply.media_type != problem.MEDIA_TYPE:
+        return None
+    try:
+        return problem.parse(reply.body)
+    except (MalformedInput, TooLarge):
+        return None
+
+
+def _refused_by_gateway(reply: RelayReply) -> RelayUnavailable | TooLarge:
+    """What an answer that is not sealed means. Anyone on the way can have written it: its words are not repeated."""
+    if _is_key_problem(reply):
+        return KeyNotHeld("the gateway does not hold the key of the newest bundle; try again in a few seconds")
+    if reply.status == 413:
+        return TooLarge("the relay or gateway takes no request of this size")
+    return RelayUnavailable(f"no sealed answer came back: the relay or gateway answered {reply.status}")
