@@ -17,6 +17,6 @@ class RelaySettings:
     request_bytes: int = 32 * 1024 * 1024
     connections: int = 1024  # of clients at a time
     gateway_connections: int = 256  # to each gateway at a time
-    gateway_seconds: float = 600  # for an encapsulated request and its answer
+    gateway_seconds: float = 700  # for an encapsulated request and its answer
     bundle_seconds: float = 10  # for one fetch from the KMS
     bundle_bytes: int = 8 * 1024 * 1024

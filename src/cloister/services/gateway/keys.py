@@ -1,0 +1,93 @@
+"""The transport keys that a gateway holds: asked for by id when first met, kept until their stale window ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cloister.crypto.hpke import KemPrivateKey
+from cloister.ohttp.encapsulation import UnknownKey
+
+MISS_SECONDS = 5.0  # an unknown id is not asked for again before
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayKey:
+    """One epoch's transport key, as released to this gateway."""
+
+    key_id: int  # 0 to 255
+    private: KemPrivateKey
+    epoch: bytes  # SHA-256 of the epoch's entry, 32 bytes
+    open_until: int  # seconds since 1970; then it is forgotten
+
+
+class KeySource(Protocol):
+    """Where keys come from: the KMS, by attestation."""
+
+    async def key_for(self, key_id: int) -> GatewayKey:
+        """The key of that id.
+
+        Raises:
+            UnknownKey: there is none that this gateway may have.
+            Unavailable: that cannot be told now.
+        """
+
+
+class KeyRing:
+    """Keys in memory only. Callers that miss the same key wait for one release together."""
+
+    def __init__(self, source: KeySource, *, now: Callable[[], float]) -> None:
+        """`now` is seconds since 1970."""
+        self._source = source
+        self._now = now
+        self._keys: dict[int, GatewayKey] = {}
+        self._misses: dict[int, float] = {}  # until when
+        self._fetches: dict[int, asyncio.Task[GatewayKey]] = {}
+
+    async def key_for(self, key_id: int) -> GatewayKey:
+        """The key of that id, released when first met.
+
+        Raises:
+            UnknownKey: there is none, or its stale window has ended.
+            Unavailable: the KMS cannot be asked now.
+        """
+        key = self._keys.get(key_id)
+        if key is not None and self._now() < key.open_until:
+            return key
+        if self._now() < self._misses.get(key_id, 0):
+            raise UnknownKey(f"this gateway has no key {key_id}")
+        fetch = self._fetches.get(key_id)
+        if fetch is None:
+            fetch = self._fetches[key_id] = asyncio.create_task(self._fetch(key_id))
+            fetch.add_done_callback(lambda done: self._fetched(key_id, done))
+        return await asyncio.shield(fetch)  # a caller that leaves does not end it for the others
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    async def _fetch(self, key_id: int) -> GatewayKey:
+        key = await self._source.key_for(key_id)
+        if key.key_id != key_id or self._now() >= key.open_until:
+            raise UnknownKey(f"this gateway has no key {key_id} any more")
+        return key
+
+    def _fetched(self, key_id: int, done: asyncio.Task[GatewayKey]) -> None:
+        del self._fetches[key_id]
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, UnknownKey):
+            self._keys.pop(key_id, None)
+            self._misses[key_id] = self._now() + MISS_SECONDS
+        elif error is None and not done.cancelled():
+            self._keep(done.result())
+
+    def _keep(self, key: GatewayKey) -> None:
+        self._misses.pop(key.key_id, None)
+        self._keys[key.key_id] = key
+        lasts = max(0.0, key.open_until - self._now())
+        asyncio.get_running_loop().call_later(lasts, self._forget, key)
+
+    def _forget(self, key: GatewayKey) -> None:
+        if self._keys.get(key.key_id) is key:
+            del self._keys[key.key_id]
