@@ -45,6 +45,44 @@ def subtrees(leaves: Sequence[bytes]) -> Subtree:
     return root
 
 
+class GrowingTree:
+    """The hashes of a log's tree in memory, about 64 bytes a leaf: each complete subtree computed once."""
+
+    def __init__(self) -> None:
+        self._levels: list[bytearray] = []  # level n holds the roots of complete subtrees of 2^n leaves
+
+    @property
+    def size(self) -> int:
+        """The number of leaves."""
+        return len(self._levels[0]) // 32 if self._levels else 0
+
+    def append(self, leaf: bytes) -> None:
+        """Add a leaf hash, 32 bytes, at the end."""
+        digest, level = leaf, 0
+        while True:
+            if level == len(self._levels):
+                self._levels.append(bytearray())
+            nodes = self._levels[level]
+            nodes += digest
+            if len(nodes) % 64:
+                return
+            digest, level = node_hash(bytes(nodes[-64:-32]), bytes(nodes[-32:])), level + 1
+
+    def subtree(self, start: int, end: int) -> bytes:
+        """The root over leaves `start` to `end`, as RFC 6962 splits a tree: for the paths below."""
+        length = end - start
+        level = length.bit_length() - 1
+        if length == 1 << level:
+            at = start >> level << 5
+            return bytes(self._levels[level][at : at + 32])
+        middle = start + (1 << level)
+        return node_hash(self.subtree(start, middle), self.subtree(middle, end))
+
+    def root(self, size: int) -> bytes:
+        """The root of the tree when it had `size` leaves."""
+        return self.subtree(0, size) if size else EMPTY_ROOT
+
+
 def root(leaves: Sequence[bytes]) -> bytes:
     """The root over `leaves` (leaf hashes); of no leaves, SHA-256 of nothing."""
     if not leaves:
@@ -108,12 +146,22 @@ def consistency_path(old: int, new: int, subtree: Subtree) -> tuple[bytes, ...]:
 def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], expected: bytes) -> None:
     """Check that `leaf` (a leaf hash) stands at `index` in the tree of `size` leaves with root `expected`.
 
-    Source: RFC 9162 section 2.1.3.2.
-
     Raises:
         BadProof: it does not, or the path has another length.
     """
-    _require_hashes(leaf, expected, *path)
+    if included_root(leaf, index, size, path) != expected:
+        raise BadProof(f"entry {index} is not in the log of {size} with this root")
+
+
+def included_root(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root that `path` leads to from `leaf` (a leaf hash) at `index` in a tree of `size` leaves.
+
+    Source: RFC 9162 section 2.1.3.2.
+
+    Raises:
+        BadProof: there is no such leaf, or the path has another length.
+    """
+    _require_hashes(leaf, *path)
     if not 0 <= index < size:
         raise BadProof(f"no entry {index} in a log of {size}")
     at, last, digest = index, size - 1, leaf
@@ -127,8 +175,9 @@ def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], e
         else:
             digest = node_hash(digest, node)
         at, last = at >> 1, last >> 1
-    if last != 0 or digest != expected:
-        raise BadProof(f"entry {index} is not in the log of {size} with this root")
+    if last != 0:
+        raise BadProof("the inclusion proof is too short")
+    return digest
 
 
 def check_consistency(old: int, old_root: bytes, new: int, new_root: bytes, path: Sequence[bytes]) -> None:

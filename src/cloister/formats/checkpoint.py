@@ -15,7 +15,8 @@ from typing import Final
 from cloister.errors import MalformedInput, TooLarge
 
 MAXIMUM_NOTE: Final = 16_384  # bytes
-MAXIMUM_SIGNATURES: Final = 64
+MAXIMUM_SIGNATURES: Final = 64  # verifiers must take at least 16 (signed-note section "Format")
+MAXIMUM_SIZE: Final = 2**63 - 1  # entries, and seconds of a cosignature: what fits a signed 64-bit integer
 ED25519: Final = 0x01  # signature type of a log's own key (signed-note)
 COSIGNATURE_V1: Final = 0x04  # timestamped Ed25519 (tlog-cosignature)
 
@@ -50,15 +51,34 @@ class SignedNote:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A tree head: the log's origin, its size, and its root (32 bytes)."""
+    """A tree head: the log's origin, its size, and its root (32 bytes).
+
+    Extension lines are kept as they stand and mean nothing here; logs of ours write none.
+    """
 
     origin: str
     size: int
     root: bytes
+    extensions: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """The note's text: three lines, no extension lines."""
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+        """The note's text: three lines, then the extension lines."""
+        lines = (self.origin, str(self.size), base64.b64encode(self.root).decode(), *self.extensions)
+        return "".join(f"{line}\n" for line in lines)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey:
+    """A key as text names it (signed-note section "Verifier keys"): what checks one kind of signature line."""
+
+    name: str
+    kind: int  # `ED25519` or `COSIGNATURE_V1`
+    public: bytes  # 32 bytes
+
+    @property
+    def id(self) -> bytes:
+        """The four bytes that signature lines carry."""
+        return key_id(self.name, self.public, kind=self.kind)
 
 
 def parse_note(data: bytes) -> SignedNote:
@@ -84,6 +104,25 @@ def parse_note(data: bytes) -> SignedNote:
     return SignedNote(text + "\n", tuple(parse_signature_line(line) for line in signatures))
 
 
+def parse_signature_lines(data: bytes) -> tuple[NoteSignature, ...]:
+    """Parse signature lines alone, at most 16 KiB: a witness's answer (tlog-witness section "add-checkpoint").
+
+    Raises:
+        TooLarge, MalformedInput: not signature lines.
+    """
+    if len(data) > MAXIMUM_NOTE:
+        raise TooLarge(f"signature lines of {len(data)} bytes, the cap is {MAXIMUM_NOTE}")
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise MalformedInput("signature lines are UTF-8") from error
+    if len(lines) < 2 or lines.pop():
+        raise MalformedInput("each signature line ends with a newline")
+    if len(lines) > MAXIMUM_SIGNATURES:
+        raise MalformedInput(f"{len(lines)} signatures, the cap is {MAXIMUM_SIGNATURES}")
+    return tuple(parse_signature_line(line) for line in lines)
+
+
 def parse_signature_line(line: str) -> NoteSignature:
     """Parse one signature line, without its newline.
 
@@ -93,25 +132,37 @@ def parse_signature_line(line: str) -> NoteSignature:
     parts = line.split(" ")
     if len(parts) != 3 or parts[0] != "\u2014" or not _NAME.fullmatch(parts[1]):
         raise MalformedInput("a signature line is an em dash, a key name, and base64")
-    value = decode_base64(parts[2])
+    # Read as Go's decoder does: a line of an unknown key must not spoil a note, and a known key's is checked anyway.
+    value = _decode_loosely(parts[2])
     if len(value) < 5:
         raise MalformedInput("a signature holds a key id of four bytes and something more")
     return NoteSignature(parts[1], value[:4], value[4:])
 
 
 def parse_checkpoint(text: str) -> Checkpoint:
-    """Parse a note's text as a checkpoint; extension lines are refused, as nothing of ours writes any.
+    """Parse a note's text as a checkpoint.
 
     Raises:
-        MalformedInput: not a checkpoint.
+        MalformedInput: not a checkpoint, or one of more than 2^63 - 1 entries.
     """
     lines = text.split("\n")
-    if len(lines) != 4 or lines[3] or not lines[0] or not _SIZE.fullmatch(lines[1]):
-        raise MalformedInput("a checkpoint is three lines: origin, size, root")
+    if len(lines) < 4 or lines[-1] or not lines[0]:
+        raise MalformedInput("a checkpoint is three lines or more: origin, size, root, extensions")
     root = decode_base64(lines[2])
     if len(root) != 32:
         raise MalformedInput("a checkpoint's root has 32 bytes")
-    return Checkpoint(lines[0], int(lines[1]), root)
+    return Checkpoint(lines[0], parse_size(lines[1]), root, tuple(lines[3:-1]))
+
+
+def parse_size(text: str) -> int:
+    """A number of entries: ASCII decimal without leading zeros, at most 2^63 - 1.
+
+    Raises:
+        MalformedInput: anything else.
+    """
+    if not _SIZE.fullmatch(text) or int(text) > MAXIMUM_SIZE:
+        raise MalformedInput("a size is decimal, without leading zeros, and at most 2^63 - 1")
+    return int(text)
 
 
 def key_id(name: str, public: bytes, *, kind: int) -> bytes:
@@ -122,6 +173,24 @@ def key_id(name: str, public: bytes, *, kind: int) -> bytes:
 def format_vkey(name: str, public: bytes, *, kind: int) -> str:
     """A verifier key as text: name, id and key (signed-note)."""
     return f"{name}+{key_id(name, public, kind=kind).hex()}+{base64.b64encode(bytes([kind]) + public).decode()}"
+
+
+def parse_vkey(text: str) -> VerifierKey:
+    """Parse a verifier key of Ed25519, of a log's kind or a witness's.
+
+    Raises:
+        MalformedInput: not a verifier key, of another kind, or its id is not that of its key.
+    """
+    parts = text.split("+", 2)  # base64 may hold a plus, names and ids never do
+    if len(parts) != 3 or not _NAME.fullmatch(parts[0]):
+        raise MalformedInput("a verifier key is a name, an id and a key, joined by plus signs")
+    value = decode_base64(parts[2])
+    if len(value) != 33 or value[0] not in (ED25519, COSIGNATURE_V1):
+        raise MalformedInput("a verifier key of ours is a type byte, 01 or 04, and 32 bytes of Ed25519")
+    key = VerifierKey(parts[0], value[0], value[1:])
+    if parts[1] != key.id.hex():
+        raise MalformedInput("the id of a verifier key is not that of its name and key")
+    return key
 
 
 def cosigned_message(text: str, at: int) -> bytes:
@@ -135,10 +204,15 @@ def decode_base64(text: str) -> bytes:
     Raises:
         MalformedInput: anything else.
     """
-    try:
-        value = base64.b64decode(text.encode(), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MalformedInput("not base64") from error
+    value = _decode_loosely(text)
     if base64.b64encode(value).decode() != text:
         raise MalformedInput("not the one spelling in base64")
     return value
+
+
+def _decode_loosely(text: str) -> bytes:
+    """Standard base64 with padding, whatever its last unused bits are."""
+    try:
+        return base64.b64decode(text.encode(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedInput("not base64") from error

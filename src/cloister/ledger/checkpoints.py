@@ -11,6 +11,7 @@ from cloister.examination import Examination, Steps
 from cloister.formats.checkpoint import (
     COSIGNATURE_V1,
     ED25519,
+    MAXIMUM_SIZE,
     Checkpoint,
     NoteSignature,
     SignedNote,
@@ -85,6 +86,8 @@ def cosignature_time(note: SignedNote, witness: Witness) -> int | None:
         if len(line.signature) != 72:
             raise BadSignature(f"a cosignature of {witness.name} has 72 bytes")
         at = int.from_bytes(line.signature[:8], "big")
+        if at > MAXIMUM_SIZE:
+            raise BadSignature(f"a cosignature of {witness.name} is of a time beyond 2^63 - 1")
         check_signature(witness.key, line.signature[8:], cosigned_message(note.text, at))
         times.append(at)
     return max(times, default=None)
