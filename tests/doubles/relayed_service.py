@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import secrets
+from email.utils import formatdate
 
 from tests.doubles.http_peers import serving
 
@@ -13,6 +14,7 @@ from cloister.crypto.hpke import X_WING, KemPrivateKey
 from cloister.formats import binary_http, canonical
 from cloister.formats import key_config as key_configs
 from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER
+from cloister.hosting import problem
 from cloister.hosting.http_exchange import Response, problem_response
 from cloister.hosting.problem import Problem, problem_of
 from cloister.ledger.statements import entry_digest, sign_statement
@@ -33,6 +35,8 @@ class RelayedService:
         self.status = 200
         self.text = b'{"text": "a spoken sentence"}'
         self.key_problems = 0  # so many encapsulated requests are refused as if their key were unknown
+        self.gateway_clock = NOON
+        self.not_admitted = []  # problems that open requests meet, one each
         self.outer = None  # answers every encapsulated request in the clear
         self.bundle_answer = None
         self.receipt = {}  # fields of `Answered` that differ in what is signed
@@ -60,6 +64,9 @@ class RelayedService:
         return Response(200, [(b"content-type", RESPONSE_MEDIA_TYPE.encode())], sealed)
 
     def engine(self, inner):
+        if self.not_admitted:
+            fields = (("content-type", problem.MEDIA_TYPE), ("date", formatdate(self.gateway_clock, usegmt=True)))
+            return binary_http.Response(400, fields, problem.encode(self.not_admitted.pop(0)))
         content_type = dict(inner.headers).get("content-type", "")
         summary = summarise(inner.method, inner.path, content_type, inner.body)
         salt = secrets.token_bytes(32)

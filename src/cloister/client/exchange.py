@@ -10,13 +10,16 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
+from email.utils import formatdate, parsedate_to_datetime
 
-from cloister.errors import CloisterError, MalformedInput, TooLarge, UsageError
+from cloister.crypto.hpke import OpenFailed
+from cloister.errors import CloisterError, MalformedInput, TooLarge, Unavailable, UsageError
 from cloister.formats import binary_http
 from cloister.formats.binary_http import Fields, Request, Response
 from cloister.formats.key_config import KeyConfig
 from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER, RequestSummary
+from cloister.hosting import problem
+from cloister.hosting.problem import Problem
 from cloister.ohttp.encapsulation import ResponseOpener, encapsulate_request
 from cloister.ohttp.padding import pad
 from cloister.provenance.answer import summarise
@@ -25,8 +28,9 @@ from cloister.trust.receipt import Exchange
 SCHEME = "https"
 AUTHORITY = "gateway.invalid"  # one for all (RFC 2606): nobody resolves it, and it says nothing of the user
 REQUEST_HEADERS = ("accept", "content-type")  # of the user's request; `date` is added
-RESPONSE_HEADERS = ("content-type", "retry-after")  # of the answer, back to the user
+RESPONSE_HEADERS = ("content-type", "retry-after", "x-should-retry")  # of the answer, back to the user
 MAXIMUM_REQUEST = 26 * 1024 * 1024  # bytes of a body: OpenAI's 25 MiB for a file, and the form around it
+DATE_PROBLEM_TYPE = "https://iana.org/assignments/http-problem-types#date"  # RFC 9458 section 6.5.2
 MAXIMUM_PATH = 200  # characters
 _PATH_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_.-")
 
@@ -36,6 +40,18 @@ class AnswerNotOpened(CloisterError):
 
     exit_code = 3
     status = 502
+
+
+class NotAdmitted(Unavailable):
+    """The gateway opened the request and did not take it: its date or a repetition stands against it.
+
+    `clock` is what the gateway says the time is, in seconds since 1970; 0 where it does not say.
+    """
+
+    def __init__(self, said: Problem, clock: int) -> None:
+        super().__init__(f"the gateway did not take the request: {said.detail}")
+        self.wrong_date = said.type == DATE_PROBLEM_TYPE
+        self.clock = clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +115,27 @@ def open_answer(sealed: Sealed, data: bytes) -> Opened:
 
     Raises:
         AnswerNotOpened: it does not open, is no answer, or carries no receipt.
+        NotAdmitted: it opens, and says that the request was not taken.
     """
     try:
         response = binary_http.decode_response(sealed.opener.open(data))
+        _require_admitted(response)
         core, salt = (_carried(response.headers, name) for name in (RECEIPT_HEADER, SALT_HEADER))
-    except (MalformedInput, TooLarge) as error:
+    except (MalformedInput, TooLarge, ValueError) as error:
         raise AnswerNotOpened(f"the answer is not one: {error}") from error
-    except CloisterError as error:
+    except OpenFailed as error:
         raise AnswerNotOpened(f"the answer does not open: {error}") from error
     shown = tuple((name, value) for name, value in response.headers if name in RESPONSE_HEADERS)
     exchange = Exchange(sealed.summary, response.status, response.body, salt)
     return Opened(Response(response.status, shown, response.body), core, exchange)
+
+
+def _require_admitted(response: Response) -> None:
+    """Only a gateway that opened the request can have sealed this, so its word on why it has no answer counts."""
+    fields = dict(response.headers)
+    if fields.get("content-type") == problem.MEDIA_TYPE and RECEIPT_HEADER not in fields:
+        date = parsedate_to_datetime(fields["date"]) if "date" in fields else None
+        raise NotAdmitted(problem.parse(response.body), int(date.timestamp()) if date else 0)
 
 
 def _carried(headers: Fields, name: str) -> bytes:

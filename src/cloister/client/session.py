@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from cloister.client.exchange import Opened, Sealed, UserRequest, check_request, open_answer, seal
+from cloister.client.exchange import NotAdmitted, Opened, Sealed, UserRequest, check_request, open_answer, seal
 from cloister.client.memory_file import MemoryFile
 from cloister.client.relay import Relay, RelayReply, RelayUnavailable
 from cloister.errors import MalformedInput, TooLarge
 from cloister.examination import Examination
 from cloister.formats.binary_http import Response
 from cloister.formats.key_bundle import parse_key_bundle
-from cloister.formats.response_receipt import StoredReceipt
+from cloister.formats.response_receipt import RequestSummary, StoredReceipt
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.hosting import problem
 from cloister.ohttp.encapsulation import PROBLEM_TYPE
@@ -97,23 +97,24 @@ class Session:
     async def send(self, request: UserRequest) -> Answer:
         """Send `request` encrypted to a key proved to be the service's, and return the proved answer.
 
-        It is posted once; again only where the gateway said that it did not open it.
+        It is posted once; again only where the gateway said that it did not open it, or did not take its date.
 
         Raises:
             UsageError: a request that cannot travel.
             BundleRefused: the service does not meet the trust policy; nothing left this machine.
             ReceiptRefused, AnswerNotOpened: the answer is not proved; it is not shown.
-            RelayUnavailable, MemoryRefused: as they say.
+            RelayUnavailable, NotAdmitted, MemoryRefused: as they say.
         """
         summary = check_request(request)
-        held = await self.hold()
-        sealed = seal(request, summary, held.verified.key_config, at=int(self._clock()))
-        reply = await self._relay.post(sealed.data)
-        if _is_key_problem(reply):
-            held = await self._renew(held)
-            sealed = seal(request, summary, held.verified.key_config, at=int(self._clock()))
-            reply = await self._relay.post(sealed.data)
-        return await self._proved(held, sealed, reply)
+        try:
+            return await self._exchange(request, summary, at=int(self._clock()))
+        except NotAdmitted as error:
+            if not (error.wrong_date and error.clock):
+                raise
+            # RFC 9458 section 6.5.2: a client may ask again with the gateway's date. A gateway that started within
+            # this second takes the next.
+            await asyncio.sleep(1)
+            return await self._exchange(request, summary, at=error.clock + 1)
 
     async def hold(self) -> Held:
         """A verified bundle, fetched again well before it is too old.
@@ -125,6 +126,16 @@ class Session:
         if held is not None and self._clock() < held.renew_at:
             return held
         return await self._renew(held)
+
+    async def _exchange(self, request: UserRequest, summary: RequestSummary, *, at: int) -> Answer:
+        held = await self.hold()
+        sealed = seal(request, summary, held.verified.key_config, at=at)
+        reply = await self._relay.post(sealed.data)
+        if _is_key_problem(reply):
+            held = await self._renew(held)
+            sealed = seal(request, summary, held.verified.key_config, at=at)
+            reply = await self._relay.post(sealed.data)
+        return await self._proved(held, sealed, reply)
 
     async def _proved(self, held: Held, sealed: Sealed, reply: RelayReply) -> Answer:
         if not reply.is_sealed:

@@ -1,15 +1,17 @@
 import asyncio
+from email.utils import formatdate
 
 import pytest
 from tests.doubles.relayed_service import RelayedService, clear_answer, session_with
 from tests.speech import form
 
-from cloister.client.exchange import MAXIMUM_REQUEST, AnswerNotOpened, UserRequest
+from cloister.client.exchange import DATE_PROBLEM_TYPE, MAXIMUM_REQUEST, AnswerNotOpened, NotAdmitted, UserRequest
 from cloister.client.relay import Relay, RelayUnavailable
 from cloister.client.session import KeyNotHeld
 from cloister.errors import TooLarge, UsageError
 from cloister.formats.key_bundle import parse_key_bundle
 from cloister.hosting.http_exchange import Response
+from cloister.hosting.problem import Problem
 from cloister.testing.world import NOON, Node
 from cloister.trust.bundle import BundleRefused
 from cloister.trust.receipt import ReceiptRefused
@@ -134,6 +136,23 @@ async def test_an_answer_without_a_receipt_is_not_shown(service, tmp_path):
     async with session_with(service, tmp_path) as session:
         with pytest.raises(AnswerNotOpened, match="cloister-receipt"):
             await session.send(REQUEST)
+
+
+async def test_a_request_whose_date_is_not_taken_goes_again_with_the_gateways(service, tmp_path):
+    service.gateway_clock = NOON + 4000
+    service.not_admitted = [Problem(type=DATE_PROBLEM_TYPE, title="Bad Request", status=400, detail="date", retry=True)]
+    async with session_with(service, tmp_path) as session:
+        await session.send(REQUEST)
+    dates = [dict(inner.headers)["date"] for inner in service.opened]
+    assert dates == [formatdate(at, usegmt=True) for at in (NOON, NOON + 4001)]
+
+
+async def test_a_request_that_the_gateway_saw_before_is_not_sent_again(service, tmp_path):
+    service.not_admitted = [Problem(title="Bad Request", status=400, detail="was answered before", retry=False)]
+    async with session_with(service, tmp_path) as session:
+        with pytest.raises(NotAdmitted, match="was answered before"):
+            await session.send(REQUEST)
+    assert posts(service) == 1
 
 
 async def test_an_answer_altered_on_the_way_is_not_shown(service, tmp_path):

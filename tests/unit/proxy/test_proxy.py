@@ -46,12 +46,18 @@ async def proxying(service, folder, **policy):
         stop = asyncio.Event()
         running = asyncio.create_task(serve_proxy(settings, stop, clock=lambda: NOON))
         try:
-            while not settings.ready.exists() and not running.done():
-                await asyncio.sleep(0.01)
-            yield Origin("127.0.0.1", int(settings.ready.read_text()))
+            yield Origin("127.0.0.1", await port_in(settings.ready))
         finally:
             stop.set()
             await running
+
+
+async def port_in(ready):
+    """The port that a service announces."""
+    async with asyncio.timeout(10):
+        while not ready.exists():  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(0.01)
+    return int(ready.read_text())
 
 
 async def ask(origin, target=PATH, *, token=TOKEN, body=BODY, method=b"POST"):
