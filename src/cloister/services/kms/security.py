@@ -24,6 +24,13 @@ class KmsSecurity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     head_seconds: Duration = 30  # a bundle is renewed at least this often
     kem: Literal[0x647A] = X_WING  # of transport keys; X-Wing
 
+    def __post_init__(self) -> None:
+        """Check that windows overlap as they should: one pending, one active and at most one stale epoch at a time."""
+        if self.pending_seconds >= self.epoch_seconds:
+            raise ValueError("pending_seconds must be shorter than epoch_seconds")
+        if self.stale_seconds > self.epoch_seconds:
+            raise ValueError("stale_seconds must be no longer than epoch_seconds")
+
 
 def security_settings(security: KmsSecurity, *, unsafe: Sequence[Unsafe]) -> SecuritySettings:
     """What a KMS with these settings binds; `unsafe` is what its constitution's appraisal policy states."""

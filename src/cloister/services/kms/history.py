@@ -1,0 +1,124 @@
+"""The log as this instance has verified it: replayed entry by entry, under a checkpoint that witnesses cosigned.
+
+The ledger is the truth and nothing of this is stored. What counts as the log, `contract.replay` decides; this module
+fetches what it needs for that, and remembers the last log that held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from cloister.contract.replay import LogRefused, ReplayedLog, examine_first_log, examine_growth
+from cloister.contract.state import State
+from cloister.crypto.signing import BadSignature
+from cloister.errors import MalformedInput, TooLarge
+from cloister.formats.checkpoint import parse_checkpoint, parse_note
+from cloister.formats.constitution import Constitution
+from cloister.ledger.checkpoints import VerifiedCheckpoint, check_log_signature
+
+PAGE = 256  # entries asked for at once
+
+
+class Appended(Protocol):
+    """The ledger's answer to an entry: where it stands, under a checkpoint that witnesses cosigned."""
+
+    @property
+    def index(self) -> int:
+        """From 0."""
+
+    @property
+    def checkpoint(self) -> bytes:
+        """The cosigned note."""
+
+    @property
+    def path(self) -> tuple[bytes, ...]:
+        """The inclusion path under it."""
+
+
+class Ledger(Protocol):
+    """What the KMS asks of the ledger. Every call raises `Unavailable` where the ledger or its witnesses are down."""
+
+    async def append(self, entry: bytes) -> Appended:
+        """Log `entry`; the same bytes again get the same index."""
+
+    async def entries(self, start: int, end: int) -> Sequence[bytes]:
+        """Entries `start` to `end` (excluded), or fewer of them, at least one."""
+
+    async def checkpoint(self) -> bytes:
+        """The latest cosigned note."""
+
+    async def renew_checkpoint(self) -> bytes:
+        """The latest note, cosigned now."""
+
+    async def put_blob(self, data: bytes) -> bytes:
+        """Keep `data`; its SHA-256."""
+
+
+class History:
+    """What the log says, up to the last checkpoint that held."""
+
+    def __init__(self, ledger: Ledger, *, genesis: Constitution) -> None:
+        self._ledger = ledger
+        self._genesis = genesis
+        self._log: ReplayedLog | None = None
+
+    @property
+    def log(self) -> ReplayedLog:
+        """The log up to the checkpoint. `follow` comes first."""
+        if self._log is None:
+            raise ValueError("no checkpoint was followed yet")
+        return self._log
+
+    @property
+    def state(self) -> State:
+        """What the entries add up to."""
+        return self.log.state
+
+    @property
+    def checkpoint(self) -> VerifiedCheckpoint:
+        """The checkpoint that covers exactly these entries."""
+        return self.log.checkpoint
+
+    async def follow(self, note: bytes) -> VerifiedCheckpoint:
+        """Go to the checkpoint that `note` is, if it continues the log and the constitution's witnesses cosigned it.
+
+        A note of the same size with older cosignatures is verified, and the newer one kept.
+
+        Raises:
+            LogRefused: names the step; nothing has changed then.
+            Unavailable: the ledger does not give its entries.
+        """
+        size = self._announced_size(note)
+        seen = 0 if self._log is None else self._log.checkpoint.size
+        entries = await self._fetch(seen, size)
+        if self._log is None:
+            log = examine_first_log(entries, note, genesis=self._genesis.digest()).require()
+        else:
+            log = examine_growth(self._log, entries, note).require()
+        if self._log is None or _age(log.checkpoint) > _age(self._log.checkpoint):
+            self._log = log
+        return log.checkpoint
+
+    def _announced_size(self, note: bytes) -> int:
+        """The size in a note that the log signed: nothing is fetched on anyone else's word. Its key never changes."""
+        try:
+            parsed = parse_note(note)
+            check_log_signature(parsed, self._genesis.log)
+            return parse_checkpoint(parsed.text).size
+        except (BadSignature, MalformedInput, TooLarge) as error:
+            raise LogRefused("checkpoint.signature", str(error)) from error
+
+    async def _fetch(self, start: int, end: int) -> list[bytes]:
+        entries: list[bytes] = []
+        while start + len(entries) < end:
+            at = start + len(entries)
+            page = await self._ledger.entries(at, min(end, at + PAGE))
+            if not 0 < len(page) <= min(PAGE, end - at):
+                raise LogRefused("kms.log", f"the ledger does not give the entries from {at} on")
+            entries += page
+        return entries
+
+
+def _age(checkpoint: VerifiedCheckpoint) -> tuple[int, int]:
+    return checkpoint.size, checkpoint.cosigned_at

@@ -1,0 +1,236 @@
+"""The KMS itself: follows the log, keeps one epoch of each contract in life, releases keys, publishes bundles.
+
+One lock serialises everything that reads the log in order to write to it. Serving a bundle takes no lock: it is bytes
+that are ready. Everything that counts is in the log before it has an effect here, so an end at any moment leaks no key
+and leaves nothing to mend: the next instance begins with the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from cloister.attest.evidence import EvidenceRejected
+from cloister.contract.release import Asked, ReleaseDecision, ReleaseRefused, examine_publication, examine_release
+from cloister.contract.replay import LogRefused
+from cloister.contract.state import ContractLine, EpochRecord
+from cloister.crypto.hpke import KemPrivateKey
+from cloister.errors import Unavailable
+from cloister.formats.constitution import parse_constitution
+from cloister.formats.evidence import parse_evidence
+from cloister.formats.release import parse_release_request
+from cloister.ledger.checkpoints import VerifiedCheckpoint
+from cloister.ledger.statements import entry_digest, open_statement, sign_statement
+from cloister.services.kms.bundle import Moment, make_bundle
+from cloister.services.kms.challenges import CHALLENGE_SIZE, Challenges
+from cloister.services.kms.epochs import EpochKeys, active_epoch, due_window, next_epoch, own_epochs
+from cloister.services.kms.history import Appended, History, Ledger
+from cloister.services.kms.instance import Instance
+from cloister.services.kms.release import release_entry, release_reply
+
+
+class NotServing(Unavailable):
+    """The KMS has not started, or its constitution no longer names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedBundle:
+    """A bundle's bytes, and the tag that tells it from the next."""
+
+    data: bytes
+    tag: str
+
+
+class Kms:
+    """One KMS instance."""
+
+    def __init__(self, ledger: Ledger, instance: Instance, *, genesis: bytes, clock: Callable[[], int]) -> None:
+        """`genesis` is the entry that the log begins with; `clock` is the host's word, in seconds since 1970."""
+        security = instance.security
+        self._ledger = ledger
+        self._instance = instance
+        self._genesis = genesis
+        self._clock = clock
+        self._history = History(ledger, genesis=parse_constitution(open_statement(genesis).payload))
+        self._keys = EpochKeys()
+        self._challenges = Challenges(seconds=security.challenge_seconds, capacity=security.challenges)
+        self._bundles: Mapping[bytes, PublishedBundle] = {}
+        self._active: Mapping[bytes, bytes] = {}  # the active epochs that the bundles show
+        self._renewed_at = 0
+        self._lock = asyncio.Lock()
+        self.started = False
+        self.retired: EvidenceRejected | None = None  # set once the constitution in force no longer names this code
+
+    async def start(self, given: Sequence[bytes] = ()) -> None:
+        """Verify the log from its genesis, log the entries `given` that it lacks, show itself, make the epochs due.
+
+        Raises:
+            Refused: the log is another's, or its constitution does not name this KMS; the check says what.
+            Unavailable: ledger, witnesses or TEE are down; nothing is lost by starting again.
+        """
+        async with self._lock:
+            appended = await self._ledger.append(self._genesis)
+            if appended.index != 0:
+                raise LogRefused("kms.genesis", "the log begins with another entry")
+            await self._history.follow(appended.checkpoint)
+            for entry in given:
+                await self._log(entry)
+            await self._history.follow(await self._ledger.renew_checkpoint())
+            await self._settle()
+            self._publish()
+            self.started = True
+
+    async def follow(self) -> None:
+        """Take in what the log holds now, do what is due, renew the bundles: called on a timer.
+
+        Raises:
+            Refused, Unavailable, BadSignature, MalformedInput: as `History.follow`; nothing has changed then.
+        """
+        async with self._lock:
+            size = self._history.checkpoint.size
+            due = self._now() >= self._renewed_at + self._instance.security.head_seconds
+            renew = self._ledger.renew_checkpoint if due else self._ledger.checkpoint
+            await self._catch_up(await renew())
+            if due or size != self._history.checkpoint.size or self._active != self._actives():
+                self._publish()
+
+    def challenge(self) -> bytes:
+        """A fresh challenge, 32 bytes, for one piece of evidence."""
+        self._require_serving()
+        challenge = secrets.token_bytes(CHALLENGE_SIZE)
+        self._challenges.issue(challenge, at=monotonic())
+        return challenge
+
+    async def release(self, data: bytes) -> bytes:
+        """Judge a node's request, log the release, and only once it is witnessed give the key away.
+
+        Raises:
+            TooLarge, MalformedInput: not a request.
+            Refused: names the check; no key left.
+            Unavailable: ledger or witnesses are down; no key left.
+        """
+        self._require_serving()
+        request = parse_release_request(data)
+        evidence = parse_evidence(request.evidence)
+        challenge = evidence.binding.challenge
+        live = self._challenges.use(challenge, at=monotonic())
+        asked = Asked(request.contract, request.key_id, evidence, challenge, live)
+        async with self._lock:
+            await self._catch_up(await self._ledger.checkpoint())
+            return await self._release(asked, request.evidence)
+
+    def bundle(self, contract: bytes) -> PublishedBundle | None:
+        """The bundle of the contract line with this digest; None where there is none."""
+        return self._bundles.get(contract)
+
+    def missing(self) -> list[str]:
+        """What lacks before the KMS can serve, in words."""
+        if self.retired is not None:
+            return [f"the constitution in force does not name this KMS: {self.retired}"]
+        return [] if self.started else ["the witnessed log, followed to its end"]
+
+    async def _release(self, asked: Asked, evidence: bytes) -> bytes:
+        decision = self._decide(asked)
+        key = self._held(decision)
+        entry = release_entry(decision, asked.evidence, self._instance.secrets.sign, at=self._now())
+        await self._ledger.put_blob(evidence)
+        appended, checkpoint = await self._log(entry)
+        published = examine_publication(
+            decision,
+            entry,
+            index=appended.index,
+            path=appended.path,
+            checkpoint=checkpoint,
+            state=self._history.state,
+        ).require()
+        self._publish()
+        return release_reply(published, entry, appended, key)
+
+    def _decide(self, asked: Asked) -> ReleaseDecision:
+        return examine_release(self._history.state, asked, instance=self._instance.key, at=self._now()).require()
+
+    def _held(self, decision: ReleaseDecision) -> KemPrivateKey:
+        key = self._keys.get(decision.epoch.placed.digest)
+        if key is None:
+            raise ReleaseRefused("release.epoch", f"the key of epoch {decision.epoch.epoch.number} is erased")
+        return key
+
+    async def _catch_up(self, note: bytes) -> None:
+        if note != self._history.checkpoint.note:
+            await self._history.follow(note)
+        await self._settle()
+
+    async def _log(self, entry: bytes) -> tuple[Appended, VerifiedCheckpoint]:
+        """Log, then act: returns once this instance has verified and folded the history up to the ledger's answer."""
+        appended = await self._ledger.append(entry)
+        return appended, await self._history.follow(appended.checkpoint)
+
+    async def _settle(self) -> None:
+        """Say what the log lacks: this instance under the constitution in force, and the epochs that are due."""
+        if self._instance.key not in self._history.state.instances:
+            await self._introduce()
+        for name in self._history.state.lines:
+            await self._begin_due_epoch(name)
+        alive = {record.placed.digest for line in self._lines() for record in self._own(line)}
+        self._keys.erase_all_but(alive)
+
+    async def _introduce(self) -> None:
+        try:
+            entry = self._instance.introduction(self._history.checkpoint, self._history.state.constitution)
+        except EvidenceRejected as refusal:
+            self._keys.erase_all_but(())
+            self._bundles, self.retired = {}, refusal
+            raise
+        await self._log(entry)
+        if self._instance.key not in self._history.state.instances:
+            raise LogRefused("kms.signature", f"the log does not take this instance: {self._history.state.reason}")
+
+    async def _begin_due_epoch(self, name: bytes) -> None:
+        line = self._history.state.lines[name]
+        security = self._instance.security
+        window = due_window(line, self._own(line), security, at=self._now())
+        if window is None:
+            return
+        key = KemPrivateKey.generate(security.kem)
+        epoch = next_epoch(line, window, key.public, kem=security.kem)
+        entry = sign_statement("epoch", epoch, (self._instance.secrets.sign,))
+        self._keys.hold(entry_digest(entry), key)  # before it is logged: whoever sees it in the log may ask for it
+        await self._log(entry)
+
+    def _publish(self) -> None:
+        """Make the bundle of every contract that has an active epoch; nothing is awaited, so none is seen half made."""
+        log, now = self._history.log, self._now()
+        shown = self._instance.evidence(log.checkpoint, log.state.constitution)
+        moment = Moment(log, self._instance, shown, now)
+        bundles = {}
+        for name, line in log.state.lines.items():
+            own = self._own(line)
+            active = active_epoch(own, at=now)
+            if active is not None:
+                data = make_bundle(moment, line, own, active)
+                bundles[name] = PublishedBundle(data, hashlib.sha256(data).hexdigest()[:32])
+        self._bundles, self._active, self._renewed_at = bundles, self._actives(), log.checkpoint.cosigned_at
+
+    def _actives(self) -> Mapping[bytes, bytes]:
+        active = {
+            name: active_epoch(self._own(line), at=self._now()) for name, line in self._history.state.lines.items()
+        }
+        return {name: record.placed.digest for name, record in active.items() if record is not None}
+
+    def _lines(self) -> Sequence[ContractLine]:
+        return list(self._history.state.lines.values())
+
+    def _own(self, line: ContractLine) -> list[EpochRecord]:
+        return own_epochs(line, self._keys, at=self._now())
+
+    def _now(self) -> int:
+        """The host's clock, but never before the time that a quorum of witnesses has stated."""
+        return max(self._clock(), self._history.checkpoint.cosigned_at)
+
+    def _require_serving(self) -> None:
+        if missing := self.missing():
+            raise NotServing(f"the KMS is not serving: {missing[0]}")
