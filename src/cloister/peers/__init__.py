@@ -1,0 +1,1 @@
+"""Typed callers of other services: one class each, every wait and every answer bounded, errors translated once."""

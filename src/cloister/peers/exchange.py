@@ -1,0 +1,130 @@
+"""One HTTP exchange with a peer: bounded in time and size, its failures told in this system's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge, Unavailable, UsageError
+from cloister.hosting.problem import MAXIMUM_BYTES, Problem, parse
+
+KEPT_ALIVE_SECONDS = 2.0  # less than our services keep an idle connection, so that no request meets a closing one
+
+
+class PeerRefused(CloisterError):
+    """A peer would not do what was asked; `answer` is its status. The same request will be refused again."""
+
+    status = 502
+
+    def __init__(self, sentence: str, *, answer: int) -> None:
+        super().__init__(sentence)
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete response."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Exchange:
+    """Sends requests to one peer. Enter it in a running loop; leaving closes its connections.
+
+    It follows no redirects, keeps no cookies, reads no proxy from the environment.
+    """
+
+    def __init__(self, name: str, url: str, *, seconds: float) -> None:
+        """`name` is what errors call the peer, `url` its prefix; `seconds` bound each exchange, connecting included.
+
+        Raises:
+            UsageError: `url` is not one of HTTP.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise UsageError(f"{url} is not the address of {name}")
+        self.name = name
+        self._url = url.rstrip("/")
+        self._seconds = seconds
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=KEPT_ALIVE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=self._seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        limit: int,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        expected: tuple[tuple[int, str | None], ...] = ((200, None),),
+    ) -> Answer:
+        """The peer's answer, if it is one of `expected` (status, media type or any), its body at most `limit` bytes.
+
+        Raises:
+            Unavailable: no answer in time, a broken one, one over the cap, or one that says to come back later.
+            Refused: the peer names a check that failed.
+            PeerRefused: any other refusal.
+        """
+        answer = await self._send(method, path, limit, body, headers)
+        if any(answer.status == status and kind in (None, answer.content_type) for status, kind in expected):
+            return answer
+        raise self._refusal(answer)
+
+    def broken(self, error: CloisterError) -> Unavailable:
+        """What to raise where an answer is not what the API says."""
+        return Unavailable(f"{self.name} sent a broken answer: {error}")
+
+    async def _send(
+        self, method: str, path: str, limit: int, body: bytes | None, headers: Mapping[str, str] | None
+    ) -> Answer:
+        if self._session is None:
+            raise RuntimeError("an Exchange is entered before it is used")
+        try:
+            async with self._session.request(
+                method, self._url + path, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                content = bytearray()
+                async for chunk in response.content.iter_chunked(65_536):
+                    content += chunk
+                    if len(content) > max(limit, MAXIMUM_BYTES):
+                        raise self.broken(TooLarge(f"over {limit} bytes"))
+                answer = Answer(response.status, response.content_type, bytes(content))
+        except TimeoutError as error:
+            raise Unavailable(f"{self.name} did not answer within {self._seconds:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"{self.name} cannot be reached: {type(error).__name__}") from error
+        if answer.status < 400 and len(answer.body) > limit:
+            raise self.broken(TooLarge(f"over {limit} bytes"))
+        return answer
+
+    def _refusal(self, answer: Answer) -> CloisterError:
+        try:
+            problem = parse(answer.body)
+        except (MalformedInput, TooLarge):
+            problem = Problem(title="", status=answer.status, detail=f"status {answer.status}", retry=False)
+        if problem.retry or answer.status >= 500:
+            return Unavailable(f"{self.name}: {problem.detail}")
+        if problem.check is not None:
+            return Refused(problem.check, f"{self.name}: {problem.detail.removeprefix(f'{problem.check}: ')}")
+        return PeerRefused(f"{self.name} refused: {problem.detail}", answer=answer.status)
