@@ -14,6 +14,7 @@ import hashlib
 import heapq
 from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import lru_cache
 from typing import ClassVar
 
 from cloister.errors import MalformedInput, Unavailable, UsageError
@@ -76,6 +77,7 @@ class ReplayTable:
             self._forgotten = max(self._forgotten, date)
 
 
+@lru_cache(maxsize=1024)  # the requests of one second share their date
 def parse_date(value: str) -> int:
     """A Date header as seconds since 1970; only the fixed form that senders must use (RFC 9110 section 5.6.7).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from cloister.hosting import logs
 from cloister.hosting.http_exchange import Limits, Request, Response, problem_response
 from cloister.hosting.http_server import serve_http
 from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
@@ -17,7 +18,13 @@ ROUTES = {"/bundle": ("GET", "HEAD"), "/": ("POST",), "/gateway": ("POST",)}
 
 
 def run(settings: RelaySettings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        UsageError: a URL is none, or there is no gateway.
+        Unavailable: the port is taken.
+    """
+    logs.configure("relay")
 
     async def main(stop: asyncio.Event) -> None:
         await serve_relay(settings, stop)
