@@ -1,0 +1,201 @@
+"""One sandboxed engine as a process: started with exactly its descriptors, confined before it is trusted to run, ended.
+
+The engine dies with the thread that started it (bubblewrap's --die-with-parent), so this belongs on the main thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cloister.sandbox import cgroup
+from cloister.sandbox.closure import PACKAGES, StagedEngine
+from cloister.sandbox.errors import SandboxUnavailable
+from cloister.sandbox.plan import Plan
+from cloister.sandbox.profile import APP, FILTER_FD, LISTENER_FD
+from cloister.sandbox.second_stage import CONFINED, OUT_OF_MEMORY
+
+_START_SECONDS = 10
+_ENDING_SECONDS = 1
+_REMOVAL_TRIES = 500
+_BACKLOG = 16
+_SOCKET = "engine.sock"
+
+
+@dataclass(slots=True, eq=False)
+class RunningEngine:
+    """A confined engine. `ended` is set when it is no more; `reason` then says why."""
+
+    pid: int
+    folder: Path
+    folder_fd: int
+    group: cgroup.Cgroup
+    memory_bytes: int
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    reason: str = ""
+    served: int = 0
+
+    @property
+    def address(self) -> str:
+        """Its socket's path, for this process only: by descriptor, since a unix socket's path has 107 bytes at most."""
+        return f"/proc/self/fd/{self.folder_fd}/{_SOCKET}"
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to it; it is taken up once the engine is ready."""
+        return await asyncio.open_unix_connection(self.address)
+
+    def kill(self, reason: str) -> None:
+        """End it now, with all that runs in it; `ended` follows."""
+        if not self.ended.is_set():
+            self.reason = self.reason or reason
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def end(self, reason: str) -> None:
+        """Wait for it to end by itself, if it has begun to; otherwise end it, for `reason`."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), _ENDING_SECONDS)
+        self.kill(reason)
+        await self.ended.wait()
+
+    async def stop(self) -> None:
+        """End it, and remove what is left of it."""
+        self.kill("it was stopped")
+        await self.ended.wait()
+        for _ in range(_REMOVAL_TRIES):  # the kernel ends what was in the namespace after the one that we waited for
+            if self.group.remove():
+                break
+            await asyncio.sleep(0.01)
+        if self.folder_fd >= 0:
+            os.close(self.folder_fd)
+            self.folder_fd = -1
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+async def start(plan: Plan, staged: StagedEngine, run_folder: Path) -> RunningEngine:
+    """Start `staged` as `plan` says; returns when it is confined, its model still loading.
+
+    Args:
+        plan: from `plan.plan()`.
+        staged: from `closure.stage()`, in a folder that the sandbox's user can traverse.
+        run_folder: exists, ours alone; the socket's folder is made in it.
+
+    Raises:
+        SandboxUnavailable: it could not be confined; nothing is left running.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="engine-", dir=run_folder))
+    folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    group = cgroup.make(plan.parents, plan.profile.limits)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"/proc/self/fd/{folder_fd}/{_SOCKET}")
+        listener.listen(_BACKLOG)
+        report, report_end = os.pipe2(os.O_CLOEXEC)
+        pid = _spawn(_command(plan, staged, group), listener.fileno(), plan.profile.outer_filter, report_end)
+        os.close(report_end)
+    engine = RunningEngine(pid, folder, folder_fd, group, plan.profile.limits.memory_bytes)
+    _watch(engine)
+    said = await _report(report)
+    if not said.endswith(f"{CONFINED}\n"):
+        await engine.stop()
+        raise SandboxUnavailable(f"the engine could not be confined: {said.strip()[-300:] or engine.reason}")
+    return engine
+
+
+def _command(plan: Plan, staged: StagedEngine, group: cgroup.Cgroup) -> tuple[str, ...]:
+    profile, limits = plan.profile, plan.profile.limits
+    rlimits = {"RLIMIT_CORE": 0, "RLIMIT_NOFILE": limits.open_files, "RLIMIT_FSIZE": limits.file_bytes}
+    if limits.held_by == "rlimits":
+        rlimits |= {"RLIMIT_AS": limits.memory_bytes, "RLIMIT_NPROC": limits.tasks}
+    landlock = {"abi": profile.landlock.abi, "read": profile.landlock.read, "write": profile.landlock.write}
+    told = {
+        "rlimits": rlimits,
+        "landlock": landlock,
+        "filter": profile.inner_filter.hex(),
+        "packages": f"{APP}/{PACKAGES}",
+    }
+    command = plan.command(staged.folder, staged.command(json.dumps(told)))
+    if not group.entries:
+        return command
+    # It enters its group before anything of it runs: a process moved later leaves behind what it has started.
+    enter = "".join(f'echo $$ >"${n}" && ' for n in range(1, len(group.entries) + 1))
+    script = f'{enter} shift {len(group.entries)} && exec /usr/bin/env -i "$@"'
+    return ("/bin/sh", "-c", script, "sh", *map(str, group.entries), *command)
+
+
+def _spawn(command: tuple[str, ...], listener: int, outer_filter: bytes, report: int) -> int:
+    """Start `command` with the listener, the filter, a way to report, and nothing else of ours."""
+    program = os.memfd_create("filter")
+    os.write(program, outer_filter)
+    os.lseek(program, 0, os.SEEK_SET)
+    # Out of the way of the numbers they are put on.
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (listener, program, report)]
+    try:
+        return os.posix_spawn(
+            command[0],
+            command,
+            {},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_DUP2, high[2], 2),
+                (os.POSIX_SPAWN_DUP2, high[0], LISTENER_FD),
+                (os.POSIX_SPAWN_DUP2, high[1], FILTER_FD),
+            ],
+            setpgroup=0,  # a terminal's interrupt is for the supervisor
+            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD],
+            setsigmask=[],
+        )
+    finally:
+        for fd in (program, *high):
+            os.close(fd)
+
+
+def _watch(engine: RunningEngine) -> None:
+    """Note the engine's end when it comes."""
+    loop = asyncio.get_running_loop()
+    handle = os.pidfd_open(engine.pid)
+
+    def note() -> None:
+        loop.remove_reader(handle)
+        os.close(handle)
+        _, status = os.waitpid(engine.pid, 0)
+        engine.reason = engine.reason or _reason(engine, os.waitstatus_to_exitcode(status))
+        engine.ended.set()
+
+    loop.add_reader(handle, note)
+
+
+def _reason(engine: RunningEngine, code: int) -> str:
+    if code == OUT_OF_MEMORY or engine.group.killed_for_memory():
+        return f"it exceeded its {engine.memory_bytes // 2**20} MiB of memory"
+    if code < 0 or code > 128:
+        return f"it was ended by signal {-code if code < 0 else code - 128}"
+    return f"it ended with status {code}"
+
+
+async def _report(read_end: int) -> str:
+    """What is said on standard error until the second stage has confined itself, or until the end; 4 KiB at most."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=4096)
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", buffering=0)
+    )
+    said = ""
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            while not said.endswith(f"{CONFINED}\n") and len(said) < 4096 and (line := await reader.readline()):
+                said += line.decode(errors="replace")
+    except (TimeoutError, ValueError):
+        said += f"nothing was heard within {_START_SECONDS} s" if not said else ""
+    finally:
+        with contextlib.suppress(OSError):
+            transport.close()
+    return said

@@ -1,0 +1,164 @@
+"""Engines kept running: hands each request to an idle one, ends one that hangs, restarts what ended, with a backoff.
+
+One sandbox serves one request at a time, so a crash, a hang or an overrun costs that request alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cloister.sandbox import process
+from cloister.sandbox.closure import StagedEngine
+from cloister.sandbox.errors import EngineBusy, EngineCrashed, EngineTimedOut, SandboxUnavailable
+from cloister.sandbox.exchange import EngineReply, EngineRequest, exchange
+from cloister.sandbox.plan import Plan
+from cloister.sandbox.process import RunningEngine
+
+_READY_SECONDS = 30
+_BACKOFF_SECONDS = (0.0, 0.1, 0.5, 2.0, 5.0)
+_HEALTH = EngineRequest("GET", "/health", (), b"")
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Seat:
+    """An engine with the connection that is kept to it."""
+
+    engine: RunningEngine
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def reconnect(self) -> bool:
+        """After an answer that closed the connection, a refusal of what was over a cap; False if the engine ended."""
+        self.writer.close()
+        try:
+            self.reader, self.writer = await self.engine.connect()
+        except OSError:
+            self.engine.kill("it closed its socket")
+            return False
+        return True
+
+    async def clear(self) -> None:
+        """End the engine, if it has not, and remove what is left."""
+        self.writer.close()
+        await self.engine.stop()
+
+
+@dataclass(slots=True)
+class EngineService:
+    """`workers` sandboxes of one engine.
+
+    Args:
+        plan: the profile; its `request_seconds` bound each request.
+        staged: the engine.
+        run_folder: for sockets; ours alone.
+        workers: how many requests are served at once.
+        waiting_seconds: how long a request may wait for an idle engine.
+        say: told of each end and restart, in a sentence without any user's content.
+    """
+
+    plan: Plan
+    staged: StagedEngine
+    run_folder: Path
+    workers: int = 1
+    waiting_seconds: float = 30
+    say: Say = lambda _: None
+    _idle: asyncio.Queue[_Seat] = field(default_factory=asyncio.Queue)
+    _keepers: list[asyncio.Task[None]] = field(default_factory=list)
+    _seats: set[_Seat] = field(default_factory=set)
+
+    async def start(self) -> None:
+        """Start all engines and wait until they are ready.
+
+        Raises:
+            SandboxUnavailable: one could not be confined, or did not become ready; none is left running.
+        """
+        try:
+            seats = [await self._seat() for _ in range(self.workers)]
+        except SandboxUnavailable:
+            await self.stop()
+            raise
+        self._keepers = [asyncio.create_task(self._keep(seat)) for seat in seats]
+
+    async def stop(self) -> None:
+        """End all engines; requests under way fail with `EngineCrashed`."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*(seat.clear() for seat in self._seats))
+        self._seats.clear()
+
+    async def ask(self, request: EngineRequest) -> EngineReply:
+        """The engine's answer to `request`.
+
+        Raises:
+            EngineBusy: no engine became idle in time.
+            EngineCrashed: it ended, or answered what is not HTTP.
+            EngineTimedOut: it did not answer in time, and was ended.
+        """
+        seat = await self._next()
+        seconds = self.plan.profile.limits.request_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                reply, keep = await exchange(seat.reader, seat.writer, request)
+        except TimeoutError as error:
+            seat.engine.kill(f"it did not answer within {seconds} s")
+            raise EngineTimedOut(f"the engine did not answer within {seconds} s; it is being restarted") from error
+        except EngineCrashed as error:
+            await seat.engine.end(str(error))
+            raise EngineCrashed(f"the engine failed this request: {seat.engine.reason}; try again") from error
+        except asyncio.CancelledError:  # nobody waits for the answer: the engine is freed the sure way
+            seat.engine.kill("its request was given up")
+            raise
+        seat.engine.served += 1
+        if keep or await seat.reconnect():
+            self._idle.put_nowait(seat)
+        return reply
+
+    async def _next(self) -> _Seat:
+        try:
+            async with asyncio.timeout(self.waiting_seconds):
+                while (seat := await self._idle.get()).engine.ended.is_set():
+                    pass  # it ended while it was idle; its keeper brings another
+        except TimeoutError as error:
+            raise EngineBusy("every engine is at work, or restarting; try again") from error
+        return seat
+
+    async def _keep(self, seat: _Seat) -> None:
+        """Bring another engine each time this one ends, later each time it ends without having served."""
+        failures = 0
+        while True:
+            self._idle.put_nowait(seat)
+            await seat.engine.ended.wait()
+            failures = 0 if seat.engine.served else failures + 1
+            self.say(f"the engine {self.staged.name} ended: {seat.engine.reason}; restarting")
+            await seat.clear()
+            self._seats.discard(seat)
+            seat = await self._another(failures)
+
+    async def _another(self, failures: int) -> _Seat:
+        while True:
+            await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+            try:
+                return await self._seat()
+            except SandboxUnavailable as error:
+                failures += 1
+                self.say(f"the engine {self.staged.name} did not start: {error}")
+
+    async def _seat(self) -> _Seat:
+        engine = await process.start(self.plan, self.staged, self.run_folder)
+        seat = _Seat(engine, *await engine.connect())
+        self._seats.add(seat)
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await exchange(seat.reader, seat.writer, _HEALTH)
+        except (TimeoutError, EngineCrashed) as error:
+            await engine.end(str(error) or f"it was not ready within {_READY_SECONDS} s")
+            await seat.clear()
+            self._seats.discard(seat)
+            raise SandboxUnavailable(f"the engine did not become ready: {engine.reason}") from error
+        return seat

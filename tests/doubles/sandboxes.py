@@ -1,0 +1,71 @@
+"""Engines in real sandboxes for tests, in folders that the sandbox's own user can traverse."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloister.sandbox.closure import Engine, StagedEngine, stage
+from cloister.sandbox.exchange import EngineReply, EngineRequest
+from cloister.sandbox.plan import Sizes, plan
+from cloister.sandbox.profile import MIB
+from cloister.sandbox.service import EngineService
+
+FAULTY = Engine("faulty", Path(__file__).with_name("faulty_engine.py"), ("httptools", "python-multipart"))
+SMALL = Sizes(memory_bytes=256 * MIB, request_seconds=1)
+
+
+@contextlib.contextmanager
+def traversable_folder() -> Iterator[Path]:
+    """pytest's own folders are closed to other users."""
+    folder = Path(tempfile.mkdtemp(prefix="cloister-test-"))
+    folder.chmod(0o755)
+    (folder / "run").mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """One engine staged for a module's tests."""
+
+    folder: Path
+    engine: StagedEngine
+
+    @contextlib.asynccontextmanager
+    async def service(self, sizes: Sizes = SMALL, **settings: object) -> AsyncIterator[EngineService]:
+        """The engine, served; ended afterwards."""
+        service = EngineService(plan(sizes), self.engine, self.folder / "run", **settings)  # type: ignore[arg-type]
+        await service.start()
+        try:
+            yield service
+        finally:
+            await service.stop()
+
+
+@contextlib.contextmanager
+def staged(engine: Engine) -> Iterator[Staged]:
+    """`engine` staged in a folder of its own."""
+    with traversable_folder() as folder:
+        yield Staged(folder, stage(engine, folder / "stage"))
+
+
+async def post(service: EngineService, path: str, body: bytes = b"", *headers: tuple[str, str]) -> EngineReply:
+    """What the engine answers."""
+    return await service.ask(EngineRequest("POST", path, headers, body))
+
+
+def processes_mentioning(text: str) -> list[int]:
+    """The ids of all processes with `text` in their command line."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if folder.name.isdigit() and text.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found

@@ -1,0 +1,198 @@
+"""A faulty engine in the real sandbox: each fault costs its own request, and nothing gets out."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+from msgspec import structs
+from tests.doubles.attempts import ATTEMPTS
+from tests.doubles.engine_process import UnixConnection, unsandboxed
+from tests.doubles.sandbox_launcher import launched, ordinary_user
+from tests.doubles.sandboxes import FAULTY, SMALL, post, processes_mentioning, staged, traversable_folder
+
+from cloister.sandbox import plan as planning
+from cloister.sandbox.closure import stage
+from cloister.sandbox.errors import EngineBusy, EngineCrashed, EngineTimedOut, SandboxUnavailable
+from cloister.sandbox.exchange import EngineRequest
+from cloister.sandbox.process import start
+
+
+@pytest.fixture(scope="module")
+def faulty():
+    with staged(FAULTY) as ready:
+        yield ready
+
+
+async def test_a_request_is_answered_soon_after_the_start(faulty):
+    begun = time.monotonic()
+    async with faulty.service() as service:
+        assert (await post(service, "/", b"12345")).body == b"5"
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "why"),
+    [
+        ("/hang", EngineTimedOut, "within 1 s"),
+        ("/exit", EngineCrashed, "status 3"),
+        ("/raise", EngineCrashed, "status 1"),
+        ("/segfault", EngineCrashed, "signal 11"),
+        ("/memory", EngineCrashed, "exceeded its 256 MiB"),
+        ("/rubbish", EngineCrashed, "not HTTP"),
+    ],
+)
+async def test_each_fault_costs_its_request_alone_and_service_goes_on(faulty, path, error, why):
+    said: list[str] = []
+    async with faulty.service(say=said.append) as service:
+        with pytest.raises(error, match=why) as failure:
+            await post(service, path)
+        assert failure.value.status == (504 if error is EngineTimedOut else 502)
+        assert (await post(service, "/", b"again")).body == b"5"
+    assert len(said) == 1
+    assert "restarting" in said[0]
+
+
+async def test_an_engine_that_ends_while_idle_is_replaced_before_the_next_request(faulty):
+    async with faulty.service() as service:
+        assert (await post(service, "/")).status == 200
+        (seat,) = service._seats
+        os.kill(seat.engine.pid, signal.SIGKILL)
+        await seat.engine.ended.wait()
+        assert (await post(service, "/", b"abc")).body == b"3"
+
+
+async def test_a_fault_in_one_of_two_engines_leaves_the_other_its_request(faulty):
+    async with faulty.service(workers=2) as service:
+        slow = asyncio.create_task(post(service, "/run", b"import time; time.sleep(0.5); result = 'slow'"))
+        await asyncio.sleep(0.1)
+        with pytest.raises(EngineCrashed):
+            await post(service, "/exit")
+        assert (await slow).body == b"did it: slow"
+
+
+async def test_a_request_that_finds_no_idle_engine_is_told_so_and_one_given_up_frees_its_engine(faulty):
+    async with faulty.service(waiting_seconds=0.2) as service:
+        hanging = asyncio.create_task(post(service, "/hang"))
+        await asyncio.sleep(0.05)
+        with pytest.raises(EngineBusy):
+            await post(service, "/")
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+        service.waiting_seconds = 10
+        assert (await post(service, "/")).status == 200
+
+
+async def test_a_request_over_a_cap_is_refused_and_the_next_one_served(faulty):
+    async with faulty.service() as service:
+        reply = await service.ask(EngineRequest("POST", "/", (("x", "y" * 20_000),), b""))
+        assert reply.status == 413
+        assert (await post(service, "/", b"abc")).body == b"3"
+
+
+async def test_stopping_leaves_no_process_no_group_and_no_socket(faulty):
+    async with faulty.service() as service:
+        folders = [folder for seat in service._seats for folder in seat.engine.group.folders]
+        assert all(folder.exists() for folder in folders)
+        assert processes_mentioning(str(faulty.engine.folder))
+    assert not any(folder.exists() for folder in folders)
+    assert not processes_mentioning(str(faulty.engine.folder))
+    assert not list((faulty.folder / "run").iterdir())
+
+
+async def test_nothing_that_is_tried_gets_out_and_the_control_shows_it_was_tried(faulty, tmp_path):
+    async with faulty.service() as service:
+        inside = {tried.what: (await post(service, "/run", tried.code)).body for tried in ATTEMPTS}
+    assert {what for what, answer in inside.items() if not answer.startswith(b"stopped: ")} == set()
+    with unsandboxed(FAULTY.program, tmp_path) as address:
+        connection = UnixConnection(address)
+        for tried in (attempt for attempt in ATTEMPTS if attempt.control):
+            connection.request("POST", "/run", tried.code)
+            assert connection.getresponse().read().startswith(b"did it"), tried.what
+        connection.close()
+
+
+async def test_what_an_engine_needs_is_allowed(faulty):
+    code = b"""
+import os, threading
+open('/tmp/scratch', 'wb').write(bytes(2**20))
+thread = threading.Thread(target=lambda: None); thread.start(); thread.join()
+result = (os.getuid(), os.path.getsize('/tmp/scratch'), os.getcwd(), sorted(os.environ))
+"""
+    async with faulty.service() as service:
+        answer = (await post(service, "/run", code)).body
+    environment = ["LC_CTYPE", "LD_LIBRARY_PATH", "LISTEN_FD", "PATH", "PWD"]  # the first is Python's own doing
+    assert answer == f"did it: (60001, 1048576, '/tmp', {environment})".encode()
+
+
+async def test_scratch_and_tasks_are_capped(faulty):
+    fill = b"open('/tmp/a', 'wb').write(bytes(2**25)); open('/tmp/b', 'wb').write(bytes(2**26))"
+    threads = b"""
+import threading, time
+for _ in range(64): threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+"""
+    async with faulty.service() as service:
+        assert b"No space left" in (await post(service, "/run", fill)).body
+        assert b"can't start new thread" in (await post(service, "/run", threads)).body
+
+
+def test_the_plan_is_the_same_each_time():
+    assert planning.plan().profile.digest == planning.plan().profile.digest
+
+
+def test_files_that_are_not_what_their_address_says_are_refused():
+    with traversable_folder() as folder:
+        address = stage(FAULTY, folder).folder
+        (address / "packages" / "more.py").write_text("")
+        with pytest.raises(SandboxUnavailable, match="other files than its name says"):
+            stage(FAULTY, folder)
+
+
+async def test_an_engine_that_cannot_be_confined_as_told_does_not_start(faulty):
+    plan = planning.plan(SMALL)
+    impossible = structs.replace(plan.profile.landlock, read=("/nowhere",))
+    plan = replace(plan, profile=structs.replace(plan.profile, landlock=impossible))
+    with pytest.raises(SandboxUnavailable, match=r"could not be confined.*nowhere"):
+        await start(plan, faulty.engine, faulty.folder / "run")
+    assert not processes_mentioning(str(faulty.engine.folder))
+
+
+def test_a_missing_program_is_named_with_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setattr(planning, "_SEARCH", "/nonexistent")
+    with pytest.raises(SandboxUnavailable, match="apt-get install bubblewrap"):
+        planning.plan()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_an_engine_dies_with_its_launcher_however_that_ends(faulty, end):
+    launcher = launched(faulty.folder, [], mode="hold")
+    assert launcher.stdout is not None
+    assert json.loads(launcher.stdout.readline())["answer"] == "5"
+    assert processes_mentioning(str(faulty.engine.folder))
+    launcher.send_signal(end)
+    launcher.communicate(timeout=10)
+    deadline = time.monotonic() + 5
+    while processes_mentioning(str(faulty.engine.folder)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert processes_mentioning(str(faulty.engine.folder)) == []
+
+
+def test_an_ordinary_user_has_the_same_sandbox_in_a_namespace_of_its_own():
+    with traversable_folder() as folder, ordinary_user(folder) as command:
+        with launched(folder, command) as launcher:
+            assert launcher.stdout is not None
+            said = [json.loads(line) for line in launcher.stdout]
+        assert launcher.returncode == 0
+    start, *faults, escapes = said
+    assert start == {"answer": "5", "user": "own", "held_by": start["held_by"], "uid": "60001"}
+    assert [(fault["path"], fault["error"], fault["next"]) for fault in faults] == [
+        ("/hang", "EngineTimedOut", "5"),
+        ("/exit", "EngineCrashed", "5"),
+        ("/memory", "EngineCrashed", "5"),
+    ]
+    assert "exceeded its 256 MiB" in faults[-1]["why"]
+    assert escapes == {"escaped": []}

@@ -1,0 +1,59 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.doubles.sandbox_launcher import ROOT
+from tests.doubles.sandboxes import traversable_folder
+
+from cloister.sandbox.closure import ECHO, SPEECH, model_digest, staging_folder
+from cloister.sandbox.plan import Sizes, advice, plan
+
+
+def test_the_kernel_switch_that_refuses_is_named_with_the_command_that_allows(tmp_path):
+    (tmp_path / "kernel").mkdir()
+    (tmp_path / "kernel" / "unprivileged_userns_clone").write_text("0\n")
+    assert "sysctl -w kernel.unprivileged_userns_clone=1" in advice(tmp_path)
+    (tmp_path / "kernel" / "unprivileged_userns_clone").write_text("1\n")
+    (tmp_path / "kernel" / "apparmor_restrict_unprivileged_userns").write_text("1\n")
+    assert "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in advice(tmp_path)
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "max_user_namespaces").write_text("0\n")
+    (tmp_path / "kernel" / "apparmor_restrict_unprivileged_userns").write_text("0\n")
+    assert "sysctl -w user.max_user_namespaces=15000" in advice(tmp_path)
+    assert "container" in advice(tmp_path / "nothing")
+
+
+def test_where_user_namespaces_are_refused_nothing_is_planned_and_the_reason_is_said():
+    code = f"""
+import sys; sys.path[:0] = {json.dumps(sys.path)}
+from cloister.sandbox.plan import plan
+from cloister.sandbox.errors import SandboxUnavailable
+try:
+    plan()
+except SandboxUnavailable as error:
+    sys.stdout.write(str(error))
+"""
+    refusing = ["bwrap", "--unshare-user", "--disable-userns", "--uid", "1000", "--dev-bind", "/", "/", "--"]
+    command = [*refusing, sys.executable, "-I", "-B", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.startswith("this machine cannot hold the sandbox"), done.stderr
+    assert "Creating new namespace failed" in done.stdout
+
+
+def test_other_sizes_are_another_profile():
+    assert plan(Sizes(memory_bytes=2**29)).profile.digest != plan().profile.digest
+
+
+def test_the_speech_model_has_a_digest_and_an_engine_without_one_another():
+    assert len(model_digest(SPEECH)) == 32
+    assert model_digest(SPEECH) == model_digest(SPEECH) != model_digest(ECHO)
+
+
+@pytest.mark.parametrize(("mode", "below"), [(0o755, True), (0o700, False)])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a sandbox user of its own")
+def test_root_stages_where_its_sandbox_user_can_go(mode, below):
+    with traversable_folder() as folder:
+        folder.chmod(mode)
+        assert (staging_folder(folder / "state") == folder / "state" / "stage") is below

@@ -1,0 +1,55 @@
+import pytest
+from msgspec.structs import fields, replace
+
+from cloister.formats.canonical import decode, encode
+from cloister.sandbox.profile import (
+    Landlock,
+    Limits,
+    SandboxProfile,
+    bubblewrap_arguments,
+)
+
+LIMITS = Limits(
+    held_by="rlimits", memory_bytes=1, tasks=2, open_files=3, file_bytes=4, scratch_bytes=5, request_seconds=6
+)
+PROFILE = SandboxProfile(
+    user="dropped",
+    arguments=bubblewrap_arguments(scratch_bytes=5),
+    outer_filter=b"outer",
+    inner_filter=b"inner",
+    landlock=Landlock(abi=7, read=("/app",), write=("/tmp",)),
+    limits=LIMITS,
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"user": "own"},
+        {"arguments": PROFILE.arguments[:-1]},
+        {"arguments": bubblewrap_arguments(scratch_bytes=6)},
+        {"outer_filter": b"other"},
+        {"inner_filter": b"other"},
+        {"landlock": replace(PROFILE.landlock, abi=2)},
+        {"landlock": replace(PROFILE.landlock, read=())},
+        {"landlock": replace(PROFILE.landlock, write=())},
+        *({"limits": replace(LIMITS, **{field.name: 99})} for field in fields(Limits) if field.name != "held_by"),
+        {"limits": replace(LIMITS, held_by="cgroup-v2")},
+    ],
+)
+def test_a_change_of_anything_that_confines_is_another_digest(change):
+    assert replace(PROFILE, **change).digest != PROFILE.digest
+
+
+def test_the_digest_is_of_the_record_and_nothing_else():
+    again = decode(encode(PROFILE), SandboxProfile, limit=65_536)
+    assert again == PROFILE
+    assert again.digest == PROFILE.digest
+    assert len(PROFILE.digest) == 32
+
+
+def test_what_landlock_denies_is_said_by_its_abi():
+    assert Landlock(abi=0, read=(), write=()).denies == ()
+    assert Landlock(abi=2, read=(), write=()).denies == ("files",)
+    assert Landlock(abi=4, read=(), write=()).denies == ("files", "truncation", "TCP")
+    assert "signals and abstract sockets" in PROFILE.landlock.denies

@@ -1,0 +1,91 @@
+import struct
+from errno import ENOSYS, EPERM
+
+import pyseccomp
+import pytest
+
+from cloister.sandbox.errors import SandboxUnavailable
+from cloister.sandbox.seccomp import ARCHITECTURES, architecture, inner_filter, outer_filter
+from cloister.sandbox.syscalls import CLONE, CLONE3, DENIED_ALWAYS, DENIED_TO_THE_ENGINE, IOCTL
+
+LIBSECCOMP = {"x86_64": pyseccomp.Arch.X86_64, "aarch64": pyseccomp.Arch.AARCH64}
+MACHINES = pytest.mark.parametrize("machine", ARCHITECTURES)
+ALLOW, KILL = 0x7FFF0000, 0x80000000
+
+
+def verdict(program, number, *arguments, audit):
+    """Classic BPF as the kernel runs it, for the five instructions that our programs have."""
+    data = struct.pack("<IIQ6Q", number, audit, 0, *arguments, *[0] * (6 - len(arguments)))
+    code = list(struct.iter_unpack("<HBBI", program))
+    at, accumulator = 0, 0
+    while True:
+        operation, when_true, when_false, value = code[at]
+        if operation == 0x20:
+            (accumulator,) = struct.unpack_from("<I", data, value)
+            at += 1
+            continue
+        if operation == 0x06:
+            return value
+        holds = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: accumulator & value != 0}[operation]
+        at += 1 + (when_true if holds else when_false)
+
+
+def number_of(name, machine):
+    return pyseccomp.resolve_syscall(LIBSECCOMP[machine], name)
+
+
+@MACHINES
+def test_every_number_is_the_one_libseccomp_knows(machine):
+    column = ARCHITECTURES[machine].column
+    table = DENIED_ALWAYS | DENIED_TO_THE_ENGINE | {"clone": CLONE, "clone3": CLONE3, "ioctl": IOCTL}
+    for name, numbers in table.items():
+        known = number_of(name, machine)
+        assert numbers[column] == (known if known >= 0 else None), name
+
+
+@MACHINES
+def test_the_engine_is_denied_every_call_named_and_allowed_what_it_lives_on(machine):
+    where = architecture(machine)
+    inner, outer = inner_filter(where), outer_filter(where)
+    for name, numbers in (DENIED_ALWAYS | DENIED_TO_THE_ENGINE).items():
+        if (number := numbers[where.column]) is not None:
+            assert verdict(inner, number, audit=where.audit) == 0x50000 | EPERM, name
+            expected = 0x50000 | EPERM if name in DENIED_ALWAYS else ALLOW
+            assert verdict(outer, number, audit=where.audit) == expected, name
+    for name in ("read", "write", "openat", "mmap", "futex", "accept4", "recvfrom", "sendto", "exit_group", "execve"):
+        denied_inside = name == "execve"
+        number = number_of(name, machine)
+        assert (verdict(inner, number, audit=where.audit) == ALLOW) is not denied_inside
+        assert verdict(outer, number, audit=where.audit) == ALLOW
+
+
+@MACHINES
+def test_threads_are_allowed_and_processes_are_not(machine):
+    where = architecture(machine)
+    inner = inner_filter(where)
+    thread, process = 0x3D0F00, 0x1200011  # glibc's flags for pthread_create and fork
+    assert verdict(inner, CLONE[where.column], thread, audit=where.audit) == ALLOW
+    assert verdict(inner, CLONE[where.column], process, audit=where.audit) == 0x50000 | EPERM
+    assert verdict(inner, CLONE3[where.column], audit=where.audit) == 0x50000 | ENOSYS
+
+
+@MACHINES
+@pytest.mark.parametrize(
+    ("request_", "denied"), [(0x5412, True), (0x541C, True), (0x5413, False), (1 << 32 | 0x5412, True)]
+)
+def test_only_the_ioctls_that_type_into_terminals_are_denied(machine, request_, denied):
+    where = architecture(machine)
+    answer = verdict(inner_filter(where), IOCTL[where.column], 0, request_, audit=where.audit)
+    assert answer == (0x50000 | EPERM if denied else ALLOW)
+
+
+@MACHINES
+def test_another_architecture_and_a_second_numbering_end_the_process(machine):
+    where = architecture(machine)
+    assert verdict(inner_filter(where), 0, audit=0x40000003) == KILL  # i386 on the same processor
+    assert verdict(inner_filter(where), 0x40000000, audit=where.audit) == KILL
+
+
+def test_an_unknown_architecture_is_refused_by_name():
+    with pytest.raises(SandboxUnavailable, match="riscv64"):
+        architecture("riscv64")
