@@ -1,0 +1,55 @@
+"""The KMS, as a gateway calls it (docs/formats/http-apis.md). Answers are parsed and nothing more: examine them."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from cloister.errors import MalformedInput, TooLarge
+from cloister.formats import canonical
+from cloister.formats.key_bundle import MAXIMUM_BUNDLE
+from cloister.formats.release import ReleaseReply, ReleaseRequest, parse_release_reply
+from cloister.peers.exchange import Exchange
+
+CHALLENGE_SIZE = 32  # bytes
+MAXIMUM_REPLY = 262_144  # bytes
+SECONDS = 30.0  # a release waits for the log and its witnesses
+CBOR = {"content-type": "application/cbor"}
+
+
+class KmsClient:
+    """Calls one KMS; an asynchronous context manager.
+
+    Every call raises `Unavailable` where no whole answer came in time, or the KMS says to come back later; `Refused`
+    names the check that failed; `PeerRefused` says that the KMS takes no such request.
+    """
+
+    def __init__(self, url: str, *, seconds: float = SECONDS) -> None:
+        """`url` is the KMS's prefix, as in http://127.0.0.1:7002."""
+        self._exchange = Exchange("the KMS", url, seconds=seconds)
+
+    async def __aenter__(self) -> Self:
+        await self._exchange.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._exchange.__aexit__(*raised)
+
+    async def challenge(self) -> bytes:
+        """A fresh challenge, 32 bytes: it lives for a minute or so, and is answered once."""
+        challenge = (await self._exchange.ask("POST", "/challenges", limit=CHALLENGE_SIZE)).body
+        if len(challenge) != CHALLENGE_SIZE:
+            raise self._exchange.broken(MalformedInput(f"a challenge of {len(challenge)} bytes"))
+        return challenge
+
+    async def release(self, request: ReleaseRequest) -> ReleaseReply:
+        """The logged release and the wrapped key."""
+        data = canonical.encode(request)
+        answer = await self._exchange.ask("POST", "/releases", body=data, headers=CBOR, limit=MAXIMUM_REPLY)
+        try:
+            return parse_release_reply(answer.body)
+        except (MalformedInput, TooLarge) as error:
+            raise self._exchange.broken(error) from error
+
+    async def bundle(self, contract: bytes) -> bytes:
+        """The bytes of the current key bundle of the contract line with this digest, at most 4 MiB."""
+        return (await self._exchange.ask("GET", f"/bundles/{contract.hex()}", limit=MAXIMUM_BUNDLE)).body
