@@ -1,0 +1,1 @@
+"""TEE devices: what measures this process and signs the measurement. The software TEE says what it is."""

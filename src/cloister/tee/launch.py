@@ -1,0 +1,25 @@
+"""How every process that is measured is started, in one place.
+
+Isolated (no PYTHON* variables, no user site, no current folder on the path), writing no bytecode, and looking for it
+where none can be: bytecode is neither measured nor loaded, so it must not run.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+# A folder that nobody can make: the kernel refuses new names there.
+NO_BYTECODE: Final = "/proc/cloister-loads-no-bytecode"
+
+
+def measured_python(interpreter: str = sys.executable) -> list[str]:
+    """The beginning of the command line of every measured process."""
+    return [interpreter, "-I", "-B", "-X", f"pycache_prefix={NO_BYTECODE}"]
+
+
+def loads_no_bytecode() -> bool:
+    """Whether this process was started so."""
+    no_bytecode = sys.flags.isolated and sys.dont_write_bytecode and sys.pycache_prefix == NO_BYTECODE
+    return bool(no_bytecode) and not Path(NO_BYTECODE).exists()

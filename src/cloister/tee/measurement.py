@@ -1,0 +1,75 @@
+"""The workload measurement: SHA-384 over the manifest of everything that runs.
+
+Specified in docs/formats/workload-measurement.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cbor2
+
+from cloister.errors import Refused
+from cloister.tee.closure import list_closure, mapped
+from cloister.tee.launch import loads_no_bytecode
+
+MANIFEST_TAG = "cloister workload v1"
+THREADS = 2  # hashing releases the interpreter's lock
+
+
+class MeasurementRefused(Refused):
+    """This process cannot truly say what it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What runs: each file by its name and SHA-256, and the measurement over all of them."""
+
+    workload: bytes  # 48 bytes
+    manifest: tuple[tuple[str, bytes], ...]
+
+    def differences(self, before: Mapping[str, bytes]) -> list[str]:
+        """The names that were added, removed or changed since `before`."""
+        now = dict(self.manifest)
+        return sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+
+
+def measure_this_process(extra: Mapping[str, bytes]) -> Measured:
+    """Measure what this process runs, and `extra`: further digests by name, as that of the sandbox profile.
+
+    Raises:
+        MeasurementRefused: bytecode could have been loaded, or something mapped as code is not in the closure.
+        ClosureRefused: something needed cannot be found or read.
+    """
+    if not loads_no_bytecode():
+        command = "python -I -B -X pycache_prefix=… -m cloister (see cloister.tee.launch)"
+        raise MeasurementRefused("evidence.workload", f"bytecode may have been loaded; start it as {command}")
+    closure = list_closure(sys.path, Path(sys.executable))
+    stray = sorted(str(path) for path in mapped() - {path.resolve() for path in closure.values() if path})
+    if stray:
+        raise MeasurementRefused("evidence.workload", f"{', '.join(stray)} runs here and is no part of the closure")
+    return measure(closure, extra)
+
+
+def measure(closure: Mapping[str, Path | None], extra: Mapping[str, bytes]) -> Measured:
+    """The measurement over the files of `closure` and the digests `extra`."""
+    names = sorted(closure)
+    with ThreadPoolExecutor(THREADS) as threads:
+        digests = threads.map(_digest, (closure[name] for name in names), chunksize=256)
+        manifest = [*zip(names, digests, strict=True)]
+    manifest += [(f"extra/{name}", digest) for name, digest in sorted(extra.items())]
+    encoded = cbor2.dumps([MANIFEST_TAG, [list(row) for row in manifest]], canonical=True)
+    return Measured(hashlib.sha384(encoded).digest(), tuple(manifest))
+
+
+def _digest(path: Path | None) -> bytes:
+    """SHA-256 of a file; nothing for one that is not there."""
+    if path is None:
+        return b""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,0 +1,32 @@
+"""The software TEE: measures truly, signs with a key that lies on this machine, protects nothing from its owner."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from cloister.crypto.cose import sign1
+from cloister.crypto.signing import SigningKey
+from cloister.formats import canonical
+from cloister.formats.evidence import SOFTWARE_REPORT_TYPE, SoftwareReport
+
+SENTENCE: Final = "software TEE: protects nothing from this machine's owner"
+PLATFORM_MEASUREMENT: Final = hashlib.sha384(SENTENCE.encode()).digest()
+
+
+class SoftwareTee:
+    """Signs reports over this process's workload measurement with the local platform key."""
+
+    platform: Final = "software"
+
+    def __init__(self, platform_key: SigningKey, workload: bytes) -> None:
+        """Take the key, and the 48 bytes that `tee.measurement` found."""
+        self._key = platform_key
+        self._workload = workload
+
+    def report(self, report_data: bytes) -> bytes:
+        """The signed report over `report_data`, 64 bytes."""
+        report = SoftwareReport(
+            platform_measurement=PLATFORM_MEASUREMENT, workload=self._workload, report_data=report_data
+        )
+        return sign1(self._key, canonical.encode(report), content_type=SOFTWARE_REPORT_TYPE)
