@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloister.formats.binary_http import Request, Response
 from cloister.sandbox.closure import Engine, StagedEngine, stage
-from cloister.sandbox.exchange import EngineReply, EngineRequest
 from cloister.sandbox.plan import Sizes, plan
 from cloister.sandbox.profile import MIB
 from cloister.sandbox.service import EngineService
@@ -56,9 +56,9 @@ def staged(engine: Engine) -> Iterator[Staged]:
         yield Staged(folder, stage(engine, folder / "stage"))
 
 
-async def post(service: EngineService, path: str, body: bytes = b"", *headers: tuple[str, str]) -> EngineReply:
+async def post(service: EngineService, path: str, body: bytes = b"", *headers: tuple[str, str]) -> Response:
     """What the engine answers."""
-    return await service.ask(EngineRequest("POST", path, headers, body))
+    return await service.ask(Request("POST", "http", "engine", path, headers, body), seconds=600)
 
 
 def processes_mentioning(text: str) -> list[int]:

@@ -17,7 +17,6 @@ from tests.doubles.sandboxes import FAULTY, SMALL, post, processes_mentioning, s
 from cloister.sandbox import plan as planning
 from cloister.sandbox.closure import stage
 from cloister.sandbox.errors import EngineBusy, EngineCrashed, EngineTimedOut, SandboxUnavailable
-from cloister.sandbox.exchange import EngineRequest
 from cloister.sandbox.process import start
 
 
@@ -89,7 +88,7 @@ async def test_a_request_that_finds_no_idle_engine_is_told_so_and_one_given_up_f
 
 async def test_a_request_over_a_cap_is_refused_and_the_next_one_served(faulty):
     async with faulty.service() as service:
-        reply = await service.ask(EngineRequest("POST", "/", (("x", "y" * 20_000),), b""))
+        reply = await post(service, "/", b"", ("x", "y" * 20_000))
         assert reply.status == 413
         assert (await post(service, "/", b"abc")).body == b"3"
 

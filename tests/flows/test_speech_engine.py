@@ -11,7 +11,6 @@ from tests.speech import SENTENCES, VOICES, encoded, form, spoken, tone, wav, wo
 
 from cloister.sandbox.cgroup import RLIMITS
 from cloister.sandbox.closure import SPEECH
-from cloister.sandbox.exchange import EngineRequest
 from cloister.sandbox.plan import Sizes
 from cloister.sandbox.service import EngineService
 
@@ -65,7 +64,7 @@ async def test_errors_come_in_the_shape_openai_gives_them(speech):
             "no file": await transcribed(service, None),
             "too long": await transcribed(service, wav(bytes(2 * 500 * 1801), rate=500)),
             "too large": await transcribed(service, bytes(25 * 1024 * 1024 + 1)),
-            "no such path": await service.ask(EngineRequest("GET", "/v1/models", (), b"")),
+            "no such path": await post(service, "/v1/models"),
         }
     errors = {why: (reply.status, json.loads(reply.body)["error"]["code"]) for why, reply in answers.items()}
     assert errors == {

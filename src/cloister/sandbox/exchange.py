@@ -3,53 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 
 import httptools
 
+from cloister.errors import MalformedInput
+from cloister.formats.binary_http import Request, Response
 from cloister.sandbox.errors import EngineCrashed
 
 MAXIMUM_ANSWER = 16 * 1024 * 1024  # bytes
 _MAXIMUM_HEAD = 16 * 1024
 _READ = 64 * 1024
-
-Header = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineRequest:
-    """A whole request; the length and connection headers are ours to add."""
-
-    method: str
-    path: str
-    headers: tuple[Header, ...]
-    body: bytes
-
-    def head(self) -> bytes:
-        """The bytes before the body.
-
-        Raises:
-            ValueError: a line break where it would begin another header, or another request.
-        """
-        lines = [f"{self.method} {self.path} HTTP/1.1", "host: engine", f"content-length: {len(self.body)}"]
-        lines += [f"{name}: {value}" for name, value in self.headers]
-        if any("\r" in line or "\n" in line or "\0" in line for line in lines):
-            raise ValueError("a line break in a request's head")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
 
 
-@dataclass(slots=True)
-class EngineReply:
-    """A whole answer. Header names are in lower case."""
-
-    status: int = 0
-    headers: list[Header] = field(default_factory=list)
-    body: bytes = b""
+def head(request: Request) -> bytes:
+    """The bytes before the body. Host, length and connection are ours to say; a `Request` holds no line breaks."""
+    lines = [f"{request.method} {request.path} HTTP/1.1", "host: engine", f"content-length: {len(request.body)}"]
+    lines += [f"{name}: {value}" for name, value in request.headers if name not in _OURS]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
 async def exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: EngineRequest
-) -> tuple[EngineReply, bool]:
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request
+) -> tuple[Response, bool]:
     """Ask, and wait for the whole answer; with it, whether the connection is good for another one.
 
     Raises:
@@ -57,7 +33,7 @@ async def exchange(
     """
     answer = _Answer()
     try:
-        writer.write(request.head())
+        writer.write(head(request))
         writer.write(request.body)
         await writer.drain()
     except OSError:
@@ -69,14 +45,19 @@ async def exchange(
         raise EngineCrashed("its connection ended before the answer did") from error
     if not answer.whole:
         raise EngineCrashed("its connection ended before the answer did")
-    return answer.reply, answer.keep
+    try:
+        return Response(answer.status, tuple(answer.headers), answer.body), answer.keep
+    except MalformedInput as error:
+        raise EngineCrashed("its answer is not HTTP, or over its cap") from error
 
 
 class _Answer:
     """Gathers what the parser finds."""
 
     def __init__(self) -> None:
-        self.reply = EngineReply()
+        self.status = 0
+        self.headers: list[tuple[str, str]] = []
+        self.body = b""
         self.whole = False
         self.keep = False
         self._body = bytearray()
@@ -93,7 +74,7 @@ class _Answer:
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > _MAXIMUM_HEAD:
             raise ValueError
-        self.reply.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+        self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
     def on_body(self, data: bytes) -> None:
         if len(self._body) + len(data) > MAXIMUM_ANSWER:
@@ -105,7 +86,7 @@ class _Answer:
             raise ValueError
 
     def on_message_complete(self) -> None:
-        self.reply.status = self._parser.get_status_code()
-        self.reply.body = bytes(self._body)
+        self.status = self._parser.get_status_code()
+        self.body = bytes(self._body)
         self.keep = self._parser.should_keep_alive()
         self.whole = True

@@ -6,20 +6,21 @@ One sandbox serves one request at a time, so a crash, a hang or an overrun costs
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloister.formats.binary_http import Request, Response
 from cloister.sandbox import process
 from cloister.sandbox.closure import StagedEngine
 from cloister.sandbox.errors import EngineBusy, EngineCrashed, EngineTimedOut, SandboxUnavailable
-from cloister.sandbox.exchange import EngineReply, EngineRequest, exchange
+from cloister.sandbox.exchange import exchange
 from cloister.sandbox.plan import Plan
 from cloister.sandbox.process import RunningEngine
 
 _READY_SECONDS = 30
 _BACKOFF_SECONDS = (0.0, 0.1, 0.5, 2.0, 5.0)
-_HEALTH = EngineRequest("GET", "/health", (), b"")
+_HEALTH = Request("GET", "http", "engine", "/health")
 
 Say = Callable[[str], None]
 
@@ -92,8 +93,13 @@ class EngineService:
         await asyncio.gather(*(seat.clear() for seat in self._seats))
         self._seats.clear()
 
-    async def ask(self, request: EngineRequest) -> EngineReply:
-        """The engine's answer to `request`.
+    def missing(self) -> Sequence[str]:
+        """What is lacking before it can serve, in words; empty when it is ready."""
+        alive = any(not seat.engine.ended.is_set() for seat in self._seats)
+        return () if alive else (f"the engine {self.staged.name} is starting",)
+
+    async def ask(self, request: Request, *, seconds: float) -> Response:
+        """The engine's answer to `request`, within `seconds` and the profile's own limit.
 
         Raises:
             EngineBusy: no engine became idle in time.
@@ -101,13 +107,13 @@ class EngineService:
             EngineTimedOut: it did not answer in time, and was ended.
         """
         seat = await self._next()
-        seconds = self.plan.profile.limits.request_seconds
+        seconds = min(seconds, self.plan.profile.limits.request_seconds)
         try:
             async with asyncio.timeout(seconds):
                 reply, keep = await exchange(seat.reader, seat.writer, request)
         except TimeoutError as error:
-            seat.engine.kill(f"it did not answer within {seconds} s")
-            raise EngineTimedOut(f"the engine did not answer within {seconds} s; it is being restarted") from error
+            seat.engine.kill(f"it did not answer within {seconds:g} s")
+            raise EngineTimedOut(f"the engine did not answer within {seconds:g} s; it is being restarted") from error
         except EngineCrashed as error:
             await seat.engine.end(str(error))
             raise EngineCrashed(f"the engine failed this request: {seat.engine.reason}; try again") from error
