@@ -46,6 +46,9 @@ test: ## Run every test.
 	@$(MAKE) --no-print-directory $(VENV)/.dev
 	$(BIN)/python -m pytest
 
+fuzz: $(VENV)/.dev ## Throw mutants of valid messages at every parser; FUZZ_SECONDS each.
+	PYTHONPATH=src $(BIN)/python tests/fuzz/parsers.py --seconds $(or $(FUZZ_SECONDS),20)
+
 docs: $(VENV)/.dev ## Make the pages that are made from the code: the check catalogue.
 	$(BIN)/python scripts/check_catalogue.py --write
 

@@ -1,0 +1,132 @@
+"""Throw bytes at every parser: they are parsed, or refused as MalformedInput or TooLarge; anything else is a find.
+
+`make fuzz` runs it, for FUZZ_SECONDS each (20 by default). Inputs are mutants of valid messages, since bytes from
+nowhere hardly pass the first check. A find is printed with its input in hex, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cloister.errors import MalformedInput, TooLarge
+from cloister.formats import binary_http, canonical, key_config
+from cloister.formats.checkpoint import parse_checkpoint, parse_note
+from cloister.formats.constitution import parse_constitution
+from cloister.formats.contract import parse_contract
+from cloister.formats.cose_sign1 import CoseSign1
+from cloister.formats.evidence import parse_evidence, parse_software_report
+from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
+from cloister.formats.multipart import parse_multipart
+from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
+from cloister.formats.response_receipt import parse_response_receipt
+from cloister.formats.statement import parse_statement
+from cloister.formats.trust_policy import format_trust_policy, parse_trust_policy
+from cloister.provenance.answer import Answered, sign_receipt, summarise
+from cloister.testing.world import NOON, World
+
+FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\naudio\r\n--b--\r\n'
+Parser = Callable[[bytes], Any]
+
+
+def targets() -> dict[str, tuple[Parser, list[bytes]]]:
+    """Every parser with valid messages to begin from."""
+    world = World()
+    bundle = world.bundle()
+    logged = [*bundle.constitutions, *bundle.contracts, *bundle.epochs, *bundle.releases]
+    payloads = {entry.index: parse_statement(entry.entry).payload for entry in logged}
+    instance = parse_statement(world.log.entries[world.kms_entry]).payload
+    shown = parse_evidence(bundle.evidence)
+    request = binary_http.Request("POST", "https", "x", "/v1/a", (("content-type", "text/plain"),), b"body")
+    framings = list(binary_http.Framing)
+    response = binary_http.Response(200, (("date", "x"),), b"body")
+    answered = Answered(summarise("POST", "/v1/a", "text/plain", b"body"), 200, b"body", bytes(32), NOON)
+    core = sign_receipt(world.gateway.sign, answered, contract=bytes(32), epoch=bytes(32))
+    return {
+        "key_bundle": (parse_key_bundle, [canonical.encode(bundle)]),
+        "statement": (parse_statement, [entry.entry for entry in logged]),
+        "constitution": (parse_constitution, [payloads[0]]),
+        "contract": (parse_contract, [payloads[1]]),
+        "kms": (parse_kms_instance, [instance]),
+        "epoch": (parse_epoch, [payloads[3]]),
+        "release": (parse_release, [payloads[4]]),
+        "evidence": (parse_evidence, [bundle.evidence]),
+        "software_report": (parse_software_report, [CoseSign1.parse(shown.report).payload or b""]),
+        "state_head": (parse_state_head, [CoseSign1.parse(bundle.head).payload or b""]),
+        "response_receipt": (parse_response_receipt, [CoseSign1.parse(core).payload or b""]),
+        "cose_sign1": (CoseSign1.parse, [bundle.head, shown.report, core]),
+        "note": (lambda data: parse_checkpoint(parse_note(data).text), [bundle.checkpoint]),
+        "key_config": (key_config.decode_list, [key_config.encode_list([key_config.decode(world.epoch.key_config)])]),
+        "binary_request": (
+            binary_http.decode_request,
+            [binary_http.encode(request, framing=framing) for framing in framings],
+        ),
+        "binary_response": (
+            binary_http.decode_response,
+            [binary_http.encode(response, framing=framing) for framing in framings],
+        ),
+        "multipart": (lambda data: parse_multipart(data, "multipart/form-data; boundary=b"), [FORM]),
+        "trust_policy": (parse_trust_policy, [format_trust_policy(world.policy(), comment="").encode()]),
+    }
+
+
+def mutate(data: bytes, chance: random.Random) -> bytes:
+    """One to four small changes: bits, bytes, lengths, cuts, repeats."""
+    mutant = bytearray(data)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(mutant) + 1) if mutant else 0
+        match chance.randrange(6):
+            case 0 if mutant:
+                mutant[at % len(mutant)] ^= 1 << chance.randrange(8)
+            case 1 if mutant:
+                mutant[at % len(mutant)] = chance.choice((0, 1, 0x1F, 0x5F, 0x7F, 0x80, 0x9F, 0xBF, 0xFF))
+            case 2:
+                mutant[at:at] = chance.randbytes(chance.randint(1, 9))
+            case 3:
+                del mutant[at : at + chance.randint(1, 9)]
+            case 4:
+                mutant[at:at] = mutant[at : at + chance.randint(1, 64)]
+            case _:
+                del mutant[at:]
+    return bytes(mutant)
+
+
+def fuzz(name: str, parse: Parser, seeds: list[bytes], *, seconds: float, chance: random.Random) -> tuple[int, int]:
+    """Run one parser for `seconds`; how many inputs it got, and how many of them it parsed."""
+    for seed in seeds:
+        parse(seed)
+    inputs = parsed = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        data = mutate(chance.choice(seeds), chance)
+        inputs += 1
+        try:
+            parse(data)
+            parsed += 1
+        except (MalformedInput, TooLarge):
+            continue
+        except BaseException:
+            print(f"\n{name}: found with {data.hex()}", file=sys.stderr)
+            raise
+    return inputs, parsed
+
+
+def main() -> None:
+    """Fuzz every parser in turn, and say how many inputs each got."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each parser")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="to repeat a run")
+    given = parser.parse_args()
+    chance = random.Random(given.seed)
+    print(f"seed {given.seed}, {given.seconds} s a parser")
+    for name, (parse, seeds) in targets().items():
+        inputs, parsed = fuzz(name, parse, seeds, seconds=given.seconds, chance=chance)
+        print(f"{name:20} {inputs:9,} inputs, {parsed:7,} parsed, no find", flush=True)
+
+
+if __name__ == "__main__":
+    main()
