@@ -38,7 +38,7 @@ class NotServing(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedBundle:
+class ServedBundle:
     """A bundle's bytes, and the tag that tells it from the next."""
 
     data: bytes
@@ -58,7 +58,7 @@ class Kms:
         self._history = History(ledger, genesis=parse_constitution(open_statement(genesis).payload))
         self._keys = EpochKeys()
         self._challenges = Challenges(seconds=security.challenge_seconds, capacity=security.challenges)
-        self._bundles: Mapping[bytes, PublishedBundle] = {}
+        self._bundles: Mapping[bytes, ServedBundle] = {}
         self._active: Mapping[bytes, bytes] = {}  # the active epochs that the bundles show
         self._renewed_at = 0
         self._lock = asyncio.Lock()
@@ -123,7 +123,7 @@ class Kms:
             await self._catch_up(await self._ledger.checkpoint())
             return await self._release(asked, request.evidence)
 
-    def bundle(self, contract: bytes) -> PublishedBundle | None:
+    def bundle(self, contract: bytes) -> ServedBundle | None:
         """The bundle of the contract line with this digest; None where there is none."""
         return self._bundles.get(contract)
 
@@ -212,7 +212,7 @@ class Kms:
             active = active_epoch(own, at=now)
             if active is not None:
                 data = make_bundle(moment, line, own, active)
-                bundles[name] = PublishedBundle(data, hashlib.sha256(data).hexdigest()[:32])
+                bundles[name] = ServedBundle(data, hashlib.sha256(data).hexdigest()[:32])
         self._bundles, self._active, self._renewed_at = bundles, self._actives(), log.checkpoint.cosigned_at
 
     def _actives(self) -> Mapping[bytes, bytes]:

@@ -1,0 +1,31 @@
+"""Which TEE this process runs in. Today there is one: the software TEE, which says so everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloister.node.files import read_seed
+from cloister.tee.measurement import measure_this_process
+from cloister.tee.software import SoftwareTee
+
+
+def measured_workload() -> bytes:
+    """The measurement of everything that runs in this process, 48 bytes; about a second.
+
+    KMS and gateway run the same closure and have the same measurement; role and settings tell them apart. What
+    confines the engine is among the gateway's security settings.
+
+    Raises:
+        MeasurementRefused, ClosureRefused: this process cannot truly say what it runs.
+    """
+    return measure_this_process({}).workload
+
+
+def open_software_tee(platform_key: Path) -> SoftwareTee:
+    """The software TEE of this process, with the platform key whose seed is in the file.
+
+    Raises:
+        UsageError: the seed cannot be read.
+        MeasurementRefused, ClosureRefused: as `measured_workload`.
+    """
+    return SoftwareTee(read_seed(platform_key), measured_workload())

@@ -1,0 +1,103 @@
+"""The KMS as a process: its start, its watch over the log, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from cloister.attest.evidence import EvidenceRejected
+from cloister.contract.replay import LogRefused
+from cloister.errors import Unavailable
+from cloister.hosting import logs
+from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
+from cloister.hosting.serving import serve_until
+from cloister.node.device import open_software_tee
+from cloister.node.evidence import Tee
+from cloister.node.files import read_entries
+from cloister.node.keys import NodeSecrets
+from cloister.peers.ledger import LedgerClient
+from cloister.services.kms.instance import Instance
+from cloister.services.kms.kms import Kms
+from cloister.services.kms.routes import routes
+from cloister.services.kms.settings import KmsSettings
+
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.1, 2.0
+
+
+def run(settings: KmsSettings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        Refused: the constitution does not name this KMS, or the log is another's; the check says what.
+        UsageError: a file of the settings cannot be read.
+    """
+    logs.configure("kms", level=settings.log_level)
+    tee = open_software_tee(settings.platform_key)
+
+    async def main(stop: asyncio.Event) -> None:
+        await serve_kms(settings, tee, stop, clock=wall_clock)
+
+    run_until_stopped(main)
+
+
+def wall_clock() -> int:
+    """The host's word on the time; `Kms` holds it against the witnesses'."""
+    return int(time.time())  # noqa: TID251 - the outermost place that has one
+
+
+async def serve_kms(settings: KmsSettings, tee: Tee, stop: asyncio.Event, *, clock: Callable[[], int]) -> None:
+    """Serve until `stop` is set, or until the constitution in force no longer names this KMS.
+
+    Raises:
+        Refused, UsageError: as `run`.
+    """
+    genesis, *successors = read_entries(settings.constitution)
+    given = [*successors, *(entry for path in settings.contracts for entry in read_entries(path))]
+    instance = Instance(tee, NodeSecrets.generate(), settings.security)
+    async with LedgerClient(settings.ledger_url) as ledger:
+        kms = Kms(ledger, instance, genesis=genesis, clock=clock)
+        keeper = asyncio.create_task(keep(kms, given, seconds=settings.follow_seconds))
+        keeper.add_done_callback(lambda _: stop.set())
+        try:
+            await serve_until(routes(kms), listen(LOOPBACK, settings.port), stop, ready=settings.ready)
+        finally:
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
+
+
+async def keep(kms: Kms, given: Sequence[bytes], *, seconds: float) -> None:
+    """Start `kms` once the ledger answers, then look at the log every few `seconds`, until cancelled.
+
+    Raises:
+        EvidenceRejected: the constitution in force does not name this KMS.
+        LogRefused: at the start, the log is another's. Later it is told of and the last good state stays.
+    """
+    log = structlog.get_logger()
+    await _start(kms, given)
+    log.info("the KMS serves")
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await kms.follow()
+        except EvidenceRejected:
+            raise
+        except (LogRefused, Unavailable) as error:
+            log.warning("the log cannot be followed", reason=str(error))
+
+
+async def _start(kms: Kms, given: Sequence[bytes]) -> None:
+    wait = FIRST_RETRY_SECONDS
+    while True:
+        try:
+            await kms.start(given)
+        except Unavailable as error:
+            structlog.get_logger().info("waiting for the ledger", reason=str(error))
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LAST_RETRY_SECONDS)
+        else:
+            return

@@ -1,0 +1,23 @@
+"""The KMS's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cloister.services.kms.security import KmsSecurity
+
+
+@dataclass(frozen=True, slots=True)
+class KmsSettings:
+    """What bears on security is in `security`, and so in the evidence; the rest says where things are."""
+
+    port: int
+    ledger_url: str  # http://host:port
+    constitution: Path  # signed entries, the genesis first; what the log lacks of them is logged at the start
+    platform_key: Path  # of the software TEE: 32 bytes, an Ed25519 seed
+    contracts: tuple[Path, ...] = ()  # signed entries, each file one contract with its successors; logged likewise
+    ready: Path | None = None  # the port is written there when it is served
+    follow_seconds: float = 1.0  # between looks at the log
+    log_level: str = "info"
+    security: KmsSecurity = field(default_factory=KmsSecurity)
