@@ -14,11 +14,12 @@ PAGE = Path("docs/formats/checks.md")
 TABLE = Path("src/cloister/checks.toml")
 HEAD = """# The check catalogue
 
-Every step that a client or a KMS performs, by its stable id. Each has tests that break that link alone and expect
-this id's refusal and no other. Made by `make docs` from `src/cloister/checks.toml` and the tests; the tests hold this
-page against both. `evidence.*` is examined by the client (of the KMS), by the KMS (of a node, and of itself when it
-starts); the orders are `trust.bundle.BUNDLE_STEPS`, `contract.release.RELEASE_STEPS` and `PUBLICATION_STEPS`,
-`contract.replay.REPLAY_STEPS` and `trust.receipt.RECEIPT_STEPS`.
+Every step that a client, a KMS or a gateway performs, by its stable id. Each has tests that break that link alone and
+expect this id's refusal and no other. Made by `make docs` from `src/cloister/checks.toml` and the tests; the tests hold
+this page against both. `evidence.*` is examined by the client (of the KMS), by the gateway (likewise), by the KMS (of a
+node, and of itself when it starts); the orders are `trust.bundle.BUNDLE_STEPS`, `contract.release.RELEASE_STEPS` and
+`PUBLICATION_STEPS`, `contract.replay.REPLAY_STEPS`, `trust.release_reply.REPLY_STEPS` (a gateway's) and
+`trust.receipt.RECEIPT_STEPS`.
 
 | check | when it passed | guards against | broken alone by |
 |---|---|---|---|

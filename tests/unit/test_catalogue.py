@@ -12,6 +12,7 @@ from cloister.contract.replay import REPLAY_STEPS
 from cloister.ledger.checkpoints import SIGNED_STEPS
 from cloister.trust.bundle import BUNDLE_STEPS
 from cloister.trust.receipt import RECEIPT_STEPS
+from cloister.trust.release_reply import REPLY_STEPS
 
 SOURCE = Path("src/cloister")
 # Types that open doors, and the one module that may build each.
@@ -28,6 +29,7 @@ DOORS = {
     "VerifiedBundle": "trust/bundle.py",
     "VerifiedCheckpoint": "ledger/checkpoints.py",
     "VerifiedReceipt": "trust/receipt.py",
+    "VerifiedRelease": "trust/release_reply.py",
 }
 
 
@@ -51,13 +53,22 @@ def test_the_table_names_every_step_and_no_other():
         *RECEIPT_STEPS,
         *RELEASE_STEPS,
         *REPLAY_STEPS,
+        *REPLY_STEPS,
         *SIGNED_STEPS,
     }
     assert sorted(table()) == sorted(steps)
 
 
 def test_no_examination_performs_a_step_twice():
-    for steps in (BUNDLE_STEPS, EVIDENCE_STEPS, PUBLICATION_STEPS, RECEIPT_STEPS, RELEASE_STEPS, REPLAY_STEPS):
+    for steps in (
+        BUNDLE_STEPS,
+        EVIDENCE_STEPS,
+        PUBLICATION_STEPS,
+        RECEIPT_STEPS,
+        RELEASE_STEPS,
+        REPLAY_STEPS,
+        REPLY_STEPS,
+    ):
         assert len(set(steps)) == len(steps)
 
 

@@ -3,8 +3,8 @@ import pytest
 from cloister.errors import MalformedInput
 from cloister.services.gateway.replay import (
     DateNotAcceptable,
-    Replayed,
     ReplayTable,
+    RequestReplayed,
     TableFull,
     date_header,
     parse_date,
@@ -21,7 +21,7 @@ def test_the_same_request_is_refused_as_long_as_its_date_is_accepted():
     replays = table()
     replays.admit(b"a", NOON, now=NOON)
     for now in (NOON, NOON + 300, NOON - 300):
-        with pytest.raises(Replayed):
+        with pytest.raises(RequestReplayed):
             replays.admit(b"a", NOON, now=now)
     with pytest.raises(DateNotAcceptable):
         replays.admit(b"a", NOON, now=NOON + 301)
@@ -64,7 +64,7 @@ def test_a_clock_set_forward_and_back_again_lets_no_forgotten_request_in():
     replays.admit(b"b", NOON + 9999, now=NOON + 9999)
     with pytest.raises(DateNotAcceptable):
         replays.admit(b"a", NOON, now=NOON)
-    with pytest.raises(Replayed):
+    with pytest.raises(RequestReplayed):
         replays.admit(b"b", NOON + 9999, now=NOON + 9999)
 
 

@@ -20,8 +20,8 @@ from cloister.services.gateway.inside import REASONS, Endpoints, field, for_clie
 from cloister.services.gateway.keys import GatewayKey, KeyRing
 from cloister.services.gateway.replay import (
     DateNotAcceptable,
-    Replayed,
     ReplayTable,
+    RequestReplayed,
     TableFull,
     date_header,
     parse_date,
@@ -62,7 +62,7 @@ class Exchanges:
         try:
             request = decode_request(message)
             self._admit(enc, request)
-        except (DateNotAcceptable, Replayed, TableFull) as error:
+        except (DateNotAcceptable, RequestReplayed, TableFull) as error:
             return self._not_admitted(error)
         except UsageError as error:
             return openai_error(error.status, f"The sealed request is not Binary HTTP: {error}.")

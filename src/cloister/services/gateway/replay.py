@@ -29,7 +29,7 @@ class DateNotAcceptable(UsageError):
     retry: ClassVar[bool] = True  # with the corrected date, sealed anew
 
 
-class Replayed(UsageError):
+class RequestReplayed(UsageError):
     """The same encapsulated request was answered before."""
 
 
@@ -56,14 +56,14 @@ class ReplayTable:
 
         Raises:
             DateNotAcceptable: outside the window, or so old that it may have been forgotten.
-            Replayed: it was admitted before.
+            RequestReplayed: it was admitted before.
             TableFull: it cannot be remembered now.
         """
         if abs(date - now) > self._window or date <= self._forgotten:
             raise DateNotAcceptable("the date of the request is outside of the acceptable range")
         name = hashlib.sha256(enc).digest()
         if name in self._seen:
-            raise Replayed("this request was answered before")
+            raise RequestReplayed("this request was answered before")
         self._forget(now)
         if len(self._seen) >= self._capacity:
             raise TableFull("too many requests within the window of dates")
