@@ -1,0 +1,1 @@
+"""The command line: one module a verb or noun. What they do lives in the rooms below."""

@@ -1,0 +1,67 @@
+"""`cloister service NAME`: one service by itself, as `cloister up` and any other supervisor start it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+
+from cloister.errors import UsageError
+from cloister.hosting.settings import load
+
+
+class Place(NamedTuple):
+    """Where a service's settings record and its `run(settings)` are."""
+
+    settings: str
+    run: str
+
+
+SERVICES: Final[Mapping[str, Place]] = {
+    "witness": Place("cloister.services.witness.settings:WitnessSettings", "cloister.services.witness.service:run"),
+    "ledger": Place("cloister.services.ledger.settings:LedgerSettings", "cloister.services.ledger.service:run"),
+    "kms": Place("cloister.services.kms.settings:KmsSettings", "cloister.services.kms.service:run"),
+    "gateway": Place("cloister.services.gateway.settings:GatewaySettings", "cloister.services.gateway.service:run"),
+    "relay": Place("cloister.services.relay.settings:RelaySettings", "cloister.services.relay.service:run"),
+    "proxy": Place("cloister.services.proxy.settings:ProxySettings", "cloister.services.proxy.service:run"),
+}
+
+EPILOG: Final = """\b
+Examples:
+  cloister service relay --config relay.toml
+  CLOISTER_RELAY__PORT=8400 cloister service relay --config relay.toml
+
+Settings come from the file, and over it from variables CLOISTER_NAME__SETTING. Unknown ones stop the start. The
+files that cloister up writes, in the state folder's config/, are good examples. Every service listens on 127.0.0.1.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("name", metavar="NAME", type=click.Choice(list(SERVICES)))
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Its settings, TOML.")
+def service(name: str, config: Path | None) -> None:
+    """Run one service in the foreground until SIGTERM: witness, ledger, kms, gateway, relay or proxy."""
+    place = SERVICES[name]
+    if config is not None and not config.is_file():
+        raise UsageError(f"there is no settings file {config}")
+    environ = os.environ  # noqa: TID251 - settings are read here, once
+    try:
+        record: type[object] = found(place.settings)
+        run = found(place.run)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("cloister"):
+            raise
+        raise UsageError(
+            f"the service {name} needs {error.name}, which this install lacks; on Linux: pip install 'cloister[node]'"
+        ) from error
+    run(load(record, service=name, config=config, environ=environ, flags={}))
+
+
+def found(place: str) -> Any:
+    """What stands at `module:name`."""
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
