@@ -23,3 +23,9 @@ def loads_no_bytecode() -> bool:
     """Whether this process was started so."""
     no_bytecode = sys.flags.isolated and sys.dont_write_bytecode and sys.pycache_prefix == NO_BYTECODE
     return bool(no_bytecode) and not Path(NO_BYTECODE).exists()
+
+
+def loader_settings() -> list[str]:
+    """The variables by which this process's dynamic loader was told to load other objects, as it read them."""
+    told = Path("/proc/self/environ").read_bytes().split(b"\0")
+    return sorted(entry.partition(b"=")[0].decode("latin-1") for entry in told if entry.startswith(b"LD_"))

@@ -16,7 +16,8 @@ import cbor2
 
 from cloister.errors import Refused
 from cloister.tee.closure import list_closure, mapped
-from cloister.tee.launch import loads_no_bytecode
+from cloister.tee.launch import loader_settings, loads_no_bytecode
+from cloister.tee.places import says_where_it_lies, without_places
 
 MANIFEST_TAG = "cloister workload v1"
 THREADS = 2  # hashing releases the interpreter's lock
@@ -43,12 +44,16 @@ def measure_this_process(extra: Mapping[str, bytes]) -> Measured:
     """Measure what this process runs, and `extra`: further digests by name, as that of the sandbox profile.
 
     Raises:
-        MeasurementRefused: bytecode could have been loaded, or something mapped as code is not in the closure.
+        MeasurementRefused: bytecode could have been loaded, the dynamic loader is redirected, or something mapped as
+            code is not in the closure.
         ClosureRefused: something needed cannot be found or read.
     """
     if not loads_no_bytecode():
         command = "python -I -B -X pycache_prefix=… -m cloister (see cloister.tee.launch)"
         raise MeasurementRefused("evidence.workload", f"bytecode may have been loaded; start it as {command}")
+    if settings := loader_settings():
+        # What is mapped now is checked below; what an extension module loads later would come from elsewhere unseen.
+        raise MeasurementRefused("evidence.workload", f"{', '.join(settings)} redirects the dynamic loader: unset it")
     closure = list_closure(sys.path, Path(sys.executable))
     stray = sorted(str(path) for path in mapped() - {path.resolve() for path in closure.values() if path})
     if stray:
@@ -71,5 +76,7 @@ def _digest(path: Path | None) -> bytes:
     """SHA-256 of a file; nothing for one that is not there."""
     if path is None:
         return b""
+    if says_where_it_lies(path):
+        return hashlib.sha256(without_places(path)).digest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
