@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import msgspec
 
 from cloister.crypto.signing import SigningKey
@@ -13,11 +16,14 @@ from cloister.formats.evidence import Evidence, SecuritySettings
 from cloister.formats.key_bundle import KeyBundle, parse_key_bundle
 from cloister.formats.release import ReleaseRequest
 from cloister.formats.trust_policy import TrustPolicy
+from cloister.hosting.loopback import LOOPBACK, listen, port_of
+from cloister.hosting.serving import serve_until
 from cloister.ledger.statements import sign_statement
 from cloister.node.evidence import evidence
 from cloister.node.keys import NodeSecrets
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
+from cloister.services.kms.routes import routes
 from cloister.services.kms.security import KmsSecurity
 from cloister.services.kms.security import security_settings as kms_settings
 from cloister.testing import world
@@ -113,3 +119,16 @@ class AskingNode:
         shown = msgspec.structs.replace(self.evidence(challenge), **changes)
         request = ReleaseRequest(contract=self.contract, key_id=self.key_id, evidence=canonical.encode(shown))
         return canonical.encode(request)
+
+
+@contextlib.asynccontextmanager
+async def served(kms: Kms):
+    """The URL of `kms` on the loopback interface."""
+    listener = listen(LOOPBACK, 0)
+    url, stop = f"http://{LOOPBACK}:{port_of(listener)}", asyncio.Event()
+    task = asyncio.create_task(serve_until(routes(kms), listener, stop))
+    try:
+        yield url
+    finally:
+        stop.set()
+        await task

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 from typing import Any
 
 import msgspec
 import pytest
-from tests.doubles.kms_system import AskingNode, KmsSystem, WorldTee
+from tests.doubles.kms_system import AskingNode, KmsSystem, WorldTee, served
 
 from cloister.crypto.signing import SigningKey
 from cloister.errors import Refused, Unavailable
@@ -19,30 +18,14 @@ from cloister.formats.key_bundle import parse_key_bundle
 from cloister.formats.release import ReleaseRequest, Revocation
 from cloister.hosting.http_client import HttpClient
 from cloister.hosting.http_message import Origin, header
-from cloister.hosting.loopback import LOOPBACK, listen, port_of
-from cloister.hosting.serving import serve_until
 from cloister.ledger.statements import sign_statement
 from cloister.node.keys import NodeSecrets
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.kms import KmsClient
 from cloister.services.kms.kms import Kms
-from cloister.services.kms.routes import routes
 from cloister.testing import world
 from cloister.trust.bundle import examine_bundle
 from cloister.trust.memory import first_contact
-
-
-@contextlib.asynccontextmanager
-async def served(kms: Kms):
-    """The URL of `kms` on the loopback interface."""
-    listener = listen(LOOPBACK, 0)
-    url, stop = f"http://{LOOPBACK}:{port_of(listener)}", asyncio.Event()
-    task = asyncio.create_task(serve_until(routes(kms), listener, stop))
-    try:
-        yield url
-    finally:
-        stop.set()
-        await task
 
 
 @contextlib.asynccontextmanager

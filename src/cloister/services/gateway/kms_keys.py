@@ -1,0 +1,163 @@
+"""Transport keys from the KMS, by attestation both ways: the KMS's bundle is examined first, then evidence is shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+import structlog
+
+from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge, Unavailable
+from cloister.formats import canonical
+from cloister.formats.evidence import SecuritySettings
+from cloister.formats.key_bundle import parse_key_bundle
+from cloister.formats.release import ReleaseRequest
+from cloister.formats.trust_policy import TrustPolicy
+from cloister.node.evidence import Tee, evidence
+from cloister.node.keys import NodeSecrets
+from cloister.ohttp.encapsulation import UnknownKey
+from cloister.peers.exchange import PeerRefused
+from cloister.peers.kms import KmsClient
+from cloister.services.gateway.contract import ServedContract
+from cloister.services.gateway.keys import GatewayKey
+from cloister.trust.bundle import VerifiedBundle, examine_bundle
+from cloister.trust.keys import TrustedEpoch
+from cloister.trust.memory import first_contact
+from cloister.trust.release_reply import AskedFor, examine_reply
+
+BUNDLE_SECONDS = 0.5  # a bundle is not asked for again before: unknown key ids are cheap to make up
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.2, 2.0
+
+
+class KeyWithheld(Unavailable):
+    """The KMS gives this gateway no key, or is not one that this gateway may ask; the sentence names the check."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayNode:
+    """This gateway, as it shows itself to the KMS."""
+
+    tee: Tee
+    secrets: NodeSecrets
+    settings: SecuritySettings
+    contract: ServedContract
+    policy: TrustPolicy  # for the KMS's bundle
+
+
+class KmsKeys:
+    """The keys released to this process; in its memory only, and no longer than their stale window."""
+
+    def __init__(self, kms: KmsClient, node: GatewayNode, *, clock: Callable[[], float]) -> None:
+        """`clock` is seconds since 1970."""
+        self._kms = kms
+        self._node = node
+        self._clock = clock
+        self._memory = first_contact(node.policy.constitution)
+        self._held: dict[bytes, GatewayKey] = {}  # by the digest of the epoch's entry
+        self._bundle: VerifiedBundle | None = None
+        self._examined_at = -BUNDLE_SECONDS
+        self._lock = asyncio.Lock()
+        self._trouble = "the KMS was not asked yet"
+
+    async def key_for(self, key_id: int) -> GatewayKey:
+        """The key of that id among those that the KMS shows its clients.
+
+        Raises:
+            UnknownKey: there is none.
+            KeyWithheld: a check failed, here or at the KMS.
+            Unavailable: the KMS cannot be asked now.
+        """
+        async with self._lock:
+            self._forget_stale()
+            held = [key for key in self._held.values() if key.key_id == key_id]
+            if held:
+                return held[-1]
+            bundle = await self._current_bundle()
+            for epoch in bundle.keys.epochs:
+                if epoch.key_config.key_id == key_id and self._clock() < epoch.stale_until:
+                    return await self._released(bundle, epoch)
+        raise UnknownKey(f"this gateway has no key {key_id}")
+
+    async def fetch_ahead(self) -> None:
+        """Hold the active epoch's key, and the pending one's, before the first request needs it.
+
+        Raises:
+            KeyWithheld, Unavailable: as `key_for`.
+        """
+        async with self._lock:
+            self._forget_stale()
+            bundle = await self._current_bundle()
+            for epoch in bundle.keys.epochs:
+                if epoch.number >= bundle.keys.active.number and epoch.digest not in self._held:
+                    await self._released(bundle, epoch)
+
+    async def keep_fetching(self, *, seconds: float) -> None:
+        """Fetch ahead every few `seconds`, sooner while something is wrong, until cancelled."""
+        wait = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self.fetch_ahead()
+            except CloisterError as error:
+                if self._trouble != str(error):
+                    structlog.get_logger().warning("no key from the KMS", reason=str(error))
+                self._trouble = str(error)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LAST_RETRY_SECONDS)
+            else:
+                self._trouble = ""
+                await asyncio.sleep(seconds)
+                wait = FIRST_RETRY_SECONDS
+
+    def missing(self) -> list[str]:
+        """What lacks before requests can be opened, in words."""
+        active = None if self._bundle is None else self._held.get(self._bundle.keys.active.digest)
+        if active is not None and self._clock() < active.open_until:
+            return []
+        return [f"a transport key: {self._trouble or 'it is being fetched'}"]
+
+    async def _current_bundle(self) -> VerifiedBundle:
+        """The KMS's bundle, examined as a client would: only then is it this contract's KMS that is talked to."""
+        if self._bundle is not None and monotonic() - self._examined_at < BUNDLE_SECONDS:
+            return self._bundle
+        try:
+            data = await self._kms.bundle(self._node.contract.line)
+            examination = examine_bundle(parse_key_bundle(data), self._node.policy, self._memory, at=int(self._clock()))
+            bundle = examination.require()
+        except (Refused, PeerRefused, MalformedInput, TooLarge) as error:
+            raise KeyWithheld(str(error)) from error
+        if bundle.contract.digest() != self._node.contract.current.digest():
+            raise KeyWithheld(
+                f"contract {bundle.contract.digest().hex()[:16]}… is in force, this gateway was started with "
+                f"{self._node.contract.current.digest().hex()[:16]}…: start it with the current entries"
+            )
+        self._bundle, self._memory, self._examined_at = bundle, bundle.memory, monotonic()
+        return bundle
+
+    async def _released(self, bundle: VerifiedBundle, epoch: TrustedEpoch) -> GatewayKey:
+        node = self._node
+        try:
+            challenge = await self._kms.challenge()
+            shown = evidence(
+                node.tee,
+                challenge=challenge,
+                settings=node.settings,
+                subject=node.contract.current.digest(),
+                keys=node.secrets.public,
+            )
+            request = ReleaseRequest(
+                contract=node.contract.line, key_id=epoch.key_config.key_id, evidence=canonical.encode(shown)
+            )
+            reply = await self._kms.release(request)
+            asked = AskedFor(epoch, node.secrets.public, node.secrets.wrap)
+            released = examine_reply(reply, asked, bundle).require()
+        except (Refused, PeerRefused) as error:
+            raise KeyWithheld(str(error)) from error
+        key = GatewayKey(epoch.key_config.key_id, released.private, epoch.digest, epoch.stale_until)
+        self._held[epoch.digest] = key
+        return key
+
+    def _forget_stale(self) -> None:
+        now = self._clock()
+        self._held = {digest: key for digest, key in self._held.items() if now < key.open_until}

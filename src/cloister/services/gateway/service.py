@@ -1,0 +1,136 @@
+"""The gateway as a process: measures what it runs, starts the engine, gets its keys, serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from cloister.formats.binary_http import Request, Response
+from cloister.hosting import logs
+from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
+from cloister.node.device import open_software_tee
+from cloister.node.evidence import Tee
+from cloister.node.files import read_entries
+from cloister.node.keys import NodeSecrets
+from cloister.peers.kms import KmsClient
+from cloister.sandbox.closure import ECHO, SPEECH, Engine, StagedEngine, stage, staging_folder
+from cloister.sandbox.plan import Plan, plan
+from cloister.sandbox.service import EngineService
+from cloister.services.gateway.contract import open_contract, trust_policy
+from cloister.services.gateway.data_plane import DataPlaneLimits, Gateway, build_gateway, serve_gateway
+from cloister.services.gateway.engine import EngineConnection
+from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
+from cloister.services.gateway.receipts import receipts
+from cloister.services.gateway.security import GatewaySecurity, Runs, security_settings
+from cloister.services.gateway.settings import GatewaySettings
+
+ENGINES: dict[str, Engine] = {"speech": SPEECH, "echo": ECHO}
+
+
+def run(settings: GatewaySettings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        UsageError: a file of the settings cannot be read.
+        Refused: the contract's entries do not follow from each other.
+        SandboxUnavailable: this machine cannot hold the engine as it must be held; nothing was started.
+    """
+    logs.configure("gateway", level=settings.log_level)
+    tee = open_software_tee(settings.platform_key)
+
+    async def main(stop: asyncio.Event) -> None:
+        await serve(settings, tee, stop, clock=time.time)  # noqa: TID251 - the outermost place that has one
+
+    run_until_stopped(main)
+
+
+def what_runs(staged: StagedEngine, planned: Plan) -> Runs:
+    """The digests of the sandbox, the engine and its model, as found on this machine."""
+    return Runs(planned.profile.digest, staged.digest, staged.model_digest)
+
+
+async def serve(settings: GatewaySettings, tee: Tee, stop: asyncio.Event, *, clock: Callable[[], float]) -> None:
+    """Serve until `stop` is set; `/ready` once a key is held and the engine answers.
+
+    Raises:
+        UsageError, Refused, SandboxUnavailable: as `run`.
+    """
+    contract = open_contract(read_entries(settings.contract))
+    staged, planned = stage(ENGINES[settings.engine], staging_folder(settings.state)), plan()
+    bound = security_settings(
+        settings.security,
+        what_runs(staged, planned),
+        endpoints=contract.current.endpoints,
+        unsafe=contract.current.appraisal.unsafe,
+    )
+    policy = trust_policy(contract, settings.security)
+    node = GatewayNode(tee, NodeSecrets.generate(), bound, contract, policy)
+    settings.run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = EngineService(planned, staged, settings.run_folder, workers=settings.workers, say=_say)
+    async with KmsClient(settings.kms_url) as kms:
+        keys = KmsKeys(kms, node, clock=clock)
+        gateway = assemble(node, keys, engine, settings.security, clock=clock)
+        listener = listen(LOOPBACK, settings.port)
+        async with _running(engine, keys, stop, seconds=settings.fetch_seconds):
+            await serve_gateway(gateway, listener, stop, ready=settings.ready)
+
+
+def assemble(
+    node: GatewayNode,
+    keys: KmsKeys,
+    engine: EngineConnection,
+    security: GatewaySecurity,
+    *,
+    clock: Callable[[], float],
+) -> Gateway:
+    """The data plane over these keys and this engine, under the contract that the node has bound."""
+    contract = node.contract.current
+    limits = DataPlaneLimits(
+        request_bytes=security.maximum_request_bytes,
+        window_seconds=security.date_window_seconds,
+        replay_entries=security.replay_entries,
+    )
+    seal_receipt = receipts(node.secrets.sign, contract=contract.digest(), clock=clock)
+    ready = _EngineWithKeys(engine, keys)
+    return build_gateway(keys, ready, contract.endpoints, seal_receipt, now=clock, limits=limits)
+
+
+@dataclass(frozen=True, slots=True)
+class _EngineWithKeys:
+    """The engine, ready only when a key is held too: a gateway without one can open nothing."""
+
+    engine: EngineConnection
+    keys: KmsKeys
+
+    async def ask(self, request: Request, *, seconds: float) -> Response:
+        return await self.engine.ask(request, seconds=seconds)
+
+    def missing(self) -> Sequence[str]:
+        return [*self.keys.missing(), *self.engine.missing()]
+
+
+@contextlib.asynccontextmanager
+async def _running(engine: EngineService, keys: KmsKeys, stop: asyncio.Event, *, seconds: float) -> AsyncIterator[None]:
+    """The engine's start and the fetching of keys beside the server; if one of them fails, all ends with its error."""
+    tasks = [asyncio.create_task(engine.start()), asyncio.create_task(keys.keep_fetching(seconds=seconds))]
+    for task in tasks:
+        task.add_done_callback(lambda done: stop.set() if not done.cancelled() and done.exception() else None)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        await engine.stop()
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
+
+
+def _say(sentence: str) -> None:
+    structlog.get_logger().warning(sentence)

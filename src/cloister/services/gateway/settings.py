@@ -1,0 +1,27 @@
+"""The gateway's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cloister.services.gateway.security import GatewaySecurity
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """What bears on security is in `security`, and so in the evidence; the rest says where things are."""
+
+    port: int
+    kms_url: str  # http://host:port
+    contract: Path  # signed entries, first to current
+    platform_key: Path  # of the software TEE: 32 bytes, an Ed25519 seed
+    state: Path  # engines are staged below it, or where root's sandbox user can get to
+    run_folder: Path  # for the engine's socket; made if missing, ours alone
+    engine: Literal["speech", "echo"] = "speech"
+    workers: int = 1  # sandboxes, each serves one request at a time
+    ready: Path | None = None  # the port is written there when it is served
+    fetch_seconds: float = 10.0  # between looks for a new key
+    log_level: str = "info"
+    security: GatewaySecurity = field(default_factory=GatewaySecurity)

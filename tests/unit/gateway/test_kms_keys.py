@@ -1,0 +1,210 @@
+"""A gateway gets its keys from a KMS that it has examined, which has examined it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+
+import msgspec
+import pytest
+from tests.doubles.kms_system import KmsSystem, WorldTee, served
+
+from cloister.crypto.signing import SigningKey
+from cloister.formats.binary_http import Request, Response
+from cloister.formats.evidence import SecuritySettings
+from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER
+from cloister.ledger.statements import sign_statement
+from cloister.node.keys import NodeSecrets
+from cloister.ohttp.encapsulation import UnknownKey
+from cloister.peers.kms import KmsClient
+from cloister.provenance.answer import summarise
+from cloister.services.gateway.contract import ServedContract, open_contract, trust_policy
+from cloister.services.gateway.kms_keys import GatewayNode, KeyWithheld, KmsKeys
+from cloister.services.gateway.receipts import receipts
+from cloister.services.gateway.security import GatewaySecurity, Runs, security_settings
+from cloister.testing import world
+from cloister.trust.bundle import examine_bundle
+from cloister.trust.memory import first_contact
+from cloister.trust.receipt import Exchange, examine_receipt
+
+
+@pytest.fixture
+def system() -> KmsSystem:
+    return KmsSystem()
+
+
+def node_of(system: KmsSystem, *, tee: WorldTee | None = None, settings: SecuritySettings | None = None) -> GatewayNode:
+    contract = open_contract([system.contract_entry])
+    return GatewayNode(
+        tee or system.tee,
+        NodeSecrets.generate(),
+        settings or world.security_settings("gateway"),
+        contract,
+        trust_policy(contract, GatewaySecurity()),
+    )
+
+
+@contextlib.asynccontextmanager
+async def keys_over(system: KmsSystem, kms, **changes):
+    async with served(kms) as url, KmsClient(url) as client:
+        yield KmsKeys(client, node_of(system, **changes), clock=lambda: system.now)
+
+
+async def test_the_key_is_fetched_ahead_and_opens_until_its_stale_window_ends(system):
+    kms = await system.started()
+    async with keys_over(system, kms) as keys:
+        assert keys.missing() == ["a transport key: the KMS was not asked yet"]
+        await keys.fetch_ahead()
+        assert keys.missing() == []
+        policy = system.policy()
+        bundle = system.bundle(kms)
+        active = examine_bundle(bundle, policy, first_contact(policy.constitution), at=system.now).require().keys.active
+        key = await keys.key_for(1)
+        assert key.private.public == active.key_config.public
+        assert key.epoch == active.digest
+        assert key.open_until == active.stale_until
+
+
+async def test_a_key_is_released_once_however_often_it_is_asked_for(system):
+    kms = await system.started()
+    async with keys_over(system, kms) as keys:
+        first = await keys.key_for(1)
+        await keys.fetch_ahead()
+        assert await keys.key_for(1) is first
+    assert len(system.ledger.blobs) == 1
+
+
+async def test_a_key_that_clients_were_not_shown_is_unknown(system):
+    kms = await system.started()
+    async with keys_over(system, kms) as keys:
+        with pytest.raises(UnknownKey):
+            await keys.key_for(77)
+
+
+async def test_a_stale_key_is_forgotten(system):
+    kms = await system.started()
+    async with keys_over(system, kms) as keys:
+        key = await keys.key_for(1)
+        system.now = key.open_until
+        assert keys.missing()
+        with pytest.raises(UnknownKey):
+            await keys.key_for(1)
+
+
+async def test_a_gateway_that_the_kms_refuses_says_which_check_failed(system):
+    kms = await system.started()
+    async with keys_over(system, kms, tee=WorldTee(system.parties.platform, workload=b"?" * 48)) as keys:
+        with pytest.raises(KeyWithheld, match=r"evidence\.workload"):
+            await keys.fetch_ahead()
+
+
+async def test_a_gateway_with_other_settings_than_its_contract_names_gets_no_key(system):
+    kms = await system.started()
+    settings = world.security_settings("gateway")
+    other = msgspec.structs.replace(settings, values=settings.values | {"endpoints": "GET /v1/models"})
+    async with keys_over(system, kms, settings=other) as keys:
+        with pytest.raises(KeyWithheld, match=r"evidence\.settings:"):
+            await keys.fetch_ahead()
+
+
+async def test_a_second_genuine_kms_is_a_stranger_and_sees_no_evidence(system):
+    """Its constitution is its own, its code and platform are the same: the gateway does not even ask it for a key."""
+    stranger = KmsSystem()
+    stranger.parties = system.parties
+    contract = stranger.world.make_contract(constitution=stranger.constitution.digest())
+    kms = stranger.kms()
+    await kms.start([stranger.contract_entry])
+    node = node_of(system)
+    async with served(kms) as url, KmsClient(url) as client:
+        served_there = ServedContract(stranger.line, contract)
+        pinned = msgspec.structs.replace(node.policy, contract=stranger.line)
+        keys = KmsKeys(
+            client,
+            GatewayNode(node.tee, node.secrets, node.settings, served_there, pinned),
+            clock=lambda: stranger.now,
+        )
+        with pytest.raises(KeyWithheld, match=r"constitution\.genesis"):
+            await keys.fetch_ahead()
+    assert stranger.ledger.blobs == {}
+
+
+async def test_a_kms_whose_state_is_old_is_not_asked(system):
+    kms = await system.started()
+    system.now += GatewaySecurity().maximum_state_age_seconds + GatewaySecurity().maximum_clock_skew_seconds + 1
+    async with keys_over(system, kms) as keys:
+        with pytest.raises(KeyWithheld, match=r"checkpoint\.age"):
+            await keys.fetch_ahead()
+
+
+async def test_a_gateway_whose_contract_was_amended_says_so(system):
+    kms = await system.started()
+    successor = msgspec.structs.replace(system.contract, sequence=1, previous=system.contract.digest())
+    await system.ledger.append(system.sign_contract(successor))
+    await kms.follow()
+    async with keys_over(system, kms) as keys:
+        with pytest.raises(KeyWithheld, match="start it with the current entries"):
+            await keys.fetch_ahead()
+
+
+async def test_after_the_kms_restarts_the_new_epochs_key_is_fetched_and_the_old_one_still_opens(system):
+    first = await system.started()
+    second = system.kms()
+    async with served(first) as url, KmsClient(url) as client:
+        keys = KmsKeys(client, node_of(system), clock=lambda: system.now)
+        old = await keys.key_for(1)
+        await second.start()
+        async with served(second) as other_url, KmsClient(other_url) as other:
+            keys._kms, keys._examined_at = other, float("-inf")
+            await keys.fetch_ahead()
+            assert keys.missing() == []
+            new = await keys.key_for(2)
+            assert new.epoch != old.epoch
+            assert await keys.key_for(1) is old
+
+
+async def test_a_receipt_holds_against_the_bundle_that_certifies_the_gateway(system):
+    kms = await system.started()
+    node = node_of(system)
+    async with served(kms) as url, KmsClient(url) as client:
+        key = await KmsKeys(client, node, clock=lambda: system.now).key_for(1)
+    seal = receipts(node.secrets.sign, contract=system.contract.digest(), clock=lambda: system.now + 59)
+    request = Request(
+        "POST", "https", "gateway", "/v1/audio/transcriptions", (("content-type", "audio/wav"),), b"sound"
+    )
+    fields = dict(seal(key, request, Response(200, (), b"text")))
+    core, salt = (base64.b64decode(fields[name]) for name in (RECEIPT_HEADER, SALT_HEADER))
+    policy = system.policy()
+    bundle = examine_bundle(system.bundle(kms), policy, first_contact(policy.constitution), at=system.now).require()
+    summary = summarise("POST", "/v1/audio/transcriptions", "audio/wav", b"sound")
+    examine_receipt(core, Exchange(summary, 200, b"text", salt), bundle).require()
+    again = dict(seal(key, request, Response(200, (), b"text")))
+    assert again[SALT_HEADER] != fields[SALT_HEADER]
+
+
+def test_a_contract_file_follows_the_rules_of_amendment(system):
+    successor = msgspec.structs.replace(system.contract, sequence=1, previous=system.contract.digest())
+    opened = open_contract([system.contract_entry, system.sign_contract(successor)])
+    assert opened == ServedContract(system.line, successor)
+    alone = sign_statement("contract", successor, (SigningKey.generate(),))
+    with pytest.raises(Exception, match=r"contract\.signatures"):
+        open_contract([system.contract_entry, alone])
+
+
+@pytest.mark.parametrize("name", GatewaySecurity.__struct_fields__)
+def test_every_setting_of_the_gateway_changes_its_digest(system, name):
+    runs = Runs(b"s" * 32, b"e" * 32, b"m" * 32)
+    usual = GatewaySecurity()
+    other = msgspec.structs.replace(usual, **{name: getattr(usual, name) + 1})
+    digests = {
+        security_settings(security, runs, endpoints=world.ENDPOINTS, unsafe=()).digest() for security in (usual, other)
+    }
+    assert len(digests) == 2
+
+
+def test_what_runs_and_the_endpoints_are_in_the_digest():
+    digests = {
+        security_settings(GatewaySecurity(), runs, endpoints=endpoints, unsafe=()).digest()
+        for runs in (Runs(b"s", b"e", b"m"), Runs(b"S", b"e", b"m"), Runs(b"s", b"E", b"m"), Runs(b"s", b"e", b"M"))
+        for endpoints in (world.ENDPOINTS, ())
+    }
+    assert len(digests) == 8
