@@ -42,11 +42,7 @@ class SignedNote:
 
     def encode(self) -> bytes:
         """The note's bytes."""
-        lines = [
-            f"\u2014 {line.name} {base64.b64encode(line.key_id + line.signature).decode()}\n"
-            for line in self.signatures
-        ]
-        return f"{self.text}\n{''.join(lines)}".encode()
+        return f"{self.text}\n{''.join(map(format_line, self.signatures))}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +117,11 @@ def parse_signature_lines(data: bytes) -> tuple[NoteSignature, ...]:
     if len(lines) > MAXIMUM_SIGNATURES:
         raise MalformedInput(f"{len(lines)} signatures, the cap is {MAXIMUM_SIGNATURES}")
     return tuple(parse_signature_line(line) for line in lines)
+
+
+def format_line(line: NoteSignature) -> str:
+    """One signature line, with its newline."""
+    return f"\u2014 {line.name} {base64.b64encode(line.key_id + line.signature).decode()}\n"
 
 
 def parse_signature_line(line: str) -> NoteSignature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -101,8 +102,9 @@ class Exchange:
         if self._session is None:
             raise RuntimeError("an Exchange is entered before it is used")
         try:
+            data = None if body is None else io.BytesIO(body)
             async with self._session.request(
-                method, self._url + path, data=body, headers=headers, allow_redirects=False
+                method, self._url + path, data=data, headers=headers, allow_redirects=False
             ) as response:
                 content = bytearray()
                 async for chunk in response.content.iter_chunked(65_536):

@@ -1,0 +1,117 @@
+"""The ledger over HTTP (docs/formats/ledger.md)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cloister.crypto.signing import SigningKey
+from cloister.errors import UsageError
+from cloister.formats import canonical
+from cloister.formats.checkpoint import Checkpoint, parse_size
+from cloister.formats.ledger_messages import (
+    MAXIMUM_BLOB,
+    MAXIMUM_PAGE,
+    MAXIMUM_PAGE_ENTRIES,
+    encode_digest,
+    encode_list,
+)
+from cloister.formats.statement import MAXIMUM_ENTRY
+from cloister.hosting.application import application, read_body
+from cloister.ledger.receipts import sign_inclusion
+from cloister.services.ledger.sequencer import Sequencer
+from cloister.storage.blobs import BlobStore
+
+CBOR = "application/cbor"
+NOTE = "text/plain; charset=utf-8"
+RECEIPT = "application/cose"
+
+
+def build(sequencer: Sequencer, blobs: BlobStore, key: SigningKey, *, admit: Callable[[bytes], object]) -> Starlette:
+    """The application. `admit` raises where bytes are no entry that may be logged."""
+    api = _Api(sequencer, blobs, key, admit)
+    routes = [
+        Route("/entries", api.append, methods=["POST"]),
+        Route("/entries", api.entries, methods=["GET"]),
+        Route("/entries/{index}/receipt", api.receipt, methods=["GET"]),
+        Route("/checkpoint", api.checkpoint, methods=["GET"]),
+        Route("/checkpoint", api.renew, methods=["POST"]),
+        Route("/proofs/inclusion", api.inclusion, methods=["GET"]),
+        Route("/proofs/consistency", api.consistency, methods=["GET"]),
+        Route("/blobs", api.put_blob, methods=["PUT"]),
+        Route("/blobs/{digest}", api.get_blob, methods=["GET"]),
+    ]
+    return application("ledger", routes, missing=list)
+
+
+class _Api:
+    def __init__(
+        self, sequencer: Sequencer, blobs: BlobStore, key: SigningKey, admit: Callable[[bytes], object]
+    ) -> None:
+        self._sequencer = sequencer
+        self._blobs = blobs
+        self._key = key
+        self._admit = admit
+        self._writing = asyncio.Lock()
+
+    async def append(self, request: Request) -> Response:
+        entry = await read_body(request, limit=MAXIMUM_ENTRY)
+        self._admit(entry)
+        return Response(canonical.encode(await self._sequencer.append(entry)), media_type=CBOR)
+
+    async def entries(self, request: Request) -> Response:
+        start, end = _numbers(request, "start", "end")
+        last = min(end, start + MAXIMUM_PAGE_ENTRIES)
+        return Response(encode_list(await self._sequencer.entries(start, last, limit=MAXIMUM_PAGE)), media_type=CBOR)
+
+    async def receipt(self, request: Request) -> Response:
+        index = parse_size(request.path_params["index"])
+        cosigned = self._sequencer.cosigned
+        path = self._sequencer.inclusion(index, cosigned.size)
+        checkpoint = Checkpoint(self._sequencer.log.origin, cosigned.size, cosigned.root)
+        return Response(sign_inclusion(self._key, checkpoint, index, path), media_type=RECEIPT)
+
+    async def checkpoint(self, _request: Request) -> Response:
+        return Response(self._sequencer.cosigned.note, media_type=NOTE)
+
+    async def renew(self, _request: Request) -> Response:
+        return Response(await self._sequencer.renew(), media_type=NOTE)
+
+    async def inclusion(self, request: Request) -> Response:
+        index, size = _numbers(request, "index", "size")
+        return Response(encode_list(self._sequencer.inclusion(index, size)), media_type=CBOR)
+
+    async def consistency(self, request: Request) -> Response:
+        old, new = _numbers(request, "old", "new")
+        return Response(encode_list(self._sequencer.consistency(old, new)), media_type=CBOR)
+
+    async def put_blob(self, request: Request) -> Response:
+        data = await read_body(request, limit=MAXIMUM_BLOB)
+        async with self._writing:
+            digest = await asyncio.to_thread(self._blobs.put, data)
+        return Response(encode_digest(digest), 201, media_type=CBOR)
+
+    async def get_blob(self, request: Request) -> Response:
+        blob = await asyncio.to_thread(self._blobs.get, _digest(request.path_params["digest"]))
+        if blob is None:
+            raise HTTPException(404, "no blob of this digest is stored")
+        return Response(blob, media_type="application/octet-stream")
+
+
+def _numbers(request: Request, first: str, second: str) -> tuple[int, int]:
+    given = request.query_params
+    if sorted(key for key, _ in given.multi_items()) != sorted([first, second]):
+        raise UsageError(f"the query is {first} and {second}, each once")
+    return parse_size(given[first]), parse_size(given[second])
+
+
+def _digest(text: str) -> bytes:
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+        raise UsageError("a digest is 64 hexadecimal digits in lower case")
+    return bytes.fromhex(text)

@@ -1,0 +1,80 @@
+"""The ledger's life from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from cloister.errors import UsageError
+from cloister.formats.checkpoint import COSIGNATURE_V1, parse_vkey
+from cloister.formats.constitution import Witness
+from cloister.formats.ledger_messages import MAXIMUM_BLOB
+from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
+from cloister.hosting.serving import serve_until
+from cloister.ledger.statements import open_statement
+from cloister.peers.witness import WitnessClient
+from cloister.services.ledger.quorum import Quorum
+from cloister.services.ledger.routes import build
+from cloister.services.ledger.sequencer import Sequencer
+from cloister.services.ledger.settings import LedgerSettings, WitnessAddress
+from cloister.storage.blobs import BlobStore
+from cloister.storage.database import Database
+from cloister.storage.key_file import read_signing_key
+from cloister.storage.ledger_store import LedgerStore
+
+
+def run(settings: LedgerSettings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+
+    async def main(stop: asyncio.Event) -> None:
+        await serve_ledger(settings, stop)
+
+    run_until_stopped(main)
+
+
+async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set.
+
+    Raises:
+        UsageError: settings that make no sense.
+        CorruptStore: the stored log is damaged, or not what its witnesses cosigned.
+        Unavailable: another process has the database open, or the port is taken.
+    """
+    key = read_signing_key(settings.key)
+    witnesses = _witnesses(settings)
+    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    blobs = BlobStore(settings.folder / "blobs", maximum=MAXIMUM_BLOB, capacity=settings.blobs_bytes)
+    async with AsyncExitStack() as stack:
+        database = await Database.open(settings.folder / "ledger.sqlite", migrations="ledger")
+        stack.push_async_callback(database.close)
+        store = LedgerStore(database)
+        await store.claim(settings.origin, key.public)
+        callers = [
+            (
+                witness,
+                await stack.enter_async_context(WitnessClient(witness.name, url, seconds=settings.witness_seconds)),
+            )
+            for witness, url in witnesses
+        ]
+        sequencer = Sequencer(settings.origin, key, store, Quorum(callers, needed=settings.quorum))
+        await sequencer.start()
+        stack.push_async_callback(sequencer.stop)
+        app = build(sequencer, blobs, key, admit=open_statement)
+        await serve_until(app, listen(LOOPBACK, settings.port), stop, ready=settings.ready)
+
+
+def _witnesses(settings: LedgerSettings) -> list[tuple[Witness, str]]:
+    found = [_witness(address) for address in settings.witnesses]
+    names, keys = {witness.name for witness, _ in found}, {witness.key for witness, _ in found}
+    if len(names) != len(found) or len(keys) != len(found):
+        raise UsageError("each witness has its own name and its own key")
+    if not 1 <= settings.quorum <= len(found):
+        raise UsageError(f"a quorum of {settings.quorum} out of {len(found)} witnesses: it is at least 1, and no more")
+    return found
+
+
+def _witness(address: WitnessAddress) -> tuple[Witness, str]:
+    key = parse_vkey(address.vkey)
+    if key.kind != COSIGNATURE_V1:
+        raise UsageError(f"the verifier key of {key.name} is a log's (type 01), not a witness's (04)")
+    return Witness(name=key.name, key=key.public), address.url

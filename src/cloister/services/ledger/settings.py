@@ -1,0 +1,30 @@
+"""The ledger's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+
+class WitnessAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A witness to ask: its verifier key as C2SP signed-note writes it (type 04), and its submission prefix."""
+
+    vkey: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """None bears on security: whoever reads the log takes its key, witnesses and quorum from a constitution."""
+
+    port: int
+    folder: Path  # ledger.sqlite and blobs/ are made in it
+    origin: str  # the log's name in its checkpoints
+    key: Path  # the log key: 32 bytes, mode 0600
+    witnesses: tuple[WitnessAddress, ...]
+    quorum: int  # cosignatures before an append is answered
+    ready: Path | None = None  # the port is written there when it is served
+    witness_seconds: float = 5
+    blobs_bytes: int = 4 * 1024 * 1024 * 1024  # all blobs together

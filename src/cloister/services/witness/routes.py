@@ -1,0 +1,30 @@
+"""The witness over HTTP: one route, as C2SP tlog-witness specifies it."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cloister.formats.add_checkpoint import MAXIMUM_REQUEST, parse_add_checkpoint
+from cloister.formats.checkpoint import format_line
+from cloister.hosting.application import application, read_body
+from cloister.ledger.witness_rules import SizeConflict
+from cloister.services.witness.witness import Witnessing
+
+SIZE_TYPE = "text/x.tlog.size"
+
+
+def build(witnessing: Witnessing) -> Starlette:
+    """The application."""
+
+    async def add_checkpoint(request: Request) -> Response:
+        asked = parse_add_checkpoint(await read_body(request, limit=MAXIMUM_REQUEST))
+        try:
+            line = await witnessing.add_checkpoint(asked)
+        except SizeConflict as conflict:
+            return Response(f"{conflict.size}\n", 409, {"content-type": SIZE_TYPE})
+        return Response(format_line(line), media_type="text/plain; charset=utf-8")
+
+    return application("witness", [Route("/add-checkpoint", add_checkpoint, methods=["POST"])], missing=list)

@@ -1,0 +1,62 @@
+"""A witness's life from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from cloister.errors import UsageError
+from cloister.formats.checkpoint import ED25519, parse_vkey
+from cloister.formats.constitution import Log
+from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
+from cloister.hosting.serving import serve_until
+from cloister.services.witness.routes import build
+from cloister.services.witness.settings import WitnessSettings
+from cloister.services.witness.witness import Witnessing
+from cloister.storage.database import Database
+from cloister.storage.key_file import read_signing_key
+from cloister.storage.witness_store import WitnessStore
+
+
+def run(settings: WitnessSettings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+
+    async def main(stop: asyncio.Event) -> None:
+        await serve_witness(settings, stop)
+
+    run_until_stopped(main)
+
+
+async def serve_witness(settings: WitnessSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set.
+
+    Raises:
+        UsageError: settings that make no sense.
+        CorruptStore: its memory is damaged. A witness that forgot would cosign a fork: give it a new name and key.
+        Unavailable: another process has the database open, or the port is taken.
+    """
+    key = read_signing_key(settings.key)
+    logs = _logs(settings)
+    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = await Database.open(settings.folder / "witness.sqlite", migrations="witness")
+    try:
+        witnessing = Witnessing(settings.name, key, logs, WitnessStore(database), clock=_now)
+        await serve_until(build(witnessing), listen(LOOPBACK, settings.port), stop, ready=settings.ready)
+    finally:
+        await database.close()
+
+
+def _logs(settings: WitnessSettings) -> dict[str, Log]:
+    logs = {}
+    for text in settings.logs:
+        key = parse_vkey(text)
+        if key.kind != ED25519:
+            raise UsageError(f"the verifier key of {key.name} is a witness's (type 04), not a log's (01)")
+        logs[key.name] = Log(origin=key.name, key=key.public)
+    if len(logs) != len(settings.logs) or not logs:
+        raise UsageError("a witness watches one log or more, each of its own origin")
+    return logs
+
+
+def _now() -> int:
+    return int(time.time())  # noqa: TID251 - a cosignature's time is this machine's, which is what it attests
