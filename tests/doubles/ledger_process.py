@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 from cloister.errors import CloisterError
-from cloister.hosting import logs
 from cloister.hosting.settings import load
 from cloister.services.ledger import service as ledger
 from cloister.services.ledger.settings import LedgerSettings
@@ -13,7 +12,6 @@ from cloister.services.witness.settings import WitnessSettings
 
 if __name__ == "__main__":
     name, config = sys.argv[1], Path(sys.argv[2])
-    logs.configure(name)
     try:
         if name == "ledger":
             ledger.run(load(LedgerSettings, service=name, config=config, environ={}, flags={}))

@@ -9,6 +9,7 @@ from cloister.errors import UsageError
 from cloister.formats.checkpoint import COSIGNATURE_V1, parse_vkey
 from cloister.formats.constitution import Witness
 from cloister.formats.ledger_messages import MAXIMUM_BLOB
+from cloister.hosting import logs
 from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
 from cloister.hosting.serving import serve_until
 from cloister.ledger.statements import open_statement
@@ -24,7 +25,8 @@ from cloister.storage.ledger_store import LedgerStore
 
 
 def run(settings: LedgerSettings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT. Raises as `serve_ledger`."""
+    logs.configure("ledger", level=settings.log_level)
 
     async def main(stop: asyncio.Event) -> None:
         await serve_ledger(settings, stop)

@@ -28,3 +28,4 @@ class LedgerSettings:
     ready: Path | None = None  # the port is written there when it is served
     witness_seconds: float = 5
     blobs_bytes: int = 4 * 1024 * 1024 * 1024  # all blobs together
+    log_level: str = "info"

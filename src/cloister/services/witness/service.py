@@ -8,6 +8,7 @@ import time
 from cloister.errors import UsageError
 from cloister.formats.checkpoint import ED25519, parse_vkey
 from cloister.formats.constitution import Log
+from cloister.hosting import logs
 from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
 from cloister.hosting.serving import serve_until
 from cloister.services.witness.routes import build
@@ -19,7 +20,8 @@ from cloister.storage.witness_store import WitnessStore
 
 
 def run(settings: WitnessSettings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT. Raises as `serve_witness`."""
+    logs.configure("witness", level=settings.log_level)
 
     async def main(stop: asyncio.Event) -> None:
         await serve_witness(settings, stop)

@@ -16,3 +16,4 @@ class WitnessSettings:
     key: Path  # the witness key: 32 bytes, mode 0600; never one of another witness or log
     logs: tuple[str, ...]  # verifier keys of the logs it watches, as C2SP signed-note writes them (type 01)
     ready: Path | None = None  # the port is written there when it is served
+    log_level: str = "info"
