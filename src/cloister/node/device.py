@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloister.node.files import read_seed
+from cloister.storage.key_file import read_signing_key
 from cloister.tee.measurement import measure_this_process
 from cloister.tee.software import SoftwareTee
 
@@ -25,7 +25,7 @@ def open_software_tee(platform_key: Path) -> SoftwareTee:
     """The software TEE of this process, with the platform key whose seed is in the file.
 
     Raises:
-        UsageError: the seed cannot be read.
+        UsageError: the seed cannot be read, or others may read it.
         MeasurementRefused, ClosureRefused: as `measured_workload`.
     """
-    return SoftwareTee(read_seed(platform_key), measured_workload())
+    return SoftwareTee(read_signing_key(platform_key), measured_workload())

@@ -14,8 +14,8 @@ from cloister.formats.binary_http import Request, Response
 from cloister.hosting import logs
 from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
 from cloister.node.device import open_software_tee
+from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
-from cloister.node.files import read_entries
 from cloister.node.keys import NodeSecrets
 from cloister.peers.kms import KmsClient
 from cloister.sandbox.closure import ECHO, SPEECH, Engine, StagedEngine, stage, staging_folder

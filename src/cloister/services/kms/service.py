@@ -16,8 +16,8 @@ from cloister.hosting import logs
 from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
 from cloister.hosting.serving import serve_until
 from cloister.node.device import open_software_tee
+from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
-from cloister.node.files import read_entries
 from cloister.node.keys import NodeSecrets
 from cloister.peers.ledger import LedgerClient
 from cloister.services.kms.instance import Instance

@@ -1,0 +1,304 @@
+"""A whole local system on loopback sockets in this process: witness, ledger, KMS, gateway, relay, all of them real.
+
+Everything is signed, logged, cosigned, attested and encrypted as in production, on a software TEE whose workload
+measurement is a fixed value. The engine is the caller's: any object with `ask` and `missing`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cloister.crypto.hpke import X_WING
+from cloister.crypto.signing import SigningKey
+from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference
+from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
+from cloister.formats.constitution import Constitution, Log, Witness
+from cloister.formats.contract import Contract, Endpoint, NamedDigest, Party
+from cloister.formats.evidence import Unsafe
+from cloister.formats.ledger_messages import encode_list
+from cloister.formats.trust_policy import TrustPolicy
+from cloister.hosting.loopback import LOOPBACK, listen
+from cloister.ledger.statements import sign_statement
+from cloister.node.keys import NodeSecrets
+from cloister.peers.kms import KmsClient
+from cloister.services.gateway.contract import ServedContract, trust_policy
+from cloister.services.gateway.data_plane import serve_gateway
+from cloister.services.gateway.engine import EngineConnection
+from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
+from cloister.services.gateway.security import GatewaySecurity, Runs
+from cloister.services.gateway.security import security_settings as gateway_settings
+from cloister.services.gateway.service import assemble
+from cloister.services.kms.security import KmsSecurity
+from cloister.services.kms.security import security_settings as kms_settings
+from cloister.services.kms.service import serve_kms, wall_clock
+from cloister.services.kms.settings import KmsSettings
+from cloister.services.ledger.service import serve_ledger
+from cloister.services.ledger.settings import LedgerSettings, WitnessAddress
+from cloister.services.relay.service import serve_relay
+from cloister.services.relay.settings import RelaySettings
+from cloister.services.witness.service import serve_witness
+from cloister.services.witness.settings import WitnessSettings
+from cloister.storage.key_file import write_signing_key
+from cloister.tee.software import PLATFORM_MEASUREMENT, SoftwareTee
+from cloister.testing.world import ENGINE, MODEL, SANDBOX, WORKLOAD
+
+ORIGIN, WITNESS_NAME = "log.local/cloister", "witness.local/cloister"
+UNSAFE: tuple[Unsafe, ...] = ("UnsafeAllowSoftwareTee",)
+ENDPOINTS = (Endpoint(method="POST", path="/v1/audio/transcriptions"),)
+RUNS = Runs(SANDBOX, ENGINE, MODEL)
+DAY = 86_400  # seconds
+START_SECONDS = 20.0
+
+
+@dataclass
+class LocalSystem:
+    """Keys, signed papers and, once `running`, the ports. Change an attribute before it runs to have another system."""
+
+    folder: Path
+    kms_security: KmsSecurity = field(default_factory=lambda: KmsSecurity(head_seconds=5))
+    gateway_security: GatewaySecurity = field(default_factory=GatewaySecurity)
+    workload: bytes = WORKLOAD  # what KMS and gateway measure
+    log_key: SigningKey = field(default_factory=SigningKey.generate)
+    witness_key: SigningKey = field(default_factory=SigningKey.generate)
+    platform_key: SigningKey = field(default_factory=SigningKey.generate)
+    owner: SigningKey = field(default_factory=SigningKey.generate)
+    operator: SigningKey = field(default_factory=SigningKey.generate)
+    ports: dict[str, int] = field(default_factory=dict)  # by the service's name
+
+    def __post_init__(self) -> None:
+        """Write constitution and contract."""
+        self.constitution = self.make_constitution()
+        self.contract = self.make_contract()
+        self.secrets = NodeSecrets.generate()  # the gateway's
+
+    @property
+    def signers(self) -> tuple[SigningKey, SigningKey]:
+        """Who signs constitution and contract."""
+        return self.owner, self.operator
+
+    @property
+    def tee(self) -> SoftwareTee:
+        """The software TEE of every role."""
+        return SoftwareTee(self.platform_key, self.workload)
+
+    def url(self, service: str) -> str:
+        """Where a service of this system answers."""
+        return f"http://{LOOPBACK}:{self.ports[service]}"
+
+    def appraisal(self) -> AppraisalPolicy:
+        """Takes this system's software TEE, by name."""
+        return AppraisalPolicy(
+            unsafe=UNSAFE,
+            platforms=("software",),
+            software_keys=(self.platform_key.public,),
+            platform_measurements=(PLATFORM_MEASUREMENT,),
+        )
+
+    def make_constitution(self) -> Constitution:
+        """The genesis."""
+        digest = kms_settings(self.kms_security, unsafe=UNSAFE).digest()
+        return Constitution(
+            name="local system",
+            sequence=0,
+            previous=b"",
+            log=Log(origin=ORIGIN, key=self.log_key.public),
+            witnesses=(Witness(name=WITNESS_NAME, key=self.witness_key.public),),
+            quorum=1,
+            kms=RoleReference(role="kms", workloads=(self.workload,), settings=(digest,)),
+            appraisal=self.appraisal(),
+            amenders=(self.owner.public, self.operator.public),
+            threshold=2,
+            notice_seconds=0,
+            local=True,
+        )
+
+    def make_contract(self) -> Contract:
+        """The first contract of the line."""
+        now = wall_clock()
+        bound = gateway_settings(self.gateway_security, RUNS, endpoints=ENDPOINTS, unsafe=UNSAFE)
+        return Contract(
+            name="local service",
+            sequence=0,
+            previous=b"",
+            constitution=self.constitution.digest(),
+            parties=(
+                Party(name="owner", duty="model-owner", key=self.owner.public),
+                Party(name="operator", duty="operator", key=self.operator.public),
+            ),
+            not_before=now - 3600,
+            not_after=now + 30 * DAY,
+            roles=(RoleReference(role="gateway", workloads=(self.workload,), settings=(bound.digest(),)),),
+            sandbox=RUNS.sandbox,
+            engine=NamedDigest(name="engine", digest=RUNS.engine),
+            model=NamedDigest(name="whisper-1", digest=RUNS.model),
+            endpoints=ENDPOINTS,
+            appraisal=self.appraisal(),
+            notice_seconds=0,
+            local=True,
+        )
+
+    def trust_policy(self) -> TrustPolicy:
+        """A client's, which pins this system."""
+        return TrustPolicy(
+            constitution=self.constitution.digest(),
+            contract=self.contract.digest(),
+            unsafe=UNSAFE,
+            kems=(X_WING,),
+            maximum_state_age_seconds=600,
+            maximum_clock_skew_seconds=60,
+        )
+
+    def gateway_node(self) -> GatewayNode:
+        """The gateway, as it shows itself."""
+        contract = ServedContract(self.contract.digest(), self.contract)
+        bound = gateway_settings(self.gateway_security, RUNS, endpoints=ENDPOINTS, unsafe=UNSAFE)
+        return GatewayNode(self.tee, self.secrets, bound, contract, trust_policy(contract, self.gateway_security))
+
+    @contextlib.asynccontextmanager
+    async def running(self, engine: EngineConnection) -> AsyncIterator[LocalSystem]:
+        """Start every service; when this returns a client can ask. All end with the context."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self.run_ledger(stack)
+            await self.run_kms(stack)
+            await self.run_gateway(stack, engine)
+            await self.run_relay(stack)
+            yield self
+
+    async def run_ledger(self, stack: contextlib.AsyncExitStack) -> None:
+        """The witness, and the ledger that it watches."""
+        log, witness = self._write_key("log", self.log_key), self._write_key("witness", self.witness_key)
+        vkey = format_vkey(WITNESS_NAME, self.witness_key.public, kind=COSIGNATURE_V1)
+        log_vkey = format_vkey(ORIGIN, self.log_key.public, kind=ED25519)
+        await self._run(
+            stack,
+            "witness",
+            lambda ready, stop: serve_witness(
+                WitnessSettings(
+                    port=0, folder=self.folder / "w", name=WITNESS_NAME, key=witness, logs=(log_vkey,), ready=ready
+                ),
+                stop,
+            ),
+        )
+        await self._run(
+            stack,
+            "ledger",
+            lambda ready, stop: serve_ledger(
+                LedgerSettings(
+                    port=0,
+                    folder=self.folder / "l",
+                    origin=ORIGIN,
+                    key=log,
+                    witnesses=(WitnessAddress(vkey=vkey, url=self.url("witness")),),
+                    quorum=1,
+                    ready=ready,
+                ),
+                stop,
+            ),
+        )
+
+    async def run_kms(self, stack: contextlib.AsyncExitStack, *, port: int = 0) -> None:
+        """The KMS, until its bundle is there."""
+        constitution = self._write_entries(
+            "constitution", sign_statement("constitution", self.constitution, self.signers)
+        )
+        contract = self._write_entries("contract", sign_statement("contract", self.contract, self.signers))
+        await self._run(
+            stack,
+            "kms",
+            lambda ready, stop: serve_kms(
+                KmsSettings(
+                    port=port,
+                    ledger_url=self.url("ledger"),
+                    constitution=constitution,
+                    platform_key=self.folder / "unused",
+                    contracts=(contract,),
+                    ready=ready,
+                    follow_seconds=0.1,
+                    security=self.kms_security,
+                ),
+                self.tee,
+                stop,
+                clock=wall_clock,
+            ),
+        )
+
+    async def run_gateway(self, stack: contextlib.AsyncExitStack, engine: EngineConnection) -> None:
+        """The gateway, until it holds the key."""
+        kms = await stack.enter_async_context(KmsClient(self.url("kms")))
+        keys = KmsKeys(kms, self.gateway_node(), clock=time.time)  # noqa: TID251 - a real system has a real clock
+        gateway = assemble(
+            self.gateway_node(),
+            keys,
+            engine,
+            self.gateway_security,
+            clock=time.time,  # noqa: TID251 - likewise
+        )
+        fetching = asyncio.create_task(keys.keep_fetching(seconds=1.0))
+        stack.callback(fetching.cancel)
+        await self._run(
+            stack,
+            "gateway",
+            lambda ready, stop: serve_gateway(gateway, listen(LOOPBACK, 0), stop, ready=ready),
+        )
+        await _until(lambda: not keys.missing())
+
+    async def run_relay(self, stack: contextlib.AsyncExitStack) -> None:
+        """The relay, before the gateway."""
+        bundle = f"{self.url('kms')}/bundles/{self.contract.digest().hex()}"
+        gateways = (f"{self.url('gateway')}/gateway",)
+        await self._run(
+            stack,
+            "relay",
+            lambda ready, stop: serve_relay(
+                RelaySettings(port=0, bundle_url=bundle, gateway_urls=gateways, ready=ready), stop
+            ),
+        )
+
+    async def _run(
+        self,
+        stack: contextlib.AsyncExitStack,
+        name: str,
+        serve: Callable[[Path, asyncio.Event], Coroutine[Any, Any, None]],
+    ) -> None:
+        """Start one service and wait for its port; it is stopped when the stack unwinds."""
+        ready, stop = self.folder / f"{name}.port", asyncio.Event()
+        ready.unlink(missing_ok=True)
+        task = asyncio.create_task(serve(ready, stop))
+
+        async def end() -> None:
+            stop.set()
+            await task
+
+        stack.push_async_callback(end)
+        await _until(lambda: ready.exists() or task.done())
+        if task.done():
+            await task
+        self.ports[name] = int(ready.read_text())
+
+    def _write_key(self, name: str, key: SigningKey) -> Path:
+        path = self.folder / f"{name}.seed"
+        if not path.exists():
+            write_signing_key(path, key)
+        return path
+
+    def _write_entries(self, name: str, *entries: bytes) -> Path:
+        path = self.folder / f"{name}.entries"
+        path.write_bytes(encode_list(entries))
+        return path
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    """Wait for what other tasks bring about, up to `START_SECONDS`.
+
+    Raises:
+        TimeoutError: it did not come about.
+    """
+    async with asyncio.timeout(START_SECONDS):
+        while not true():  # noqa: ASYNC110 - files and states of other rooms set no event
+            await asyncio.sleep(0.01)
