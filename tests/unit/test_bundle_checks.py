@@ -760,6 +760,7 @@ def test_each_broken_link_is_refused_by_its_own_check_alone(check, row):
     row(case)
     examination = case.examine()
     assert examination.failed == [check]
+    assert all(step.detail for step in examination.steps if step.id == check), "a shortfall says what is wrong"
     with pytest.raises(BundleRefused) as refusal:
         examination.require()
     assert refusal.value.check == check
