@@ -13,19 +13,32 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from cloister.crypto.signing import SigningKey
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import binary_http, canonical, key_config
-from cloister.formats.checkpoint import parse_checkpoint, parse_note
+from cloister.formats.add_checkpoint import AddCheckpoint, parse_add_checkpoint
+from cloister.formats.checkpoint import (
+    ED25519,
+    Checkpoint,
+    format_vkey,
+    parse_checkpoint,
+    parse_note,
+    parse_signature_lines,
+    parse_vkey,
+)
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
+from cloister.formats.cose_receipt import parse_receipt
 from cloister.formats.cose_sign1 import CoseSign1
 from cloister.formats.evidence import parse_evidence, parse_software_report
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
+from cloister.formats.ledger_messages import Appended, encode_list, parse_appended, parse_entries, parse_path
 from cloister.formats.multipart import parse_multipart
 from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
 from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.statement import parse_statement
 from cloister.formats.trust_policy import format_trust_policy, parse_trust_policy
+from cloister.ledger.receipts import sign_consistency, sign_inclusion
 from cloister.provenance.answer import Answered, sign_receipt, summarise
 from cloister.testing.world import NOON, World
 
@@ -69,8 +82,25 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
             binary_http.decode_response,
             [binary_http.encode(response, framing=framing) for framing in framings],
         ),
+        **ledger_targets(bundle.checkpoint),
         "multipart": (lambda data: parse_multipart(data, "multipart/form-data; boundary=b"), [FORM]),
         "trust_policy": (parse_trust_policy, [format_trust_policy(world.policy(), comment="").encode()]),
+    }
+
+
+def ledger_targets(note: bytes) -> dict[str, tuple[Parser, list[bytes]]]:
+    """The parsers between log, witnesses and those who ask them."""
+    path, key, head = (bytes(32),) * 3, SigningKey.generate(), Checkpoint("log.test", 7, bytes(32))
+    lines = note.partition(b"\n\n")[2]
+    vkey = format_vkey("log.test", bytes(32), kind=ED25519)
+    return {
+        "add_checkpoint": (parse_add_checkpoint, [AddCheckpoint(3, path, note).encode()]),
+        "signature_lines": (parse_signature_lines, [lines]),
+        "vkey": (lambda data: parse_vkey(data.decode("latin-1")), [vkey.encode()]),
+        "receipt": (parse_receipt, [sign_inclusion(key, head, 2, path), sign_consistency(key, head, 3, path)]),
+        "appended": (parse_appended, [canonical.encode(Appended(index=7, checkpoint=note, path=path))]),
+        "entries": (parse_entries, [encode_list([b"one", b"two"])]),
+        "path": (parse_path, [encode_list(path)]),
     }
 
 
