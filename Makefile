@@ -49,6 +49,10 @@ test: ## Run every test.
 fuzz: $(VENV)/.dev ## Throw mutants of valid messages at every parser; FUZZ_SECONDS each.
 	PYTHONPATH=src $(BIN)/python tests/fuzz/parsers.py --seconds $(or $(FUZZ_SECONDS),20)
 
+mutants: $(VENV)/.dev ## Change every line of the checks in turn, and list the changes that no test noticed.
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 docs: $(VENV)/.dev ## Make the pages that are made from the code: the check catalogue.
 	$(BIN)/python scripts/check_catalogue.py --write
 
