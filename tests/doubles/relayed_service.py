@@ -39,6 +39,7 @@ class RelayedService:
         self.not_admitted = []  # problems that open requests meet, one each
         self.outer = None  # answers every encapsulated request in the clear
         self.bundle_answer = None
+        self.after_bundle_answer = None
         self.receipt = {}  # fields of `Answered` that differ in what is signed
         self.without_receipt = False
         self.signer = self.world.gateway.sign
@@ -47,14 +48,22 @@ class RelayedService:
         body = await request.body.read(40_000_000)
         self.seen.append((request.method, request.target, request.headers, body))
         if request.target == "/bundle":
-            data = canonical.encode(self.world.bundle())
-            return self.bundle_answer or Response(200, [(b"content-type", b"application/cbor")], data)
+            return self.bundle()
         if self.outer is not None:
             return self.outer
         if self.key_problems:
             self.key_problems -= 1
             return problem_response(problem_of(KeyProblem("the key is not held")))
         return self.open(body)
+
+    def bundle(self):
+        """The bundle, or what stands in for it: once where something is to happen after it."""
+        answer, after = self.bundle_answer, self.after_bundle_answer
+        if after is not None:
+            self.bundle_answer = self.after_bundle_answer = None
+            after()
+        data = canonical.encode(self.world.bundle())
+        return answer or Response(200, [(b"content-type", b"application/cbor")], data)
 
     def open(self, body):
         opened = decapsulate_request(self.world.transport, parse_header(body).key_id, body)

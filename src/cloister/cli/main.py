@@ -27,6 +27,7 @@ class Entry(NamedTuple):
 
 
 COMMANDS: Final[Mapping[str, Entry]] = {
+    "up": Entry("cloister.cli.up:up", "Start a whole local system and keep it running.", node=True),
     "down": Entry("cloister.cli.down:down", "End the local system."),
     "status": Entry("cloister.cli.status:status", "Say what of the local system runs."),
     "env": Entry("cloister.cli.env:env", "Print the variables that point OpenAI clients here."),
@@ -35,6 +36,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "receipt": Entry("cloister.cli.receipt:receipt", "Check kept receipts, offline."),
     "doctor": Entry("cloister.cli.doctor:doctor", "Check what this machine has, and say what to do."),
     "service": Entry("cloister.cli.service:service", "Run one service by itself."),
+    "measure": Entry("cloister.cli.measure:measure", "Measure what a service started here would run.", node=True),
 }
 
 EPILOG: Final = """\b

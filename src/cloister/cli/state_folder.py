@@ -57,9 +57,14 @@ class StateFolder:
         return self.root / "contract.entries"
 
     @property
-    def genesis(self) -> Path:
-        """The constitution's first entry alone, as the KMS reads it."""
-        return self.root / "genesis.entry"
+    def manifest(self) -> Path:
+        """What ran at the last start, file by file, to name what changed since."""
+        return self.root / "measured.json"
+
+    @property
+    def settings(self) -> Path:
+        """A person's own settings of the local system, TOML; need not be there."""
+        return self.root / "settings.toml"
 
     @property
     def config(self) -> Path:

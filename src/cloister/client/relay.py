@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple, Self
 
 import aiohttp
@@ -16,6 +17,8 @@ MAXIMUM_ANSWER = 36 * 1024 * 1024  # bytes of an encapsulated response: a body o
 BUNDLE_SECONDS = 30.0
 ANSWER_SECONDS = 660.0  # a little longer than the relay waits for its gateway
 CONNECT_SECONDS = 10.0
+MAXIMUM_FRESH = 3600  # seconds
+_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])")
 _PIECE = 65_536
 
 
@@ -29,11 +32,19 @@ class RelayReply(NamedTuple):
     status: int
     media_type: str
     body: bytes
+    fresh_seconds: int = 0  # by its Cache-Control and Age (RFC 9111), 0 to 3600
 
     @property
     def is_sealed(self) -> bool:
         """Whether it claims to be an encapsulated response."""
         return self.status == 200 and self.media_type == RESPONSE_MEDIA_TYPE
+
+
+class BundleReply(NamedTuple):
+    """The bytes of a key bundle, and for how many seconds the relay will give the same ones."""
+
+    data: bytes
+    fresh_seconds: int
 
 
 class Relay:
@@ -56,8 +67,8 @@ class Relay:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def bundle(self) -> bytes:
-        """The bytes of the key bundle, at most 4 MiB.
+    async def bundle(self) -> BundleReply:
+        """The key bundle, at most 4 MiB.
 
         Raises:
             RelayUnavailable: none came.
@@ -65,7 +76,7 @@ class Relay:
         reply = await self._ask("GET", BUNDLE_PATH, None, seconds=BUNDLE_SECONDS, limit=MAXIMUM_BUNDLE)
         if reply.status != 200:
             raise RelayUnavailable(f"the relay {self.url} gave no key bundle: it answered {reply.status}")
-        return reply.body
+        return BundleReply(reply.body, reply.fresh_seconds)
 
     async def post(self, request: bytes) -> RelayReply:
         """What the relay brings back for an encapsulated request. It is sent once.
@@ -88,7 +99,8 @@ class Relay:
             async with self._session().request(
                 method, self.url + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                return RelayReply(response.status, response.content_type, await _read(response, limit))
+                body = await _read(response, limit)
+                return RelayReply(response.status, response.content_type, body, _fresh_seconds(response))
         except TimeoutError as error:
             raise RelayUnavailable(f"the relay {self.url} did not answer within {seconds:.0f} s") from error
         except TooLarge as error:
@@ -107,6 +119,14 @@ class Relay:
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
             )
         return self._http
+
+
+def _fresh_seconds(response: aiohttp.ClientResponse) -> int:
+    """What is left of the answer's freshness; it says when asking again can bring something new, and nothing else."""
+    age = _MAX_AGE.search(response.headers.get("Cache-Control", ""))
+    so_far = response.headers.get("Age", "0")
+    left = (int(age.group(1)) if age else 0) - (int(so_far) if so_far.isdecimal() and len(so_far) < 10 else 0)
+    return min(max(0, left), MAXIMUM_FRESH)
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -22,6 +22,8 @@ from cloister.ohttp.encapsulation import PROBLEM_TYPE
 from cloister.trust.bundle import VerifiedBundle, examine_bundle
 from cloister.trust.receipt import VerifiedReceipt, examine_receipt
 
+PATIENCE_SECONDS = 15  # that a request waits for the relay to have a newer bundle
+
 
 class KeyNotHeld(RelayUnavailable):
     """The gateway does not open requests to the key of the newest bundle."""
@@ -80,7 +82,9 @@ class Session:
             RelayUnavailable: no bundle, or what came is none.
             MemoryRefused: the memory file cannot be relied on.
         """
-        data = await self._relay.bundle()
+        return self._examine_bundle((await self._relay.bundle()).data)
+
+    def _examine_bundle(self, data: bytes) -> Examination[VerifiedBundle]:
         try:
             bundle = parse_key_bundle(data)
         except (MalformedInput, TooLarge) as error:
@@ -132,7 +136,7 @@ class Session:
         sealed = seal(request, summary, held.verified.key_config, at=at)
         reply = await self._relay.post(sealed.data)
         if _is_key_problem(reply):
-            held = await self._renew(held)
+            held = await self._renew(held, other=True)
             sealed = seal(request, summary, held.verified.key_config, at=at)
             reply = await self._relay.post(sealed.data)
         return await self._proved(held, sealed, reply)
@@ -144,7 +148,7 @@ class Session:
         examination = _examine(opened, held)
         if "receipt.key" in examination.failed:
             # A gateway that was certified since: the newest bundle knows it, or nobody does.
-            held = await self._renew(held)
+            held = await self._renew(held, other=True)
             examination = _examine(opened, held)
         verified = examination.require()
         stored = StoredReceipt(
@@ -156,12 +160,20 @@ class Session:
         )
         return Answer(opened.response, stored, verified)
 
-    async def _renew(self, known: Held | None) -> Held:
-        """Fetch and examine again, unless another request did so since `known` was held."""
+    async def _renew(self, known: Held | None, *, other: bool = False) -> Held:
+        """Fetch and examine again, unless another request did so since `known` was held.
+
+        Args:
+            known: what the caller has.
+            other: whether a bundle like `known` is of no use; then the relay is given the time to fetch another.
+        """
         async with self._renewing:
             if self._held is None or self._held is known:
-                examination = await self.examine()
-                examination.require()
+                data, fresh_seconds = await self._relay.bundle()
+                if other and known is not None and data == known.data and fresh_seconds <= PATIENCE_SECONDS:
+                    await asyncio.sleep(fresh_seconds + 1)
+                    data, _ = await self._relay.bundle()
+                self._examine_bundle(data).require()
             held = self._held
         if held is None:  # pragma: no cover - `require` has raised
             raise RelayUnavailable("there is no key bundle")

@@ -113,6 +113,19 @@ async def test_a_gateway_certified_since_is_known_after_one_new_bundle_and_no_se
     assert (bundles(service), posts(service)) == (2, 2)
 
 
+async def test_a_relay_that_still_has_the_bundle_from_before_is_given_its_time(service, tmp_path):
+    async with session_with(service, tmp_path) as session:
+        held = await session.hold()
+        other = Node()
+        service.signer = other.sign
+        caching = [(b"content-type", b"application/cbor"), (b"cache-control", b"public, max-age=5"), (b"age", b"5")]
+        service.bundle_answer = Response(200, caching, held.data)
+        service.after_bundle_answer = lambda: service.certify(other)
+        answer = await session.send(REQUEST)
+    assert answer.verified.gateway == other.sign.public
+    assert (bundles(service), posts(service)) == (3, 1)
+
+
 async def test_a_receipt_of_a_key_that_nobody_certified_is_refused(service, tmp_path):
     service.signer = Node().sign
     async with session_with(service, tmp_path) as session:

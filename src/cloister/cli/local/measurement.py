@@ -1,0 +1,100 @@
+"""What services started here would run: measured in a child that is started exactly as they are."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+
+import msgspec
+
+from cloister.cli.state_folder import StateFolder
+from cloister.client.durable import replace_file
+from cloister.errors import CloisterError
+from cloister.sandbox.closure import stage, staging_folder
+from cloister.sandbox.plan import plan
+from cloister.services.gateway.security import Runs
+from cloister.services.gateway.service import ENGINES
+from cloister.tee.launch import measured_python
+from cloister.tee.measurement import measure_this_process
+
+# Nothing of the caller's environment reaches a service: LD_PRELOAD would run code that is not in the closure.
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+CHILD_SECONDS = 120.0
+
+
+class NotMeasured(CloisterError):
+    """The child could not measure; its own words say why."""
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found, in hexadecimal."""
+
+    workload: str  # SHA-384
+    sandbox: str  # SHA-256, of the profile
+    engine: str
+    model: str
+    manifest: dict[str, str]  # SHA-256 of every file that is measured, by its name
+
+    def runs(self) -> Runs:
+        """The gateway's part of it."""
+        return Runs(*(bytes.fromhex(text) for text in (self.sandbox, self.engine, self.model)))
+
+    def differences(self, before: Mapping[str, str]) -> list[str]:
+        """The names of files that were added, removed or changed since `before`."""
+        names = self.manifest.keys() | before.keys()
+        return sorted(name for name in names if self.manifest.get(name) != before.get(name))
+
+
+def service_command(*arguments: str) -> list[str]:
+    """The command line of a service, and of what must measure the same as a service does."""
+    return [*measured_python(), "-m", "cloister", *arguments]
+
+
+def measure_here(state: StateFolder, engine: str) -> Measurement:
+    """Measure this process, and stage the engine.
+
+    Raises:
+        Refused, SandboxUnavailable: this process, or this machine, cannot run as it must.
+    """
+    state.prepare()
+    measured = measure_this_process({})
+    staged = stage(ENGINES[engine], staging_folder(state.root))
+    return Measurement(
+        workload=measured.workload.hex(),
+        sandbox=plan().profile.digest.hex(),
+        engine=staged.digest.hex(),
+        model=staged.model_digest.hex(),
+        manifest={name: digest.hex() for name, digest in measured.manifest},
+    )
+
+
+def measure_in_child(state: StateFolder, engine: str) -> Measurement:
+    """Measure a child of this process.
+
+    Raises:
+        NotMeasured: it could not; in its words.
+    """
+    command = service_command("measure", "--here", "--engine", engine, "--state", str(state.root))
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter
+            command, env=ENVIRONMENT, capture_output=True, timeout=CHILD_SECONDS, check=False, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotMeasured(f"measuring took more than {CHILD_SECONDS:.0f} s") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().removeprefix("cloister: ")
+        raise NotMeasured(said or f"the measuring process ended with {done.returncode}")
+    return msgspec.json.decode(done.stdout, type=Measurement)
+
+
+def last_manifest(state: StateFolder) -> dict[str, str]:
+    """The manifest at the last start, to name what changed since; empty where there is none."""
+    try:
+        return msgspec.json.decode(state.manifest.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def keep_manifest(state: StateFolder, measurement: Measurement) -> None:
+    """Keep the manifest for the next start."""
+    replace_file(state.manifest, msgspec.json.encode(measurement.manifest))

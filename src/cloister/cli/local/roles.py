@@ -1,0 +1,158 @@
+"""The services of a local system: in which order they start, on which ports, with which settings."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from cloister.cli.local.keys import LocalKeys, seed_path
+from cloister.cli.local.terms import Found, Terms, origin_of, trust_policy, witness_name
+from cloister.cli.state_folder import StateFolder
+from cloister.client.durable import replace_file
+from cloister.errors import Unavailable
+from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
+from cloister.hosting.loopback import LOOPBACK
+
+ROLES: Final = ("witness", "ledger", "kms", "gateway", "relay", "proxy")  # each needs only those before it
+WITH_READY: Final = frozenset({"witness", "ledger", "kms", "gateway"})  # these have the route /ready
+
+Table = Mapping[str, Any]
+
+
+def url(port: int) -> str:
+    """Where a service of this machine is."""
+    return f"http://{LOOPBACK}:{port}"
+
+
+def config_path(state: StateFolder, role: str) -> Path:
+    """A service's settings file."""
+    return state.config / f"{role}.toml"
+
+
+def ready_path(state: StateFolder, role: str) -> Path:
+    """Where a service announces that it serves."""
+    return state.run / f"{role}.ready"
+
+
+def log_path(state: StateFolder, role: str) -> Path:
+    """What a service says."""
+    return state.logs / f"{role}.log"
+
+
+def choose_ports(state: StateFolder, *, proxy: int | None) -> dict[str, int]:
+    """A port for each role: the same as last time where it is free, so that clients need not be told anew.
+
+    Raises:
+        Unavailable: the proxy's port was asked for and is taken.
+    """
+    path = state.config / "ports.json"
+    try:
+        before = msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+    except (OSError, msgspec.DecodeError):
+        before = {}
+    ports: dict[str, int] = {}
+    for role in ROLES:
+        wanted = proxy if role == "proxy" and proxy is not None else before.get(role, 0)
+        ports[role] = _free(wanted, taken=ports.values(), required=role == "proxy" and proxy is not None)
+    replace_file(path, msgspec.json.encode(ports))
+    return ports
+
+
+def settings(
+    state: StateFolder, keys: LocalKeys, terms: Terms, found: Found, ports: Mapping[str, int]
+) -> dict[str, Table]:
+    """The settings of every role, as its TOML file has them."""
+    log_key = format_vkey(origin_of(keys.log.public), keys.log.public, kind=ED25519)
+    name = witness_name(keys.witness.public)
+    witness_key = format_vkey(name, keys.witness.public, kind=COSIGNATURE_V1)
+    platform = seed_path(state, "platform")
+    line = trust_policy(terms).contract.hex()
+    tables: dict[str, dict[str, Any]] = {
+        "witness": {
+            "folder": state.data / "witness",
+            "name": name,
+            "key": seed_path(state, "witness"),
+            "logs": [log_key],
+        },
+        "ledger": {
+            "folder": state.data / "ledger",
+            "origin": origin_of(keys.log.public),
+            "key": seed_path(state, "log"),
+            "quorum": 1,
+            "witnesses": [{"vkey": witness_key, "url": url(ports["witness"])}],
+        },
+        "kms": {
+            "ledger_url": url(ports["ledger"]),
+            "constitution": state.constitutions,
+            "contracts": [state.contracts],
+            "platform_key": platform,
+            "security": msgspec.structs.asdict(found.kms),
+        },
+        "gateway": {
+            "kms_url": url(ports["kms"]),
+            "contract": state.contracts,
+            "platform_key": platform,
+            "state": state.root,
+            "run_folder": state.run / "engine",
+            "engine": found.engine,
+            "security": msgspec.structs.asdict(found.gateway),
+        },
+        "relay": {
+            "bundle_url": f"{url(ports['kms'])}/bundles/{line}",
+            "gateway_urls": [f"{url(ports['gateway'])}/gateway"],
+        },
+        "proxy": {
+            "relay_url": url(ports["relay"]),
+            "trust_policy": state.trust_policy,
+            "memory": state.memory,
+            "token": state.token,
+            "receipts": state.receipts,
+        },
+    }
+    return {role: {"port": ports[role], "ready": ready_path(state, role)} | tables[role] for role in ROLES}
+
+
+def write_settings(state: StateFolder, tables: Mapping[str, Table]) -> None:
+    """Write every role's settings file."""
+    for role, table in tables.items():
+        head = f"# Settings of the {role} of this local system, written by cloister up at every start.\n"
+        replace_file(config_path(state, role), (head + toml(table)).encode())
+
+
+def toml(table: Table) -> str:
+    """A table as TOML: plain values first, tables after them."""
+    plain = {name: value for name, value in table.items() if not isinstance(value, Mapping)}
+    text = "".join(f"{name} = {_value(value)}\n" for name, value in plain.items())
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            text += f"\n[{name}]\n{toml(value)}"
+    return text
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{name} = {_value(inner)}' for name, inner in value.items())} }}"
+    if isinstance(value, Path):
+        value = str(value)
+    return json.dumps(value, ensure_ascii=False)  # strings, integers and booleans are spelt alike
+
+
+def _free(port: int, *, taken: Any, required: bool) -> int:
+    """`port` if it can be had, else any."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            if required:
+                raise Unavailable(f"port {port} of {LOOPBACK} is taken: {error.strerror}; choose another") from error
+            return _free(0, taken=taken, required=False)
+        chosen: int = probe.getsockname()[1]
+    return _free(0, taken=taken, required=False) if chosen in taken else chosen

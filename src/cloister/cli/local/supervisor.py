@@ -1,0 +1,235 @@
+"""Starts services as processes, waits until they serve, starts again what ends, and ends them all.
+
+Every service is a process group of its own, so that a ctrl-C at the terminal reaches the supervisor alone. Each dies
+with the supervisor, however that dies: the kernel sees to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from cloister.cli.local.orphans import adopt_orphans, end_orphans
+from cloister.cli.processes import ProcessName, name_of
+from cloister.errors import CloisterError, Unavailable
+from cloister.hosting.http_client import HttpClient
+from cloister.hosting.http_message import Origin
+from cloister.hosting.loopback import LOOPBACK
+
+BACKOFF_SECONDS = (0.2, 0.5, 1, 2, 5, 10, 30)
+STEADY_SECONDS = 60.0  # who lived so long is started again at once
+START_SECONDS = 90.0
+STOP_SECONDS = 4.4  # then what still runs is killed, so that all has ended in five
+_POLL_SECONDS = 0.05
+_ASK_SECONDS = 2.0
+_MAXIMUM_LOG = 8 * 1024 * 1024  # bytes; a larger one is put aside at the next start
+_LAST_WORDS = 4096
+
+Say = Callable[[str], None]
+
+
+class RoleFailed(CloisterError):
+    """A service did not start; the sentence ends with its own last words."""
+
+    exit_code = 1
+
+
+class RoleSlow(Unavailable):
+    """A service did not become ready in its time."""
+
+
+class _Ready(msgspec.Struct):
+    ready: bool
+    missing: list[str] = []
+
+
+@dataclass(slots=True)
+class Role:
+    """One service: how it is started, and the process that it is now."""
+
+    name: str
+    command: Sequence[str]
+    port: int
+    log: Path
+    announces: Path  # it writes its port there when it serves
+    has_ready: bool  # it has the route /ready
+    restarts: int = 0
+    process: asyncio.subprocess.Process | None = None
+    named: ProcessName | None = None
+    started_at: float = 0.0
+    log_start: int = 0
+    ready: bool = False
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """The services of one system.
+
+    Args:
+        environment: all that a service gets of it.
+        say: told in a sentence what happens.
+        changed: called after every change of `roles`.
+    """
+
+    environment: Mapping[str, str]
+    say: Say
+    changed: Callable[[], None]
+    roles: list[Role] = field(default_factory=list)
+    _keepers: list[asyncio.Task[None]] = field(default_factory=list)
+    _spawning: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def start(self, roles: Sequence[Role]) -> None:
+        """Start `roles` and wait until all are ready; from then on they are kept running.
+
+        Raises:
+            RoleFailed, RoleSlow: one did not come up. Call `stop` then, too.
+        """
+        adopt_orphans()
+        self.roles += roles
+        for role in roles:
+            await self._spawn(role)
+        for role in roles:
+            await self._until_ready(role)
+            self.say(f"  {role.name:<8} ready")
+        self._keepers += [asyncio.create_task(self._keep(role)) for role in roles]
+
+    async def stop(self) -> None:
+        """End all, in under five seconds."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        alive = [role.process for role in self.roles if role.process is not None and _runs(role)]
+        for process in alive:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        waits = [asyncio.create_task(process.wait()) for process in alive]
+        if waits:
+            await asyncio.wait(waits, timeout=STOP_SECONDS)
+        for process in alive:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await asyncio.gather(*waits)
+        await self._end_orphans()
+
+    async def _keep(self, role: Role) -> None:
+        """Start `role` again each time it ends, later each time it ends soon."""
+        failures = 0
+        while role.process is not None:
+            code = await role.process.wait()
+            steady = time.monotonic() - role.started_at > STEADY_SECONDS
+            failures = 0 if steady else failures + 1
+            wait = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
+            self.say(f"{role.name} ended ({_how(code, role)}); starting it again in {wait:g} s")
+            await self._end_orphans()
+            role.named, role.ready = None, False
+            self.changed()
+            await asyncio.sleep(wait)
+            role.restarts += 1
+            await self._spawn(role)
+            try:
+                await self._until_ready(role)
+            except RoleFailed:
+                continue  # told of above, when its end is collected
+            except RoleSlow as error:
+                self.say(str(error))
+            else:
+                self.say(f"{role.name} is ready again")
+
+    async def _spawn(self, role: Role) -> None:
+        role.announces.unlink(missing_ok=True)
+        if role.log.exists() and role.log.stat().st_size > _MAXIMUM_LOG:
+            role.log.replace(role.log.with_suffix(".log.1"))
+        with role.log.open("ab") as log:
+            role.log_start = log.tell()
+            async with self._spawning:
+                role.process = await asyncio.create_subprocess_exec(
+                    *_dies_with_parent(),
+                    *role.command,
+                    env=dict(self.environment),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    process_group=0,
+                )
+        role.started_at, role.ready = time.monotonic(), False
+        role.named = name_of(role.process.pid)
+        self.changed()
+
+    async def _until_ready(self, role: Role) -> None:
+        """Wait until `role` serves.
+
+        Raises:
+            RoleFailed: it ended.
+            RoleSlow: it does not in time.
+        """
+        missing = "it does not answer"
+        while time.monotonic() < role.started_at + START_SECONDS:
+            if role.process is None or role.process.returncode is not None:
+                code = None if role.process is None else role.process.returncode
+                raise RoleFailed(f"{role.name} did not start ({_how(code, role)}); its log: {role.log}")
+            if role.announces.exists():
+                missing = await _missing(role) if role.has_ready else ""
+                if not missing:
+                    role.ready = True
+                    self.changed()
+                    return
+            await asyncio.sleep(_POLL_SECONDS)
+        raise RoleSlow(f"{role.name} was not ready in {START_SECONDS:.0f} s ({missing}); its log: {role.log}")
+
+    async def _end_orphans(self) -> None:
+        """End what services that have ended left behind; no service is just being started meanwhile."""
+        async with self._spawning:
+            end_orphans({role.process.pid for role in self.roles if role.process is not None and _runs(role)})
+
+
+def _runs(role: Role) -> bool:
+    return role.process is not None and role.process.returncode is None
+
+
+def _dies_with_parent() -> tuple[str, ...]:
+    """A start that has the kernel kill the service when its supervisor ends, however it ends."""
+    path = shutil.which("setpriv", path="/usr/bin:/bin")
+    if path is None:
+        raise Unavailable("setpriv is missing; install it with: apt-get install util-linux")
+    return (path, "--pdeathsig", "KILL", "--")
+
+
+async def _missing(role: Role) -> str:
+    """What `role` says that it lacks before it can serve; empty when it is ready."""
+    client = HttpClient(Origin(LOOPBACK, role.port), connections=1)
+    try:
+        async with client.exchange(b"GET", b"/ready", [], seconds=_ASK_SECONDS) as reply:
+            answer = msgspec.json.decode(await reply.body.read(65_536), type=_Ready)
+    except (CloisterError, msgspec.DecodeError):
+        return "it does not answer"
+    finally:
+        await client.close()
+    return "" if answer.ready else "; ".join(answer.missing) or "it is not ready"
+
+
+def _how(code: int | None, role: Role) -> str:
+    """How a process ended, and its last words."""
+    if code is not None and code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return _last_words(role) or f"exit code {code}"
+
+
+def _last_words(role: Role) -> str:
+    """The last sentence of the service's log since it was started, without what only a log needs."""
+    try:
+        with role.log.open("rb") as log:
+            log.seek(max(role.log_start, log.seek(0, os.SEEK_END) - _LAST_WORDS))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    said = [line.removeprefix("cloister: ").strip() for line in lines if line.startswith("cloister: ")]
+    return said[-1] if said else ""

@@ -1,0 +1,244 @@
+"""A local system from its state folder to its running services."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from cloister.cli.down import stop as stop_processes
+from cloister.cli.local import roles
+from cloister.cli.local.keys import LocalKeys, make_token, open_keys
+from cloister.cli.local.measurement import (
+    ENVIRONMENT,
+    Measurement,
+    keep_manifest,
+    last_manifest,
+    measure_in_child,
+    service_command,
+)
+from cloister.cli.local.settings import LocalSettings
+from cloister.cli.local.supervisor import Role, Say, Supervisor
+from cloister.cli.local.terms import Found, Terms, amended, first_terms, read_terms, trust_policy, what_changed
+from cloister.cli.processes import name_of
+from cloister.cli.state_folder import StateFolder
+from cloister.cli.system_record import Phase, RoleRecord, SystemRecord, read_record, write_record
+from cloister.client.durable import replace_file
+from cloister.client.memory_file import MemoryFile
+from cloister.client.relay import Relay
+from cloister.client.session import Session
+from cloister.errors import UsageError
+from cloister.examination import Examination
+from cloister.formats.ledger_messages import encode_list
+from cloister.formats.trust_policy import format_trust_policy
+from cloister.node.entries_file import read_entries
+from cloister.tee.software import SENTENCE
+from cloister.trust.bundle import VerifiedBundle
+
+POLICY_COMMENT = """What this machine's client insists on before it encrypts. Written by cloister up for its own system.
+Its terms are in docs/formats/trust-policy.md."""
+SHOWN_FILES = 3
+
+
+class AlreadyRunning(UsageError):
+    """A system of this state folder runs."""
+
+
+@contextlib.contextmanager
+def exclusive(state: StateFolder) -> Iterator[None]:
+    """Hold the state folder for this process alone; what a supervisor that was killed left behind is ended first.
+
+    Raises:
+        AlreadyRunning: another process holds it.
+    """
+    state.prepare()
+    with (state.run / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(
+                f"a Cloister system of {state.root} runs already: see cloister status, or end it with cloister down"
+            ) from error
+        record = read_record(state)
+        if record is not None:
+            stop_processes(record)
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that is decided before anything starts."""
+
+    state: StateFolder
+    keys: LocalKeys
+    terms: Terms
+    found: Found
+    ports: dict[str, int]
+
+    @property
+    def base_url(self) -> str:
+        """What OpenAI clients are pointed at."""
+        return f"{roles.url(self.ports['proxy'])}/v1"
+
+    @property
+    def relay_url(self) -> str:
+        """What clients of ours are pointed at."""
+        return roles.url(self.ports["relay"])
+
+
+def prepare(state: StateFolder, settings: LocalSettings, say: Say, *, clock: Callable[[], float]) -> Prepared:
+    """Make keys, measure, sign what must be signed, and write the services' settings.
+
+    Raises:
+        CloisterError: this machine or folder cannot hold the system; in a sentence.
+    """
+    keys = open_keys(state)
+    make_token(state)
+    say("measuring what will run")
+    measurement = measure_in_child(state, settings.engine)
+    found = Found(
+        bytes.fromhex(measurement.workload), settings.engine, measurement.runs(), settings.kms, settings.gateway
+    )
+    terms = _signed(state, keys, found, measurement, say, at=int(clock()))
+    keep_manifest(state, measurement)
+    ports = roles.choose_ports(state, proxy=settings.port)
+    roles.write_settings(state, roles.settings(state, keys, terms, found, ports))
+    return Prepared(state, keys, terms, found, ports)
+
+
+def _signed(state: StateFolder, keys: LocalKeys, found: Found, measurement: Measurement, say: Say, *, at: int) -> Terms:
+    """The terms in force for what was found: signed now where they are new."""
+    if not state.constitutions.exists():
+        terms = first_terms(keys, found, at=at)
+        _tell_signed(terms, say)
+    else:
+        before = read_terms(read_entries(state.constitutions), read_entries(state.contracts))
+        changed = what_changed(before, keys, found, at=at)
+        terms = amended(before, keys, found, at=at)
+        if changed:
+            say(_tell_amended(before, terms, changed, measurement.differences(last_manifest(state))))
+    # The constitution last: where it stands, everything before it does.
+    replace_file(state.contracts, encode_list(terms.contracts))
+    if not state.trust_policy.exists():
+        replace_file(state.trust_policy, format_trust_policy(trust_policy(terms), comment=POLICY_COMMENT).encode())
+    replace_file(state.constitutions, encode_list(terms.constitutions))
+    return terms
+
+
+def _tell_signed(terms: Terms, say: Say) -> None:
+    constitution, contract = terms.constitution, terms.contract
+    code, settings = constitution.kms.workloads[0], constitution.kms.settings[0]
+    engine, model = contract.engine, contract.model
+    endpoints = ", ".join(f"{endpoint.method} {endpoint.path}" for endpoint in contract.endpoints)
+    say("signed in the open, with this machine's own keys of a model owner and an operator:")
+    say(f"  constitution {_short(constitution.digest())}")
+    say(
+        f"    KMS: code {_short(code)}, settings {_short(settings)}; log {constitution.log.origin}, 1 witness; notice 0"
+    )
+    say(f"  contract {_short(contract.digest())}")
+    say(f"    gateway: code {_short(code)}, settings {_short(contract.roles[0].settings[0])}, {endpoints}")
+    say(f"    engine {engine.name} {_short(engine.digest)}, model {model.name} {_short(model.digest)}")
+    say(f"    sandbox {_short(contract.sandbox)}; notice 0")
+    say(f"  accepted by name in both: UnsafeAllowSoftwareTee ({SENTENCE})")
+
+
+def _tell_amended(before: Terms, after: Terms, changed: list[str], files: list[str]) -> str:
+    names = list(changed)
+    if "code" in names and files:
+        more = f" and {len(files) - SHOWN_FILES} more" if len(files) > SHOWN_FILES else ""
+        names[names.index("code")] = f"code ({', '.join(files[:SHOWN_FILES])}{more})"
+    new = [
+        f"{word} {successor.sequence} ({_short(successor.digest())})"
+        for word, first, successor in (
+            ("constitution", before.constitution, after.constitution),
+            ("contract", before.contract, after.contract),
+        )
+        if first != successor
+    ]
+    return f"changed since last time: {', '.join(names)}; signed with both keys, notice 0: {' and '.join(new)}"
+
+
+def _short(digest: bytes) -> str:
+    return f"{digest.hex()[:16]}…"
+
+
+@dataclass(slots=True)
+class System:
+    """The services of a prepared system."""
+
+    prepared: Prepared
+    say: Say
+    phase: Phase = "starting"
+    supervisor: Supervisor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.supervisor = Supervisor(ENVIRONMENT, self.say, self._write)
+
+    async def start(self) -> None:
+        """Start everything and wait until it is ready.
+
+        Raises:
+            RoleFailed, RoleSlow: something did not come up. Call `stop` then, too.
+        """
+        self.say("starting")
+        first, *others = (self._role(name) for name in roles.ROLES)
+        await self.supervisor.start([first])
+        await self.supervisor.start(others)
+
+    def tell_ready(self) -> None:
+        """Let the other commands know that everything is as it should be."""
+        self.phase = "ready"
+        self._write()
+
+    async def examine(self) -> Examination[VerifiedBundle]:
+        """Examine the system as its own client, through its own relay."""
+        async with self.session() as session:
+            return await session.examine()
+
+    def session(self) -> Session:
+        """A client's session with the system."""
+        policy = trust_policy(self.prepared.terms)
+        memory = MemoryFile(self.prepared.state.memory, genesis=policy.constitution)
+        return Session(policy, memory, Relay(self.prepared.relay_url))
+
+    async def stop(self) -> None:
+        """End everything."""
+        self.phase = "stopping"
+        self._write()
+        await self.supervisor.stop()
+        with contextlib.suppress(FileNotFoundError):
+            (self.prepared.state.run / "system.json").unlink()
+
+    def _role(self, name: str) -> Role:
+        state = self.prepared.state
+        return Role(
+            name=name,
+            command=service_command("service", name, "--config", str(roles.config_path(state, name))),
+            port=self.prepared.ports[name],
+            log=roles.log_path(state, name),
+            announces=roles.ready_path(state, name),
+            has_ready=name in roles.WITH_READY,
+        )
+
+    def _write(self) -> None:
+        own = name_of(os.getpid())
+        assert own is not None
+        record = SystemRecord(
+            phase=self.phase,
+            supervisor=own,
+            relay_url=self.prepared.relay_url,
+            base_url=self.prepared.base_url,
+            roles=tuple(
+                RoleRecord(
+                    name=role.name,
+                    port=role.port,
+                    process=role.named,
+                    restarts=role.restarts,
+                    log=str(role.log),
+                )
+                for role in self.supervisor.roles
+            ),
+        )
+        write_record(self.prepared.state, record)

@@ -1,0 +1,209 @@
+"""The local constitution and contract: written from what was measured, signed by both parties' keys, amended likewise.
+
+Both keys are this machine's, and the notice is 0, which only a local constitution or contract may state. So these
+terms protect nobody from this machine's owner; they are the same terms that parties who do not trust each other sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from cloister.cli.local.keys import LocalKeys
+from cloister.contract.amendment import first_constitution, first_contract, next_constitution, next_contract
+from cloister.crypto.hpke import X_WING
+from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference
+from cloister.formats.constitution import Constitution, Log, Witness
+from cloister.formats.contract import Contract, Endpoint, NamedDigest, Party
+from cloister.formats.trust_policy import TrustPolicy
+from cloister.ledger.statements import SignedStatement, open_statement, sign_statement
+from cloister.services.gateway import security as gateway_security
+from cloister.services.gateway.security import GatewaySecurity, Runs
+from cloister.services.kms import security as kms_security
+from cloister.services.kms.security import KmsSecurity
+from cloister.tee.software import PLATFORM_MEASUREMENT
+
+Governed = TypeVar("Governed", Constitution, Contract)
+
+ENDPOINTS = (Endpoint(method="POST", path="/v1/audio/transcriptions"),)
+MODELS = {"speech": "pocketsphinx-en-us", "echo": "none"}
+DAY = 86_400
+VALID_DAYS, RENEW_DAYS = 365, 30
+BACKDATED_SECONDS = 600  # so that clocks a little behind find the contract in force
+STATE_AGE_SECONDS, SKEW_SECONDS = 600, 60
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is to run: the measurement of the code, the engine, and the settings of both nodes."""
+
+    workload: bytes  # 48 bytes
+    engine: str
+    runs: Runs
+    kms: KmsSecurity
+    gateway: GatewaySecurity
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is signed, first to current, and what of it is in force."""
+
+    constitutions: tuple[bytes, ...]
+    contracts: tuple[bytes, ...]
+    constitution: Constitution
+    contract: Contract
+
+
+def origin_of(log: bytes) -> str:
+    """The name of this system's log, from the log's public key."""
+    return f"local.cloister/log-{log.hex()[:16]}"
+
+
+def witness_name(witness: bytes) -> str:
+    """The name of this system's witness, from its public key."""
+    return f"local.cloister/witness-{witness.hex()[:16]}"
+
+
+def first_terms(keys: LocalKeys, found: Found, *, at: int) -> Terms:
+    """The genesis and the first contract, at the time `at` (seconds since 1970)."""
+    genesis = _constitution(keys, found)
+    contract = _contract(keys, found, constitution=genesis.digest(), at=at)
+    entries = (
+        sign_statement("constitution", genesis, keys.parties),
+        sign_statement("contract", contract, keys.parties),
+    )
+    return Terms((entries[0],), (entries[1],), genesis, contract)
+
+
+def read_terms(constitutions: Sequence[bytes], contracts: Sequence[bytes]) -> Terms:
+    """What signed entries add up to, by the rules of amendment.
+
+    Raises:
+        AmendmentRefused, BadSignature, MalformedInput, TooLarge: they do not follow from each other.
+    """
+    constitution = _last(constitutions, first_constitution, next_constitution)
+    contract = _last(contracts, first_contract, next_contract)
+    return Terms(tuple(constitutions), tuple(contracts), constitution, contract)
+
+
+def amended(terms: Terms, keys: LocalKeys, found: Found, *, at: int) -> Terms:
+    """The terms that name what was found: `terms` itself where they do, else with successors of what does not."""
+    constitution, contract = terms.constitution, terms.contract
+    wanted = msgspec.structs.replace(constitution, kms=_kms(found), appraisal=_appraisal(keys))
+    constitutions = terms.constitutions
+    if wanted != constitution:
+        constitution = _successor(constitution, wanted)
+        constitutions = (*constitutions, sign_statement("constitution", constitution, keys.parties))
+    contracts = terms.contracts
+    if what_changed(terms, keys, found, at=at):
+        fresh = _contract(keys, found, constitution=contract.constitution, at=at)
+        contract = _successor(contract, fresh)
+        contracts = (*contracts, sign_statement("contract", contract, keys.parties))
+    return Terms(constitutions, contracts, constitution, contract)
+
+
+def what_changed(terms: Terms, keys: LocalKeys, found: Found, *, at: int) -> list[str]:
+    """In words, what of the terms in force is not as found; empty where all is."""
+    constitution, contract = terms.constitution, terms.contract
+    fresh = _contract(keys, found, constitution=contract.constitution, at=at)
+    kept = {"appraisal": contract.appraisal == fresh.appraisal == constitution.appraisal}
+    kept["code"] = constitution.kms.workloads == (found.workload,)
+    kept["KMS settings"] = constitution.kms.settings == _kms(found).settings
+    kept["sandbox profile"] = contract.sandbox == fresh.sandbox
+    kept["engine"] = contract.engine == fresh.engine
+    kept["model"] = contract.model == fresh.model
+    kept["endpoints"] = contract.endpoints == fresh.endpoints
+    if all(kept.values()):
+        kept["gateway settings"] = contract.roles == fresh.roles
+    kept["validity"] = contract.not_after - RENEW_DAYS * DAY > at
+    return [name for name, same in kept.items() if not same]
+
+
+def trust_policy(terms: Terms) -> TrustPolicy:
+    """What this machine's client insists on: this system and no other, by its beginnings."""
+    genesis = first_constitution(open_statement(terms.constitutions[0]))
+    contract = first_contract(open_statement(terms.contracts[0]))
+    return TrustPolicy(
+        constitution=genesis.digest(),
+        contract=contract.digest(),
+        unsafe=("UnsafeAllowSoftwareTee",),
+        kems=(X_WING,),
+        maximum_state_age_seconds=STATE_AGE_SECONDS,
+        maximum_clock_skew_seconds=SKEW_SECONDS,
+    )
+
+
+def _constitution(keys: LocalKeys, found: Found) -> Constitution:
+    return Constitution(
+        name="local constitution",
+        sequence=0,
+        previous=b"",
+        log=Log(origin=origin_of(keys.log.public), key=keys.log.public),
+        witnesses=(Witness(name=witness_name(keys.witness.public), key=keys.witness.public),),
+        quorum=1,
+        kms=_kms(found),
+        appraisal=_appraisal(keys),
+        amenders=tuple(key.public for key in keys.parties),
+        threshold=2,
+        notice_seconds=0,
+        local=True,
+    )
+
+
+def _contract(keys: LocalKeys, found: Found, *, constitution: bytes, at: int) -> Contract:
+    appraisal = _appraisal(keys)
+    settings = gateway_security.security_settings(
+        found.gateway, found.runs, endpoints=ENDPOINTS, unsafe=appraisal.unsafe
+    )
+    return Contract(
+        name="local contract",
+        sequence=0,
+        previous=b"",
+        constitution=constitution,
+        parties=(
+            Party(name="local model owner", duty="model-owner", key=keys.model_owner.public),
+            Party(name="local operator", duty="operator", key=keys.operator.public),
+        ),
+        not_before=at - BACKDATED_SECONDS,
+        not_after=at + VALID_DAYS * DAY,
+        roles=(RoleReference(role="gateway", workloads=(found.workload,), settings=(settings.digest(),)),),
+        sandbox=found.runs.sandbox,
+        engine=NamedDigest(name=found.engine, digest=found.runs.engine),
+        model=NamedDigest(name=MODELS[found.engine], digest=found.runs.model),
+        endpoints=ENDPOINTS,
+        appraisal=appraisal,
+        notice_seconds=0,
+        local=True,
+    )
+
+
+def _kms(found: Found) -> RoleReference:
+    settings = kms_security.security_settings(found.kms, unsafe=("UnsafeAllowSoftwareTee",))
+    return RoleReference(role="kms", workloads=(found.workload,), settings=(settings.digest(),))
+
+
+def _appraisal(keys: LocalKeys) -> AppraisalPolicy:
+    return AppraisalPolicy(
+        unsafe=("UnsafeAllowSoftwareTee",),
+        platforms=("software",),
+        software_keys=(keys.platform.public,),
+        platform_measurements=(PLATFORM_MEASUREMENT,),
+    )
+
+
+def _successor(current: Governed, wanted: Governed) -> Governed:
+    return msgspec.structs.replace(wanted, sequence=current.sequence + 1, previous=current.digest())
+
+
+def _last(
+    entries: Sequence[bytes],
+    first: Callable[[SignedStatement], Governed],
+    following: Callable[[Governed, SignedStatement], Governed],
+) -> Governed:
+    current = first(open_statement(entries[0]))
+    for entry in entries[1:]:
+        current = following(current, open_statement(entry))
+    return current

@@ -1,0 +1,164 @@
+"""`cloister up`: a whole local system, supervised, until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Coroutine, Iterator, Mapping
+from typing import Any
+
+import click
+
+from cloister.cli.local.measurement import ENVIRONMENT, service_command
+from cloister.cli.local.settings import LocalSettings, read_settings
+from cloister.cli.local.system import System, exclusive, prepare
+from cloister.cli.state_folder import StateFolder, default_folder, state_option
+from cloister.cli.system_record import read_record
+from cloister.errors import CloisterError
+from cloister.tee.software import SENTENCE
+
+DETACHED_SECONDS = 180.0
+_POLL_SECONDS = 0.1
+
+EPILOG = """\b
+Examples:
+  cloister up                     in the foreground; ctrl-C ends everything
+  cloister up --detach            in the background; cloister down ends everything
+  cloister up --state ./try       keys, log and receipts in a folder of its own
+
+Every role of the design is a process of its own, and every check is real; but all of it is this machine's, and the
+software TEE protects nothing from this machine's owner. The state folder keeps keys, the log and receipts; when the
+code or the settings have changed since, successors of constitution and contract are signed, and that is said.
+Settings of your own go into settings.toml in the state folder: engine, port, and the tables kms and gateway.
+"""
+
+
+class NotDetached(CloisterError):
+    """The system did not come up in the background."""
+
+
+@click.command(epilog=EPILOG)
+@state_option
+@click.option("--detach", is_flag=True, help="Run in the background once everything is ready.")
+@click.option("--engine", type=click.Choice(["speech", "echo"]), help="The engine.  [default: speech]")
+@click.option("--port", type=click.IntRange(1, 65_535), help="The proxy's port.  [default: a free one, then the same]")
+def up(state: StateFolder, *, detach: bool, engine: str | None, port: int | None) -> None:
+    """Start a whole local system and keep it running.
+
+    Witness, ledger, KMS, gateway with its engine in a sandbox, relay and proxy: a service that dies is named and
+    started again; ctrl-C ends them all.
+    """
+    settings = read_settings(state, os.environ, engine=engine, port=port)  # noqa: TID251 - read here, once
+    if detach:
+        own = {name: value for name, value in os.environ.items() if name.startswith("CLOISTER_UP__")}  # noqa: TID251
+        _detached(state, settings, own)
+        return
+    started = time.monotonic()
+    with exclusive(state):
+        system = System(prepare(state, settings, say, clock=time.time), say)  # noqa: TID251 - it starts here
+        asyncio.run(_run(system, started))
+
+
+def say(sentence: str) -> None:
+    """Tell a person what happens."""
+    click.echo(sentence)
+
+
+async def _run(system: System, started: float) -> None:
+    with stop_requested() as stop:
+        try:
+            if not await _unless(stop, _start(system)):
+                return
+            tell_ready(system.prepared.state, system.prepared.base_url, time.monotonic() - started)
+            await stop.wait()
+        finally:
+            say("ending")
+            await system.stop()
+
+
+async def _start(system: System) -> None:
+    await system.start()
+    examination = await system.examine()
+    examination.require()
+    say(f"examined as a client does: {len(examination.steps)} steps passed (cloister verify shows them)")
+    system.tell_ready()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether `work` came to its end before `stop` was set; it is cancelled then."""
+    task, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return False
+
+
+@contextlib.contextmanager
+def stop_requested() -> Iterator[asyncio.Event]:
+    """An event that ctrl-C, SIGTERM and the end of the terminal set; within a running event loop."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def tell_ready(state: StateFolder, base_url: str, seconds: float, *, detached: bool = False) -> None:
+    """Say where it is and what to do with it."""
+    option = "" if state.root == default_folder() else f" --state {state.root}"
+    lines = (
+        f"ready in {seconds:.1f} s: {base_url}",
+        "",
+        f'  eval "$(cloister env{option})"          point OpenAI clients of a shell here',
+        f"  cloister transcribe{option} speech.wav  or send a file yourself",
+        f"  cloister verify{option}                 see every check",
+        f"  cloister {'down' if detached else 'status'}{option}",
+        "",
+        SENTENCE,
+    )
+    for line in lines if detached else (*lines, "ctrl-C ends everything"):
+        say(line)
+
+
+def _detached(state: StateFolder, settings: LocalSettings, environ: Mapping[str, str]) -> None:
+    """Start this command again in the background, and wait until it is ready."""
+    started = time.monotonic()
+    state.prepare()
+    arguments = ["up", "--state", str(state.root), "--engine", settings.engine]
+    arguments += [] if settings.port is None else ["--port", str(settings.port)]
+    log_path = state.logs / "up.log"
+    with log_path.open("w+b") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter
+            service_command(*arguments),
+            env={**ENVIRONMENT, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        while time.monotonic() < started + DETACHED_SECONDS:
+            if process.poll() is not None:
+                log.seek(0)
+                click.echo(log.read().decode(errors="replace"), err=True, nl=False)
+                raise click.exceptions.Exit(process.returncode)
+            record = read_record(state)
+            if record is not None and record.phase == "ready" and record.supervisor.pid == process.pid:
+                log.seek(0)
+                say(log.read().decode(errors="replace").partition("ready in ")[0].rstrip())
+                tell_ready(state, record.base_url, time.monotonic() - started, detached=True)
+                return
+            time.sleep(_POLL_SECONDS)
+    raise NotDetached(f"the system was not ready in {DETACHED_SECONDS:.0f} s; see {log_path}, and cloister status")
