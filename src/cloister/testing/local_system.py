@@ -64,6 +64,7 @@ class LocalSystem:
     kms_security: KmsSecurity = field(default_factory=lambda: KmsSecurity(head_seconds=5))
     gateway_security: GatewaySecurity = field(default_factory=GatewaySecurity)
     workload: bytes = WORKLOAD  # what KMS and gateway measure
+    runs: Runs = RUNS  # what the gateway finds that it runs
     log_key: SigningKey = field(default_factory=SigningKey.generate)
     witness_key: SigningKey = field(default_factory=SigningKey.generate)
     platform_key: SigningKey = field(default_factory=SigningKey.generate)
@@ -121,7 +122,7 @@ class LocalSystem:
     def make_contract(self) -> Contract:
         """The first contract of the line."""
         now = wall_clock()
-        bound = gateway_settings(self.gateway_security, RUNS, endpoints=ENDPOINTS, unsafe=UNSAFE)
+        bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=UNSAFE)
         return Contract(
             name="local service",
             sequence=0,
@@ -134,9 +135,9 @@ class LocalSystem:
             not_before=now - 3600,
             not_after=now + 30 * DAY,
             roles=(RoleReference(role="gateway", workloads=(self.workload,), settings=(bound.digest(),)),),
-            sandbox=RUNS.sandbox,
-            engine=NamedDigest(name="engine", digest=RUNS.engine),
-            model=NamedDigest(name="whisper-1", digest=RUNS.model),
+            sandbox=self.runs.sandbox,
+            engine=NamedDigest(name="engine", digest=self.runs.engine),
+            model=NamedDigest(name="whisper-1", digest=self.runs.model),
             endpoints=ENDPOINTS,
             appraisal=self.appraisal(),
             notice_seconds=0,
@@ -157,7 +158,7 @@ class LocalSystem:
     def gateway_node(self) -> GatewayNode:
         """The gateway, as it shows itself."""
         contract = ServedContract(self.contract.digest(), self.contract)
-        bound = gateway_settings(self.gateway_security, RUNS, endpoints=ENDPOINTS, unsafe=UNSAFE)
+        bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=UNSAFE)
         return GatewayNode(self.tee, self.secrets, bound, contract, trust_policy(contract, self.gateway_security))
 
     @contextlib.asynccontextmanager
@@ -172,7 +173,7 @@ class LocalSystem:
 
     async def run_ledger(self, stack: contextlib.AsyncExitStack) -> None:
         """The witness, and the ledger that it watches."""
-        log, witness = self._write_key("log", self.log_key), self._write_key("witness", self.witness_key)
+        log, witness = self.write_key("log", self.log_key), self.write_key("witness", self.witness_key)
         vkey = format_vkey(WITNESS_NAME, self.witness_key.public, kind=COSIGNATURE_V1)
         log_vkey = format_vkey(ORIGIN, self.log_key.public, kind=ED25519)
         await self._run(
@@ -203,11 +204,8 @@ class LocalSystem:
         )
 
     async def run_kms(self, stack: contextlib.AsyncExitStack, *, port: int = 0) -> None:
-        """The KMS, until its bundle is there."""
-        constitution = self._write_entries(
-            "constitution", sign_statement("constitution", self.constitution, self.signers)
-        )
-        contract = self._write_entries("contract", sign_statement("contract", self.contract, self.signers))
+        """The KMS; `/ready` says when it serves."""
+        constitution, contract = self.write_papers()
         await self._run(
             stack,
             "kms",
@@ -216,7 +214,7 @@ class LocalSystem:
                     port=port,
                     ledger_url=self.url("ledger"),
                     constitution=constitution,
-                    platform_key=self.folder / "unused",
+                    platform_key=self.write_key("platform", self.platform_key),
                     contracts=(contract,),
                     ready=ready,
                     follow_seconds=0.1,
@@ -281,16 +279,22 @@ class LocalSystem:
             await task
         self.ports[name] = int(ready.read_text())
 
-    def _write_key(self, name: str, key: SigningKey) -> Path:
+    def write_key(self, name: str, key: SigningKey) -> Path:
+        """The file of a key, as services read it."""
         path = self.folder / f"{name}.seed"
         if not path.exists():
             write_signing_key(path, key)
         return path
 
-    def _write_entries(self, name: str, *entries: bytes) -> Path:
-        path = self.folder / f"{name}.entries"
-        path.write_bytes(encode_list(entries))
-        return path
+    def write_papers(self) -> tuple[Path, Path]:
+        """The files of constitution and contract, as services read them."""
+        papers = (
+            (self.folder / "constitution.entries", sign_statement("constitution", self.constitution, self.signers)),
+            (self.folder / "contract.entries", sign_statement("contract", self.contract, self.signers)),
+        )
+        for path, entry in papers:
+            path.write_bytes(encode_list([entry]))
+        return papers[0][0], papers[1][0]
 
 
 async def _until(true: Callable[[], bool]) -> None:
