@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "transcribe": Entry("cloister.cli.transcribe:transcribe", "Turn speech into text, through the chain."),
     "verify": Entry("cloister.cli.verify:verify", "Examine the service, every step of it."),
     "receipt": Entry("cloister.cli.receipt:receipt", "Check kept receipts, offline."),
+    "demo": Entry("cloister.cli.demo:demo", "Show it all on one spoken sentence, and clean up.", node=True),
     "doctor": Entry("cloister.cli.doctor:doctor", "Check what this machine has, and say what to do."),
     "service": Entry("cloister.cli.service:service", "Run one service by itself."),
     "measure": Entry("cloister.cli.measure:measure", "Measure what a service started here would run.", node=True),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 import subprocess
 import time
-from collections.abc import Coroutine, Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import click
 
 from cloister.cli.local.measurement import ENVIRONMENT, service_command
 from cloister.cli.local.settings import LocalSettings, read_settings
+from cloister.cli.local.stopping import end_on_signals, stop_requested, unless
 from cloister.cli.local.system import System, exclusive, prepare
 from cloister.cli.state_folder import StateFolder, default_folder, state_option
 from cloister.cli.system_record import read_record
@@ -58,6 +56,7 @@ def up(state: StateFolder, *, detach: bool, engine: str | None, port: int | None
         _detached(state, settings, own)
         return
     started = time.monotonic()
+    end_on_signals()
     with exclusive(state):
         system = System(prepare(state, settings, say, clock=time.time), say)  # noqa: TID251 - it starts here
         asyncio.run(_run(system, started))
@@ -71,7 +70,7 @@ def say(sentence: str) -> None:
 async def _run(system: System, started: float) -> None:
     with stop_requested() as stop:
         try:
-            if not await _unless(stop, _start(system)):
+            if not await unless(stop, _start(system)):
                 return
             tell_ready(system.prepared.state, system.prepared.base_url, time.monotonic() - started)
             await stop.wait()
@@ -86,34 +85,6 @@ async def _start(system: System) -> None:
     examination.require()
     say(f"examined as a client does: {len(examination.steps)} steps passed (cloister verify shows them)")
     system.tell_ready()
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Whether `work` came to its end before `stop` was set; it is cancelled then."""
-    task, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if task.done():
-        task.result()
-        return True
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    return False
-
-
-@contextlib.contextmanager
-def stop_requested() -> Iterator[asyncio.Event]:
-    """An event that ctrl-C, SIGTERM and the end of the terminal set; within a running event loop."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 def tell_ready(state: StateFolder, base_url: str, seconds: float, *, detached: bool = False) -> None:
