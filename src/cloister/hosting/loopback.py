@@ -35,7 +35,7 @@ def listen(address: str, port: int) -> socket.socket:
         raise UsageError(f"{address} is not served: services listen on {LOOPBACK} only; put a front end before them")
     if not 0 <= port <= 65_535:
         raise UsageError(f"{port} is not a port")
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY on such
     if sys.platform != "win32":  # there it would let another process take the port over
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
