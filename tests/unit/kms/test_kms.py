@@ -224,6 +224,27 @@ async def test_a_kms_that_a_successor_no_longer_names_erases_its_keys_and_serves
         await kms.release(node.request(challenge))
 
 
+async def test_a_node_that_asks_a_kms_which_was_just_retired_is_told_so_and_not_that_it_was_refused(system, node):
+    kms = await system.started()
+    other = msgspec.structs.replace(system.constitution.kms, workloads=(bytes(48),))
+    successor = msgspec.structs.replace(
+        system.constitution, sequence=1, previous=system.constitution.digest(), kms=other
+    )
+    await system.ledger.append(system.sign_constitution(successor))
+    with pytest.raises(Unavailable, match=r"does not name this KMS: evidence\.workload"):
+        await released(kms, node)
+
+
+async def test_a_clock_that_the_host_set_back_does_not_bring_time_back(system, node):
+    """The witnesses' time is the bound: a contract that has ended for them has ended."""
+    kms = await system.started()
+    system.now = system.contract.not_after
+    await kms.follow()
+    kms._clock = lambda: world.NOON
+    with pytest.raises(Refused, match=r"release\.validity"):
+        await released(kms, node)
+
+
 async def test_a_kms_with_other_settings_than_its_constitution_names_does_not_start(system):
     kms = system.kms(security=KmsSecurity(challenge_seconds=61))
     with pytest.raises(EvidenceRejected, match=r"evidence\.settings:"):

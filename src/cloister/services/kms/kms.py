@@ -120,7 +120,10 @@ class Kms:
         live = self._challenges.use(challenge, at=monotonic())
         asked = Asked(request.contract, request.key_id, evidence, challenge, live)
         async with self._lock:
-            await self._catch_up(await self._ledger.checkpoint())
+            try:
+                await self._catch_up(await self._ledger.checkpoint())
+            except EvidenceRejected as refusal:  # of this KMS, not of the node
+                raise NotServing(f"the constitution in force does not name this KMS: {refusal}") from refusal
             return await self._release(asked, request.evidence)
 
     def bundle(self, contract: bytes) -> ServedBundle | None:
@@ -228,8 +231,8 @@ class Kms:
         return own_epochs(line, self._keys, at=self._now())
 
     def _now(self) -> int:
-        """The host's clock, but never before the time that a quorum of witnesses has stated."""
-        return max(self._clock(), self._history.checkpoint.cosigned_at)
+        """The host's clock, but never before the witnesses' time and what has passed here since it was heard."""
+        return max(self._clock(), self._history.not_before())
 
     def _require_serving(self) -> None:
         if missing := self.missing():
