@@ -28,6 +28,9 @@ setup: ## Install what Cloister needs: Debian packages (announced) and a virtual
 	@scripts/debian-packages demo
 	@$(MAKE) --no-print-directory $(VENV)/.node
 
+demo: setup ## Start everything, send one spoken sentence through, print the chain, end everything.
+	@$(BIN)/cloister demo
+
 fix: $(VENV)/.dev ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
