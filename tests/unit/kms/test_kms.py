@@ -303,6 +303,28 @@ async def test_a_checkpoint_without_the_quorum_is_refused(system, node):
         await released(kms, node)
 
 
+@pytest.mark.parametrize("page", [[], [b"x"] * 300])
+async def test_a_ledger_that_does_not_give_the_entries_asked_for_is_refused(system, page):
+    async def entries(start: int, end: int):
+        return page
+
+    system.ledger.entries = entries
+    with pytest.raises(LogRefused, match=r"kms\.log"):
+        await system.kms().start()
+
+
+@pytest.mark.parametrize("note", [b"", b"not a note", b"log.test/cloister\n9\nAAAA\n\n\xe2\x80\x94 a b\n"])
+async def test_nothing_is_fetched_for_a_checkpoint_that_the_log_did_not_sign(system, node, note: bytes):
+    kms = await system.started()
+
+    async def unsigned() -> bytes:
+        return note
+
+    system.ledger.checkpoint = unsigned
+    with pytest.raises(LogRefused, match=r"checkpoint\.signature"):
+        await released(kms, node)
+
+
 async def test_an_amendment_that_overtakes_the_release_keeps_the_key_in(system, node):
     """Between the decision and its publication the contract is amended: the entry is logged, the key stays."""
     kms = await system.started()
