@@ -5,9 +5,10 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import sysconfig
 import time
-import venv
 from pathlib import Path
 
 import msgspec
@@ -22,9 +23,11 @@ READY_SECONDS = 120
 class Installation:
     """A virtual environment with a copy of this tree's code, over the libraries of the running one."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, interpreter=sys.executable, user=None):
+        """`user` is the numeric id to run as, if not our own."""
         self.folder = folder
-        venv.EnvBuilder(with_pip=False).create(folder / "venv")
+        self.user = user
+        subprocess.run([interpreter, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
         shutil.copytree(
             SOURCE / "cloister", folder / "source" / "cloister", ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -48,6 +51,9 @@ class Installation:
         return await asyncio.create_subprocess_exec(
             str(self.python),
             *("-I", "-m", "cloister", *map(str, arguments)),
+            user=self.user,
+            group=self.user,
+            extra_groups=None if self.user is None else [],
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "NO_COLOR": "1", "LANG": "C.UTF-8"},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,

@@ -17,8 +17,13 @@ from cloister.services.gateway.service import ENGINES
 from cloister.tee.launch import measured_python
 from cloister.tee.measurement import measure_this_process
 
-# Nothing of the caller's environment reaches a service: LD_PRELOAD would run code that is not in the closure.
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+# Nothing of the caller's environment reaches a service: LD_PRELOAD would run code that is not in the closure. Without
+# HOME Python looks the user up when it starts, and that loads libraries of this system's choice.
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "HOME": "/nonexistent",
+}
 CHILD_SECONDS = 120.0
 
 
