@@ -299,7 +299,7 @@ class Published:
         self.entry = sign_statement("release", self.world.make_release(at=NOON), (self.world.kms.sign,))
         self.index = self.world.log.append(self.entry)
 
-    def examine(self, entry=None):
+    def examine(self, entry=None, path=None):
         log = self.world.log
         (logged,) = log.logged([self.index])
         genesis = self.world.constitution.digest()
@@ -308,7 +308,7 @@ class Published:
             self.decision,
             entry or self.entry,
             index=self.index,
-            path=logged.path,
+            path=logged.path if path is None else path,
             checkpoint=replayed.checkpoint,
             state=replayed.state,
         )
@@ -321,8 +321,17 @@ def test_a_release_in_the_witnessed_log_lets_the_key_go():
 @pytest.mark.breaks("release.inclusion")
 def test_a_release_that_is_not_in_the_log_is_refused_by_that_check_alone():
     published = Published()
-    examination = published.examine(entry=b"another release")
+    examination = published.examine(path=(bytes(32),))
     assert examination.failed == ["release.inclusion"]
+
+
+@pytest.mark.breaks("release.effect")
+def test_a_release_that_the_log_holds_void_is_refused_by_that_check_alone():
+    published = Published()
+    stranger = sign_statement("release", published.world.make_release(at=NOON), (SigningKey.generate(),))
+    published.index = published.world.log.append(stranger)
+    examination = published.examine(entry=stranger)
+    assert examination.failed == ["release.effect"]
 
 
 def amended(published):
@@ -353,4 +362,4 @@ def test_an_entry_that_overtakes_a_release_holds_the_key_back(overtake):
 
 
 def test_every_step_of_a_publication_is_shown_above():
-    assert PUBLICATION_STEPS == ("release.inclusion", "release.unchanged")
+    assert PUBLICATION_STEPS == ("release.inclusion", "release.unchanged", "release.effect")

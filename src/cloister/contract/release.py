@@ -32,7 +32,7 @@ RELEASE_STEPS = (
     "release.endpoints",
 )
 
-PUBLICATION_STEPS = ("release.inclusion", "release.unchanged")
+PUBLICATION_STEPS = ("release.inclusion", "release.unchanged", "release.effect")
 
 
 class ReleaseRefused(Refused):
@@ -128,6 +128,9 @@ def examine_publication(
         and decision.epoch.instance in state.instances
     )
     steps.check("release.unchanged", unchanged, "the contract, the constitution or the epoch changed meanwhile")
+    # 3. It took effect there: the fold knows it, so that everyone who replays the log sees who got the key.
+    effect = line is not None and any(record.placed.entry == entry for record in line.releases)
+    steps.check("release.effect", effect, "the log's rules give the release no effect")
     return steps.examined(lambda: PublishedRelease(decision, index))
 
 
