@@ -15,9 +15,9 @@ from pathlib import Path
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def adopt_orphans() -> None:
-    """Ask the kernel for the orphans of this process's descendants."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def adopt_orphans(wanted: bool) -> None:
+    """Ask the kernel for the orphans of this process's descendants, or no longer."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
 
 
 def end_orphans(own: Collection[int]) -> list[int]:
@@ -26,7 +26,7 @@ def end_orphans(own: Collection[int]) -> list[int]:
     What such a child itself leaves behind comes here next, so this goes on until there is nothing more.
     """
     ended: list[int] = []
-    while found := [pid for pid in _children() if pid not in own]:
+    while found := [pid for pid in children() if pid not in own]:
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -36,7 +36,7 @@ def end_orphans(own: Collection[int]) -> list[int]:
     return ended
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
     """The process ids of this process's children, those that only wait to be collected included."""
     own, children = str(os.getpid()), []
     for folder in Path("/proc").iterdir():

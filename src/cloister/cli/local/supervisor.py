@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloister.cli.local.orphans import adopt_orphans, end_orphans
+from cloister.cli.local.orphans import adopt_orphans, children, end_orphans
 from cloister.cli.processes import ProcessName, name_of
 from cloister.errors import CloisterError, Unavailable
 from cloister.hosting.http_client import HttpClient
@@ -85,6 +85,7 @@ class Supervisor:
     changed: Callable[[], None]
     roles: list[Role] = field(default_factory=list)
     _keepers: list[asyncio.Task[None]] = field(default_factory=list)
+    _others: frozenset[int] = frozenset()  # children that this process had before: not ours to end
     _spawning: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def start(self, roles: Sequence[Role]) -> None:
@@ -93,7 +94,9 @@ class Supervisor:
         Raises:
             RoleFailed, RoleSlow: one did not come up. Call `stop` then, too.
         """
-        adopt_orphans()
+        if not self.roles:
+            adopt_orphans(True)
+            self._others = frozenset(children())
         self.roles += roles
         for role in roles:
             await self._spawn(role)
@@ -119,6 +122,7 @@ class Supervisor:
                 process.kill()
         await asyncio.gather(*waits)
         await self._end_orphans()
+        adopt_orphans(False)
 
     async def _keep(self, role: Role) -> None:
         """Start `role` again each time it ends, later each time it ends soon."""
@@ -188,7 +192,8 @@ class Supervisor:
     async def _end_orphans(self) -> None:
         """End what services that have ended left behind; no service is just being started meanwhile."""
         async with self._spawning:
-            end_orphans({role.process.pid for role in self.roles if role.process is not None and _runs(role)})
+            own = {role.process.pid for role in self.roles if role.process is not None and _runs(role)}
+            end_orphans(own | self._others)
 
 
 def _runs(role: Role) -> bool:

@@ -1,0 +1,84 @@
+import dataclasses
+import hashlib
+
+import msgspec
+import pytest
+
+from cloister.cli.local.keys import LocalKeys
+from cloister.cli.local.terms import DAY, Found, amended, first_terms, read_terms, trust_policy, what_changed
+from cloister.contract.amendment import AmendmentRefused
+from cloister.crypto.signing import SigningKey
+from cloister.services.gateway.security import GatewaySecurity, Runs
+from cloister.services.kms.security import KmsSecurity
+
+NOON = 1_800_000_000
+KEYS = LocalKeys(*(SigningKey.generate() for _ in range(5)))
+FOUND = Found(
+    workload=hashlib.sha384(b"code").digest(),
+    engine="speech",
+    runs=Runs(*(hashlib.sha256(name).digest() for name in (b"sandbox", b"engine", b"model"))),
+    kms=KmsSecurity(),
+    gateway=GatewaySecurity(),
+)
+OTHER = hashlib.sha256(b"other").digest()
+FIRST = first_terms(KEYS, FOUND, at=NOON)
+
+
+def found(**changes):
+    return dataclasses.replace(FOUND, **changes)
+
+
+def test_the_first_terms_are_signed_by_both_parties_and_read_back():
+    assert read_terms(FIRST.constitutions, FIRST.contracts) == FIRST
+    assert {party.duty for party in FIRST.contract.parties} == {"model-owner", "operator"}
+    assert FIRST.constitution.local
+    assert FIRST.contract.constitution == FIRST.constitution.digest()
+
+
+def test_terms_that_name_what_was_found_stay_as_they_are():
+    assert what_changed(FIRST, KEYS, FOUND, at=NOON + DAY) == []
+    assert amended(FIRST, KEYS, FOUND, at=NOON + DAY) == FIRST
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ("code", {"workload": hashlib.sha384(b"other code").digest()}),
+        ("KMS settings", {"kms": KmsSecurity(head_seconds=20)}),
+        ("gateway settings", {"gateway": GatewaySecurity(date_window_seconds=60)}),
+        ("sandbox profile", {"runs": dataclasses.replace(FOUND.runs, sandbox=OTHER)}),
+        ("engine", {"runs": dataclasses.replace(FOUND.runs, engine=OTHER)}),
+        ("model", {"runs": dataclasses.replace(FOUND.runs, model=OTHER)}),
+    ],
+)
+def test_each_change_is_named_and_makes_successors_by_the_rules(words, changes):
+    changed = found(**changes)
+    assert what_changed(FIRST, KEYS, changed, at=NOON) == [words]
+    after = amended(FIRST, KEYS, changed, at=NOON)
+    assert read_terms(after.constitutions, after.contracts) == after
+    assert after.contract.sequence == 1
+    assert after.constitution.sequence == (1 if words in {"code", "KMS settings"} else 0)
+    assert what_changed(after, KEYS, changed, at=NOON) == []
+    assert trust_policy(after) == trust_policy(FIRST)
+
+
+def test_a_contract_near_its_end_is_renewed_by_a_successor():
+    late = NOON + 340 * DAY
+    assert what_changed(FIRST, KEYS, FOUND, at=late) == ["validity"]
+    after = amended(FIRST, KEYS, FOUND, at=late)
+    assert after.contract.not_after > FIRST.contract.not_after
+    assert after.constitution == FIRST.constitution
+
+
+def test_terms_signed_by_other_keys_are_not_read():
+    others = LocalKeys(*(SigningKey.generate() for _ in range(5)))
+    forged = amended(FIRST, others, found(engine="echo"), at=NOON)
+    with pytest.raises(AmendmentRefused, match=r"contract\.signatures|constitution\.signatures"):
+        read_terms(forged.constitutions, forged.contracts)
+
+
+def test_the_trust_policy_pins_the_beginnings_and_accepts_the_software_tee_by_name():
+    policy = trust_policy(FIRST)
+    assert (policy.constitution, policy.contract) == (FIRST.constitution.digest(), FIRST.contract.digest())
+    assert policy.unsafe == ("UnsafeAllowSoftwareTee",)
+    assert msgspec.structs.asdict(policy)["maximum_state_age_seconds"] == 600

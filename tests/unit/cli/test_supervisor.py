@@ -1,0 +1,120 @@
+import asyncio
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from cloister.cli.local.supervisor import Role, RoleFailed, Supervisor
+from cloister.cli.processes import lives, name_of
+
+SERVES = "import sys, time; open(sys.argv[1], 'w').write('1'); time.sleep(60)"
+STUBBORN = (
+    "import signal, sys, time; signal.signal(15, signal.SIG_IGN); open(sys.argv[1], 'w').write('1'); time.sleep(60)"
+)
+FAILS = "import sys; sys.stderr.write('cloister: refused by evidence.workload: another\\n'); sys.exit(3)"
+LEAVES_A_CHILD = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+open(sys.argv[1] + ".child", "w").write(str(child.pid))
+open(sys.argv[1], "w").write("1")
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+async def supervisor():
+    said: list[str] = []
+    made = Supervisor({"PATH": os.environ["PATH"]}, said.append, lambda: None)
+    yield made, said
+    await made.stop()
+
+
+def role(folder, program, name="role"):
+    announces = folder / f"{name}.ready"
+    return Role(
+        name=name,
+        command=[sys.executable, "-c", program, str(announces)],
+        port=1,
+        log=folder / f"{name}.log",
+        announces=announces,
+        has_ready=False,
+    )
+
+
+def child(folder):
+    """The child that a role left behind says that it is."""
+    name = name_of(int((folder / "role.ready.child").read_text()))
+    assert name is not None
+    return name
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes
+            await asyncio.sleep(0.02)
+
+
+async def test_a_role_that_ends_is_named_and_started_again(supervisor, tmp_path):
+    watched, said = supervisor
+    one = role(tmp_path, SERVES)
+    await watched.start([one])
+    first = one.named
+    os.kill(first.pid, signal.SIGKILL)
+    await until(lambda: "role is ready again" in said)
+    assert "role ended (killed by SIGKILL); starting it again in 0.5 s" in said
+    assert one.named != first
+    assert one.restarts == 1
+
+
+async def test_a_role_that_keeps_ending_is_started_later_each_time_with_its_last_words(supervisor, tmp_path):
+    watched, said = supervisor
+    one = role(tmp_path, SERVES)
+    await watched.start([one])
+    one.command = [sys.executable, "-c", FAILS]
+    os.kill(one.named.pid, signal.SIGKILL)
+    await until(lambda: len([line for line in said if "ended" in line]) >= 3)
+    ends = [line for line in said if "ended" in line]
+    assert ends[1] == "role ended (refused by evidence.workload: another); starting it again in 1 s"
+    assert ends[2].endswith("starting it again in 2 s")
+
+
+async def test_a_role_that_does_not_start_fails_the_start_with_its_last_words(supervisor, tmp_path):
+    watched, _ = supervisor
+    with pytest.raises(RoleFailed, match=r"role did not start \(refused by evidence.workload: another\)"):
+        await watched.start([role(tmp_path, FAILS)])
+
+
+async def test_all_end_together_and_who_does_not_want_to_is_killed_in_five_seconds(supervisor, tmp_path):
+    watched, _ = supervisor
+    roles = [role(tmp_path, SERVES, "one"), role(tmp_path, STUBBORN, "two")]
+    await watched.start(roles)
+    names = [one.named for one in roles]
+    started = time.monotonic()
+    await watched.stop()
+    assert time.monotonic() - started < 5
+    assert not any(lives(name) for name in names)
+
+
+async def test_a_child_that_was_there_before_is_left_alone(supervisor, tmp_path):
+    watched, _ = supervisor
+    other = await asyncio.create_subprocess_exec("sleep", "60")
+    await watched.start([role(tmp_path, SERVES)])
+    await watched.stop()
+    assert other.returncode is None
+    other.kill()
+    await other.wait()
+
+
+async def test_what_a_role_leaves_behind_is_ended_with_it(supervisor, tmp_path):
+    watched, said = supervisor
+    one = role(tmp_path, LEAVES_A_CHILD)
+    await watched.start([one])
+    first = child(tmp_path)
+    os.kill(one.named.pid, signal.SIGKILL)
+    await until(lambda: "role is ready again" in said)
+    assert not lives(first)
+    second = child(tmp_path)
+    await watched.stop()
+    assert not lives(second)
