@@ -15,7 +15,7 @@ BUNDLE_PATH = "/bundle"
 REQUEST_PATH = "/gateway"
 MAXIMUM_ANSWER = 36 * 1024 * 1024  # bytes of an encapsulated response: a body of 32 MiB, padded
 BUNDLE_SECONDS = 30.0
-ANSWER_SECONDS = 660.0  # a little longer than the relay waits for its gateway
+ANSWER_SECONDS = 720.0  # a little longer than the relay waits for its gateway
 CONNECT_SECONDS = 10.0
 MAXIMUM_FRESH = 3600  # seconds
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])")

@@ -36,6 +36,7 @@ class Held:
     data: bytes
     verified: VerifiedBundle
     renew_at: int  # seconds since 1970
+    usable_until: int  # as old as the trust policy allows, or the end of the active key
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Session:
             if len(examination.passed) == len(examination.steps):
                 verified = examination.require()
                 self._memory.store(verified.memory)
-                self._held = Held(data, verified, self._renew_at(verified, now))
+                self._held = self._holding(data, verified, now)
         return examination
 
     async def send(self, request: UserRequest) -> Answer:
@@ -129,7 +130,12 @@ class Session:
         held = self._held
         if held is not None and self._clock() < held.renew_at:
             return held
-        return await self._renew(held)
+        try:
+            return await self._renew(held)
+        except RelayUnavailable:
+            if held is None or self._clock() >= held.usable_until:
+                raise
+            return held  # as fresh as the trust policy demands, still
 
     async def _exchange(self, request: UserRequest, summary: RequestSummary, *, at: int) -> Answer:
         held = await self.hold()
@@ -179,10 +185,11 @@ class Session:
             raise RelayUnavailable("there is no key bundle")
         return held
 
-    def _renew_at(self, verified: VerifiedBundle, now: int) -> int:
-        """Half of what its age may yet grow, or the end of the active key if that comes first."""
+    def _holding(self, data: bytes, verified: VerifiedBundle, now: int) -> Held:
+        """To be renewed when half of the age it may yet reach has passed."""
         oldest = verified.checkpoint.cosigned_at + self._policy.maximum_state_age_seconds
-        return min(now + max(0, oldest - now) // 2, verified.keys.active.not_after)
+        usable_until = min(oldest, verified.keys.active.not_after)
+        return Held(data, verified, now + max(0, usable_until - now) // 2, usable_until)
 
 
 def _examine(opened: Opened, held: Held) -> Examination[VerifiedReceipt]:

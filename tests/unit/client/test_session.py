@@ -84,6 +84,17 @@ async def test_the_bundle_is_fetched_once_and_again_at_half_of_its_age(service, 
         assert bundles(service) == 2
 
 
+async def test_a_bundle_that_is_fresh_enough_serves_while_no_newer_one_can_be_had(service, tmp_path):
+    async with session_with(service, tmp_path, maximum_state_age_seconds=600) as session:
+        await session.send(REQUEST)
+        service.bundle_answer = clear_answer(502)
+        service.now = NOON + 599
+        assert (await session.send(REQUEST)).response.status == 200
+        service.now = NOON + 600
+        with pytest.raises(RelayUnavailable, match="no key bundle"):
+            await session.send(REQUEST)
+
+
 async def test_a_request_whose_key_is_not_held_goes_again_to_the_key_of_a_new_bundle(service, tmp_path):
     async with session_with(service, tmp_path) as session:
         await session.send(REQUEST)

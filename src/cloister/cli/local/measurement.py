@@ -31,6 +31,18 @@ class NotMeasured(CloisterError):
     """The child could not measure; its own words say why."""
 
 
+class MeasurementRefused(NotMeasured):
+    """The child refused to measure what it is."""
+
+    exit_code = 3
+
+
+class CannotRunHere(NotMeasured):
+    """This machine lacks something."""
+
+    exit_code = 4
+
+
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """What was found, in hexadecimal."""
 
@@ -88,7 +100,8 @@ def measure_in_child(state: StateFolder, engine: str) -> Measurement:
         raise NotMeasured(f"measuring took more than {CHILD_SECONDS:.0f} s") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().removeprefix("cloister: ")
-        raise NotMeasured(said or f"the measuring process ended with {done.returncode}")
+        kind = {3: MeasurementRefused, 4: CannotRunHere}.get(done.returncode, NotMeasured)
+        raise kind(said or f"the measuring process ended with {done.returncode}")
     return msgspec.json.decode(done.stdout, type=Measurement)
 
 
