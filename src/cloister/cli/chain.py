@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from cloister.cli.terminal import printable
 from cloister.cli.words import words_of
 from cloister.examination import Outcome, Step
 
@@ -39,7 +40,7 @@ def show_steps(console: Console, steps: Sequence[ShownStep]) -> None:
     width = max((len(step.id) for step in steps), default=0)
     for step in steps:
         mark, style = MARKS[Outcome(step.outcome)]
-        detail = f" ({step.detail})" if step.detail else ""
+        detail = f" ({printable(step.detail)})" if step.detail else ""
         line = Text(f"{step.number:4} ") + Text(mark, style=style) + Text(f" {step.id:<{width}}  {step.says}")
         console.print(line + Text(detail, style=style if step.outcome == Outcome.FAILED else "dim"))
 

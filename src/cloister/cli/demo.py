@@ -18,6 +18,7 @@ from cloister.cli.local.stopping import end_on_signals, stop_requested, unless
 from cloister.cli.local.system import System, exclusive, prepare
 from cloister.cli.local.terms import trust_policy
 from cloister.cli.state_folder import StateFolder
+from cloister.cli.terminal import printable, say
 from cloister.client.receipts import verify_receipt
 from cloister.client.session import Answer
 from cloister.client.transcription import transcribed_text, transcription_request
@@ -44,11 +45,11 @@ def demo() -> None:
         state = StateFolder(Path(folder))
         with exclusive(state):
             settings = read_settings(state, {}, engine="speech", port=None)
-            system = System(prepare(state, settings, click.echo, clock=time.time), click.echo)  # noqa: TID251
+            system = System(prepare(state, settings, say, clock=time.time), say)  # noqa: TID251
             finished = asyncio.run(_run(system))
     if not finished:
         raise click.Abort
-    click.echo(f"everything that was started has ended; {time.monotonic() - started:.0f} s in all")
+    say(f"everything that was started has ended; {time.monotonic() - started:.0f} s in all")
 
 
 async def _run(system: System) -> bool:
@@ -75,7 +76,7 @@ async def _show(system: System) -> None:
     )
     receipt.require()
     out = console()
-    out.print(f"\n  “{transcribed_text(answer.response)}”\n")
+    out.print(f"\n  “{printable(transcribed_text(answer.response))}”\n")
     _show_chain(
         out, examination, release_to(receipt.bundle.require(), answer), receipt.receipt.steps if receipt.receipt else ()
     )

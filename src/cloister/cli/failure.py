@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from cloister.cli.terminal import printable
 from cloister.cli.words import words_of
 from cloister.errors import CloisterError, Refused
 
@@ -24,6 +25,6 @@ def show(error: CloisterError) -> None:
     """Say `error` on standard error."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     first, *rest = sentences(error)
-    console.print(Text("cloister: ", style="bold red") + Text(first))
+    console.print(Text("cloister: ", style="bold red") + Text(printable(first)))
     for line in rest:
-        console.print(Text(f"  {line}"))
+        console.print(Text(printable(f"  {line}")))

@@ -7,6 +7,7 @@ services' libraries, runs everything that a client needs.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from typing import Final, NamedTuple, NoReturn
@@ -109,7 +110,12 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process and end it."""
-    sys.exit(run())
+    code = run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has left; the interpreter shall not stumble over it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def run() -> int:
@@ -127,6 +133,5 @@ def run() -> int:
         show(error)
         return error.exit_code
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has left: nothing to say, and nobody to hear it
         return 0
     return code if isinstance(code, int) else 0

@@ -11,6 +11,7 @@ import msgspec
 
 from cloister.cli.client_options import service, service_options
 from cloister.cli.state_folder import StateFolder
+from cloister.cli.terminal import say_result
 from cloister.client.durable import replace_file
 from cloister.client.receipts import store_receipt
 from cloister.client.session import Answer, Session
@@ -63,7 +64,7 @@ async def _one(session: Session, file: Path, *, model: str, receipts: Path | Non
         line = {"file": str(file), "text": text, "receipt": None if kept is None else str(kept)}
         click.echo(msgspec.json.encode(line).decode())
     else:
-        click.echo(f"{file}: {text}" if named else text)
+        say_result(f"{file}: {text}" if named else text)
 
 
 def audio_in(file: Path) -> bytes:

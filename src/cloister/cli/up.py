@@ -16,6 +16,7 @@ from cloister.cli.local.stopping import end_on_signals, stop_requested, unless
 from cloister.cli.local.system import System, exclusive, prepare
 from cloister.cli.state_folder import StateFolder, default_folder, state_option
 from cloister.cli.system_record import read_record
+from cloister.cli.terminal import say
 from cloister.errors import CloisterError
 from cloister.tee.software import SENTENCE
 
@@ -60,11 +61,6 @@ def up(state: StateFolder, *, detach: bool, engine: str | None, port: int | None
     with exclusive(state):
         system = System(prepare(state, settings, say, clock=time.time), say)  # noqa: TID251 - it starts here
         asyncio.run(_run(system, started))
-
-
-def say(sentence: str) -> None:
-    """Tell a person what happens."""
-    click.echo(sentence)
 
 
 async def _run(system: System, started: float) -> None:

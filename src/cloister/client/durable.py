@@ -1,4 +1,4 @@
-"""Files that are either as they were or as they shall be, whatever happens in between."""
+"""Files of a client: read under a cap, and replaced so that they are as they were or as they shall be."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+
+
+def read_at_most(path: Path, limit: int) -> bytes:
+    """The content of `path`; of a longer file, `limit` bytes and one more, which its parser refuses by its own cap.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return file.read(limit + 1)
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cloister.client.durable import replace_file
+from cloister.client.durable import read_at_most, replace_file
 from cloister.errors import CloisterError, MalformedInput, TooLarge
 from cloister.formats import canonical
 from cloister.trust.memory import Memory, first_contact, parse_memory
@@ -21,6 +21,9 @@ if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
+
+
+MAXIMUM_MEMORY = 1024  # bytes
 
 
 class MemoryRefused(CloisterError):
@@ -61,7 +64,7 @@ class MemoryFile:
 
     def _load(self) -> Memory:
         try:
-            memory = parse_memory(self.path.read_bytes())
+            memory = parse_memory(read_at_most(self.path, MAXIMUM_MEMORY))
         except FileNotFoundError:
             return first_contact(self._genesis)
         except OSError as error:

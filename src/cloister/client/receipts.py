@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloister.client.durable import replace_file
+from cloister.client.durable import read_at_most, replace_file
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge, UsageError
 from cloister.examination import Examination
@@ -23,6 +23,7 @@ from cloister.trust.bundle import VerifiedBundle, examine_bundle
 from cloister.trust.memory import first_contact
 from cloister.trust.receipt import Exchange, VerifiedReceipt, examine_receipt
 
+MAXIMUM_RECEIPT = 5 * 1024 * 1024  # bytes
 SUFFIX = ".receipt"
 FILE_PART = "file"  # the form field that holds what was sent
 
@@ -73,7 +74,7 @@ def load_receipt(path: Path) -> StoredReceipt:
         MalformedInput, TooLarge: it is no receipt.
     """
     try:
-        return parse_stored_receipt(path.read_bytes())
+        return parse_stored_receipt(read_at_most(path, MAXIMUM_RECEIPT))
     except OSError as error:
         raise UsageError(f"the receipt {path} cannot be read: {error.strerror}") from error
 

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from cloister.client.durable import read_at_most
 from cloister.client.exchange import MAXIMUM_REQUEST, UserRequest
 from cloister.client.memory_file import MemoryFile
 from cloister.client.receipts import store_receipt
 from cloister.client.relay import Relay
 from cloister.client.session import Answer, Session
 from cloister.errors import CloisterError, UsageError
-from cloister.formats.trust_policy import TrustPolicy, parse_trust_policy
+from cloister.formats.trust_policy import MAXIMUM_TRUST_POLICY, TrustPolicy, parse_trust_policy
 from cloister.hosting.http_exchange import Limits, Request, Response
 from cloister.hosting.http_message import header
 from cloister.hosting.http_server import serve_http
@@ -58,7 +59,7 @@ def read_trust_policy(path: Path) -> TrustPolicy:
         UsageError: it cannot be read, or is none.
     """
     try:
-        return parse_trust_policy(path.read_bytes())
+        return parse_trust_policy(read_at_most(path, MAXIMUM_TRUST_POLICY))
     except OSError as error:
         raise UsageError(f"the trust policy {path} cannot be read: {error.strerror}") from error
 
