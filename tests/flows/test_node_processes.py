@@ -31,9 +31,11 @@ from pathlib import Path
 from cloister.node.device import measured_workload
 from cloister.sandbox.closure import ECHO, stage, staging_folder
 from cloister.sandbox.plan import plan
-from cloister.services.gateway.service import what_runs
-runs = what_runs(stage(ECHO, staging_folder(Path(sys.argv[1]))), plan())
-print(json.dumps([measured_workload().hex(), runs.sandbox.hex(), runs.engine.hex(), runs.model.hex()]))
+from cloister.services.gateway.service import measured_beside, what_runs
+planned = plan()
+runs = what_runs(stage(ECHO, staging_folder(Path(sys.argv[1]))), planned)
+workloads = [measured_workload(extra).hex() for extra in ({}, measured_beside(planned))]
+print(json.dumps([*workloads, runs.sandbox.hex(), runs.engine.hex(), runs.model.hex()]))
 """
 
 
@@ -44,19 +46,19 @@ def folder():
 
 
 @pytest.fixture(scope="module")
-def measured(folder) -> tuple[bytes, Runs]:
+def measured(folder) -> tuple[bytes, bytes, Runs]:
     """What a node started here would measure, found as `cloister up` finds it: in a process started likewise."""
     said = subprocess.run(
         [*measured_python(), "-c", MEASURE, str(folder)], capture_output=True, check=True, timeout=60
     ).stdout
-    workload, *digests = (bytes.fromhex(text) for text in json.loads(said))
-    return workload, Runs(*digests)
+    workload, gateway, *digests = (bytes.fromhex(text) for text in json.loads(said))
+    return workload, gateway, Runs(*digests)
 
 
 @pytest.fixture
 def system(folder, measured, tmp_path) -> LocalSystem:
-    workload, runs = measured
-    return LocalSystem(tmp_path, workload=workload, runs=runs)
+    workload, gateway, runs = measured
+    return LocalSystem(tmp_path, workload=workload, gateway_workload=gateway, runs=runs)
 
 
 def toml(values: dict[str, object]) -> str:

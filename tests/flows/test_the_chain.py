@@ -108,7 +108,7 @@ async def test_a_gateway_of_another_byte_gets_no_key_and_says_which_check_failed
         await system.run_ledger(stack)
         await system.run_kms(stack)
         client = await stack.enter_async_context(KmsClient(system.url("kms")))
-        system.workload = bytes([system.workload[0] ^ 1]) + system.workload[1:]
+        system.gateway_workload = bytes([system.gateway_workload[0] ^ 1]) + system.gateway_workload[1:]
         keys = KmsKeys(client, system.gateway_node(), clock=time.time)
         await eventually(lambda: served(client, system))
         with pytest.raises(KeyWithheld, match=r"evidence\.workload"):

@@ -30,7 +30,8 @@ def measure(state: StateFolder, engine: str, *, as_json: bool, here: bool) -> No
     if as_json or here:
         click.echo(msgspec.json.encode(measurement).decode())
         return
-    click.echo(f"workload  {measurement.workload}  ({len(measurement.manifest)} files)")
+    click.echo(f"kms       {measurement.workload}  ({len(measurement.manifest)} files)")
+    click.echo(f"gateway   {measurement.gateway}  (the same and the sandbox profile)")
     click.echo(f"sandbox   {measurement.sandbox}")
     click.echo(f"engine    {measurement.engine}  ({engine})")
     click.echo(f"model     {measurement.model}")

@@ -34,6 +34,10 @@ class Measured:
     workload: bytes  # 48 bytes
     manifest: tuple[tuple[str, bytes], ...]
 
+    def with_extra(self, extra: Mapping[str, bytes]) -> Measured:
+        """The same files, and further digests by name: of the sandbox profile, for one."""
+        return _measured((*self.manifest, *((f"extra/{name}", digest) for name, digest in sorted(extra.items()))))
+
     def differences(self, before: Mapping[str, bytes]) -> list[str]:
         """The names that were added, removed or changed since `before`."""
         now = dict(self.manifest)
@@ -66,10 +70,12 @@ def measure(closure: Mapping[str, Path | None], extra: Mapping[str, bytes]) -> M
     names = sorted(closure)
     with ThreadPoolExecutor(THREADS) as threads:
         digests = threads.map(_digest, (closure[name] for name in names), chunksize=256)
-        manifest = [*zip(names, digests, strict=True)]
-    manifest += [(f"extra/{name}", digest) for name, digest in sorted(extra.items())]
+        return _measured(tuple(zip(names, digests, strict=True))).with_extra(extra)
+
+
+def _measured(manifest: tuple[tuple[str, bytes], ...]) -> Measured:
     encoded = cbor2.dumps([MANIFEST_TAG, [list(row) for row in manifest]], canonical=True)
-    return Measured(hashlib.sha384(encoded).digest(), tuple(manifest))
+    return Measured(hashlib.sha384(encoded).digest(), manifest)
 
 
 def _digest(path: Path | None) -> bytes:

@@ -63,7 +63,8 @@ class LocalSystem:
     folder: Path
     kms_security: KmsSecurity = field(default_factory=lambda: KmsSecurity(head_seconds=5))
     gateway_security: GatewaySecurity = field(default_factory=GatewaySecurity)
-    workload: bytes = WORKLOAD  # what KMS and gateway measure
+    workload: bytes = WORKLOAD  # what the KMS measures
+    gateway_workload: bytes = WORKLOAD  # what the gateway does
     runs: Runs = RUNS  # what the gateway finds that it runs
     log_key: SigningKey = field(default_factory=SigningKey.generate)
     witness_key: SigningKey = field(default_factory=SigningKey.generate)
@@ -85,8 +86,13 @@ class LocalSystem:
 
     @property
     def tee(self) -> SoftwareTee:
-        """The software TEE of every role."""
+        """The KMS's software TEE."""
         return SoftwareTee(self.platform_key, self.workload)
+
+    @property
+    def gateway_tee(self) -> SoftwareTee:
+        """The gateway's."""
+        return SoftwareTee(self.platform_key, self.gateway_workload)
 
     def url(self, service: str) -> str:
         """Where a service of this system answers."""
@@ -134,7 +140,7 @@ class LocalSystem:
             ),
             not_before=now - 3600,
             not_after=now + 30 * DAY,
-            roles=(RoleReference(role="gateway", workloads=(self.workload,), settings=(bound.digest(),)),),
+            roles=(RoleReference(role="gateway", workloads=(self.gateway_workload,), settings=(bound.digest(),)),),
             sandbox=self.runs.sandbox,
             engine=NamedDigest(name="engine", digest=self.runs.engine),
             model=NamedDigest(name="whisper-1", digest=self.runs.model),
@@ -159,7 +165,9 @@ class LocalSystem:
         """The gateway, as it shows itself."""
         contract = ServedContract(self.contract.digest(), self.contract)
         bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=UNSAFE)
-        return GatewayNode(self.tee, self.secrets, bound, contract, trust_policy(contract, self.gateway_security))
+        return GatewayNode(
+            self.gateway_tee, self.secrets, bound, contract, trust_policy(contract, self.gateway_security)
+        )
 
     @contextlib.asynccontextmanager
     async def running(self, engine: EngineConnection) -> AsyncIterator[LocalSystem]:

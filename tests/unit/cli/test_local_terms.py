@@ -15,6 +15,7 @@ NOON = 1_800_000_000
 KEYS = LocalKeys(*(SigningKey.generate() for _ in range(5)))
 FOUND = Found(
     workload=hashlib.sha384(b"code").digest(),
+    gateway_workload=hashlib.sha384(b"code and sandbox").digest(),
     engine="speech",
     runs=Runs(*(hashlib.sha256(name).digest() for name in (b"sandbox", b"engine", b"model"))),
     kms=KmsSecurity(),

@@ -13,7 +13,7 @@ from cloister.errors import CloisterError
 from cloister.sandbox.closure import stage, staging_folder
 from cloister.sandbox.plan import plan
 from cloister.services.gateway.security import Runs
-from cloister.services.gateway.service import ENGINES
+from cloister.services.gateway.service import ENGINES, measured_beside
 from cloister.tee.launch import measured_python
 from cloister.tee.measurement import measure_this_process
 
@@ -46,7 +46,8 @@ class CannotRunHere(NotMeasured):
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """What was found, in hexadecimal."""
 
-    workload: str  # SHA-384
+    workload: str  # SHA-384, of a KMS
+    gateway: str  # SHA-384, the sandbox profile included
     sandbox: str  # SHA-256, of the profile
     engine: str
     model: str
@@ -74,11 +75,12 @@ def measure_here(state: StateFolder, engine: str) -> Measurement:
         Refused, SandboxUnavailable: this process, or this machine, cannot run as it must.
     """
     state.prepare()
-    measured = measure_this_process({})
+    measured, planned = measure_this_process({}), plan()
     staged = stage(ENGINES[engine], staging_folder(state.root))
     return Measurement(
         workload=measured.workload.hex(),
-        sandbox=plan().profile.digest.hex(),
+        gateway=measured.with_extra(measured_beside(planned)).workload.hex(),
+        sandbox=planned.profile.digest.hex(),
         engine=staged.digest.hex(),
         model=staged.model_digest.hex(),
         manifest={name: digest.hex() for name, digest in measured.manifest},

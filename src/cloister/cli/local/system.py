@@ -99,7 +99,12 @@ def prepare(state: StateFolder, settings: LocalSettings, say: Say, *, clock: Cal
     say("measuring what will run")
     measurement = measure_in_child(state, settings.engine)
     found = Found(
-        bytes.fromhex(measurement.workload), settings.engine, measurement.runs(), settings.kms, settings.gateway
+        bytes.fromhex(measurement.workload),
+        bytes.fromhex(measurement.gateway),
+        settings.engine,
+        measurement.runs(),
+        settings.kms,
+        settings.gateway,
     )
     terms = _signed(state, keys, found, measurement, say, at=int(clock()))
     keep_manifest(state, measurement)
@@ -129,16 +134,17 @@ def _signed(state: StateFolder, keys: LocalKeys, found: Found, measurement: Meas
 
 def _tell_signed(terms: Terms, say: Say) -> None:
     constitution, contract = terms.constitution, terms.contract
-    code, settings = constitution.kms.workloads[0], constitution.kms.settings[0]
+    kms, gateway = constitution.kms, contract.roles[0]
     engine, model = contract.engine, contract.model
     endpoints = ", ".join(f"{endpoint.method} {endpoint.path}" for endpoint in contract.endpoints)
     say("signed in the open, with this machine's own keys of a model owner and an operator:")
     say(f"  constitution {_short(constitution.digest())}")
     say(
-        f"    KMS: code {_short(code)}, settings {_short(settings)}; log {constitution.log.origin}, 1 witness; notice 0"
+        f"    KMS: code {_short(kms.workloads[0])}, settings {_short(kms.settings[0])}; "
+        f"log {constitution.log.origin}, 1 witness; notice 0"
     )
     say(f"  contract {_short(contract.digest())}")
-    say(f"    gateway: code {_short(code)}, settings {_short(contract.roles[0].settings[0])}, {endpoints}")
+    say(f"    gateway: code {_short(gateway.workloads[0])}, settings {_short(gateway.settings[0])}, {endpoints}")
     say(f"    engine {engine.name} {_short(engine.digest)}, model {model.name} {_short(model.digest)}")
     say(f"    sandbox {_short(contract.sandbox)}; notice 0")
     say(f"  accepted by name in both: UnsafeAllowSoftwareTee ({SENTENCE})")

@@ -40,7 +40,8 @@ STATE_AGE_SECONDS, SKEW_SECONDS = 600, 60
 class Found:
     """What is to run: the measurement of the code, the engine, and the settings of both nodes."""
 
-    workload: bytes  # 48 bytes
+    workload: bytes  # 48 bytes, of a KMS
+    gateway_workload: bytes  # 48 bytes, the sandbox profile included
     engine: str
     runs: Runs
     kms: KmsSecurity
@@ -169,7 +170,7 @@ def _contract(keys: LocalKeys, found: Found, *, constitution: bytes, at: int) ->
         ),
         not_before=at - BACKDATED_SECONDS,
         not_after=at + VALID_DAYS * DAY,
-        roles=(RoleReference(role="gateway", workloads=(found.workload,), settings=(settings.digest(),)),),
+        roles=(RoleReference(role="gateway", workloads=(found.gateway_workload,), settings=(settings.digest(),)),),
         sandbox=found.runs.sandbox,
         engine=NamedDigest(name=found.engine, digest=found.runs.engine),
         model=NamedDigest(name=MODELS[found.engine], digest=found.runs.model),

@@ -41,10 +41,11 @@ def run(settings: GatewaySettings) -> None:
         SandboxUnavailable: this machine cannot hold the engine as it must be held; nothing was started.
     """
     logs.configure("gateway", level=settings.log_level)
-    tee = open_software_tee(settings.platform_key)
+    planned = plan()
+    tee = open_software_tee(settings.platform_key, measured_beside(planned))
 
     async def main(stop: asyncio.Event) -> None:
-        await serve(settings, tee, stop, clock=time.time)  # noqa: TID251 - the outermost place that has one
+        await serve(settings, planned, tee, stop, clock=time.time)  # noqa: TID251 - the outermost place that has one
 
     run_until_stopped(main)
 
@@ -54,14 +55,21 @@ def what_runs(staged: StagedEngine, planned: Plan) -> Runs:
     return Runs(planned.profile.digest, staged.digest, staged.model_digest)
 
 
-async def serve(settings: GatewaySettings, tee: Tee, stop: asyncio.Event, *, clock: Callable[[], float]) -> None:
+def measured_beside(planned: Plan) -> dict[str, bytes]:
+    """What a gateway measures beside its closure: the profile of the sandbox, by its name in the manifest."""
+    return {"sandbox-profile": planned.profile.digest}
+
+
+async def serve(
+    settings: GatewaySettings, planned: Plan, tee: Tee, stop: asyncio.Event, *, clock: Callable[[], float]
+) -> None:
     """Serve until `stop` is set; `/ready` once a key is held and the engine answers.
 
     Raises:
         UsageError, Refused, SandboxUnavailable: as `run`.
     """
     contract = open_contract(read_entries(settings.contract))
-    staged, planned = stage(ENGINES[settings.engine], staging_folder(settings.state)), plan()
+    staged = stage(ENGINES[settings.engine], staging_folder(settings.state))
     bound = security_settings(
         settings.security,
         what_runs(staged, planned),

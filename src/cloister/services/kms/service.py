@@ -36,7 +36,7 @@ def run(settings: KmsSettings) -> None:
         UsageError: a file of the settings cannot be read.
     """
     logs.configure("kms", level=settings.log_level)
-    tee = open_software_tee(settings.platform_key)
+    tee = open_software_tee(settings.platform_key, {})
 
     async def main(stop: asyncio.Event) -> None:
         await serve_kms(settings, tee, stop, clock=wall_clock)
