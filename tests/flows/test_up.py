@@ -189,3 +189,10 @@ async def test_changed_settings_and_changed_code_make_successors_and_the_trust_p
     async with local_system(installation, state) as system:
         assert "changed since last time" not in system.said
         assert (state / "trust-policy.toml").read_text() == policy
+        # Changed while it runs, the code is not what the terms name: it gets no key, and that is said.
+        with installation.module("cli/status.py").open("a") as file:
+            file.write("# one more line\n")
+        os.kill(system.role("gateway").process.pid, signal.SIGKILL)
+        await system.says("gateway is not ready yet: a transport key: evidence.workload: ")
+        status = await system.cloister("status")
+        assert (status.code, "not up: gateway" in status.err) == (4, True)

@@ -28,7 +28,7 @@ def status(state: StateFolder, *, as_json: bool) -> None:
         _show(record)
     missing = [role.name for role in record.roles if not _up(role)]
     if missing or record.phase != "ready":
-        what = f"down: {', '.join(missing)}" if missing else record.phase
+        what = f"not up: {', '.join(missing)}" if missing else record.phase
         raise Incomplete(f"the system is not ready ({what}); its supervisor starts what is down again")
 
 
@@ -36,10 +36,11 @@ def _show(record: SystemRecord) -> None:
     out = console()
     out.print(f"{record.phase}: {record.base_url} (supervisor {record.supervisor.pid})")
     for role in record.roles:
-        state = f"process {role.process.pid}" if role.process is not None and _up(role) else "down"
+        state = "down" if role.process is None or not lives(role.process) else f"process {role.process.pid}"
+        state += "" if role.ready or state == "down" else f", not ready: {role.missing}"
         again = f", started again {role.restarts} times" if role.restarts else ""
         out.print(f"  {role.name:<8} port {role.port:<6} {state}{again}  {role.log}")
 
 
 def _up(role: RoleRecord) -> bool:
-    return role.process is not None and lives(role.process)
+    return role.ready and role.process is not None and lives(role.process)

@@ -21,6 +21,8 @@ class RoleRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     port: int
     process: ProcessName | None  # None while it is down
+    ready: bool
+    missing: str  # what it said that it lacks, while it is not ready
     restarts: int
     log: str
 

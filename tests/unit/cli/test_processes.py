@@ -52,7 +52,7 @@ def test_down_ends_what_the_record_names_and_nothing_else(sleeper):
     with subprocess.Popen(SLEEPER) as other:
         supervisor = named(sleeper.pid)
         stale = msgspec.structs.replace(named(other.pid), started=1)
-        role = RoleRecord(name="relay", port=1, process=stale, restarts=0, log="")
+        role = RoleRecord(name="relay", port=1, process=stale, ready=True, missing="", restarts=0, log="")
         record = SystemRecord(phase="ready", supervisor=supervisor, relay_url="", base_url="", roles=(role,))
         assert stop(record)
         assert sleeper.wait(5) == -signal.SIGTERM

@@ -28,11 +28,14 @@ from cloister.hosting.loopback import LOOPBACK
 BACKOFF_SECONDS = (0.2, 0.5, 1, 2, 5, 10, 30)
 STEADY_SECONDS = 60.0  # who lived so long is started again at once
 START_SECONDS = 90.0
+PATIENT_SECONDS = 10.0  # then it is said what a service lacks
 STOP_SECONDS = 4.4  # then what still runs is killed, so that all has ended in five
 _POLL_SECONDS = 0.05
 _ASK_SECONDS = 2.0
 _MAXIMUM_LOG = 8 * 1024 * 1024  # bytes; a larger one is put aside at the next start
 _LAST_WORDS = 4096
+
+NO_ANSWER = "it does not answer"
 
 Say = Callable[[str], None]
 
@@ -68,6 +71,7 @@ class Role:
     started_at: float = 0.0
     log_start: int = 0
     ready: bool = False
+    missing: str = NO_ANSWER  # before it can serve, in its own words; empty when it is ready
 
 
 @dataclass(slots=True)
@@ -164,7 +168,7 @@ class Supervisor:
                     stderr=log,
                     process_group=0,
                 )
-        role.started_at, role.ready = time.monotonic(), False
+        role.started_at, role.ready, role.missing = time.monotonic(), False, NO_ANSWER
         role.named = name_of(role.process.pid)
         self.changed()
 
@@ -175,19 +179,23 @@ class Supervisor:
             RoleFailed: it ended.
             RoleSlow: it does not in time.
         """
-        missing = "it does not answer"
+        told = ""
         while time.monotonic() < role.started_at + START_SECONDS:
             if role.process is None or role.process.returncode is not None:
                 code = None if role.process is None else role.process.returncode
                 raise RoleFailed(f"{role.name} did not start ({_how(code, role)}); its log: {role.log}")
             if role.announces.exists():
-                missing = await _missing(role) if role.has_ready else ""
-                if not missing:
+                role.missing = await _missing(role) if role.has_ready else ""
+                if not role.missing:
                     role.ready = True
                     self.changed()
                     return
+            if role.missing != told and time.monotonic() > role.started_at + PATIENT_SECONDS:
+                told = role.missing
+                self.changed()
+                self.say(f"{role.name} is not ready yet: {told}")
             await asyncio.sleep(_POLL_SECONDS)
-        raise RoleSlow(f"{role.name} was not ready in {START_SECONDS:.0f} s ({missing}); its log: {role.log}")
+        raise RoleSlow(f"{role.name} was not ready in {START_SECONDS:.0f} s ({role.missing}); its log: {role.log}")
 
     async def _end_orphans(self) -> None:
         """End what services that have ended left behind; no service is just being started meanwhile."""
@@ -215,7 +223,7 @@ async def _missing(role: Role) -> str:
         async with client.exchange(b"GET", b"/ready", [], seconds=_ASK_SECONDS) as reply:
             answer = msgspec.json.decode(await reply.body.read(65_536), type=_Ready)
     except (CloisterError, msgspec.DecodeError):
-        return "it does not answer"
+        return NO_ANSWER
     finally:
         await client.close()
     return "" if answer.ready else "; ".join(answer.missing) or "it is not ready"

@@ -241,6 +241,8 @@ class System:
                     name=role.name,
                     port=role.port,
                     process=role.named,
+                    ready=role.ready,
+                    missing=role.missing,
                     restarts=role.restarts,
                     log=str(role.log),
                 )
