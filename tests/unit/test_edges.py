@@ -10,7 +10,7 @@ from tests.unit.test_release_checks import Published
 from tests.unit.test_state import folded, line, second_epoch
 
 from cloister.attest.evidence import SOFTWARE_WORDS
-from cloister.contract.amendment import AmendmentRefused, first_contract, next_contract
+from cloister.contract.amendment import AmendmentRefused, first_constitution, first_contract, next_contract
 from cloister.contract.replay import examine_first_log, examine_growth
 from cloister.crypto.cose import sign1
 from cloister.errors import MalformedInput, TooLarge
@@ -113,9 +113,11 @@ def test_a_client_that_saw_one_entry_asks_for_its_proof():
     assert case.examine().failed == ["checkpoint.consistency"]
 
 
-def test_a_contract_that_is_not_local_has_a_notice_of_at_least_a_second():
+def test_what_is_not_local_has_a_notice_of_at_least_a_second():
     world = World()
     signers = (world.parties.owner, world.parties.operator)
+    constitution = world.make_constitution(local=False, notice_seconds=1)
+    assert first_constitution(open_statement(sign_statement("constitution", constitution, signers))) == constitution
     contract = world.make_contract(local=False, notice_seconds=1)
     assert first_contract(open_statement(sign_statement("contract", contract, signers))) == contract
 

@@ -323,6 +323,8 @@ def test_a_release_that_is_not_in_the_log_is_refused_by_that_check_alone():
     published = Published()
     examination = published.examine(path=(bytes(32),))
     assert examination.failed == ["release.inclusion"]
+    with pytest.raises(ReleaseRefused, match=r"release\.inclusion"):
+        examination.require()
 
 
 @pytest.mark.breaks("release.effect")

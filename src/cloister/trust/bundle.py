@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloister.attest.evidence import EVIDENCE_STEPS, AppraisedEvidence, Expected, examine_evidence
-from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats.constitution import Constitution
@@ -114,9 +113,7 @@ def _check_unsafe(steps: Steps, constitution: Constitution, contract: Contract, 
 
 
 def _check_evidence(steps: Steps, bundle: KeyBundle, constitution: Constitution) -> AppraisedEvidence | None:
-    evidence = steps.attempt(
-        "evidence.signature", lambda: parse_evidence(bundle.evidence), MalformedInput, TooLarge, BadSignature
-    )
+    evidence = steps.attempt("evidence.signature", lambda: parse_evidence(bundle.evidence), MalformedInput, TooLarge)
     if evidence is None:
         return None
     challenge = hashlib.sha256(bundle.checkpoint).digest()
