@@ -10,11 +10,11 @@ import time
 import pytest
 from tests.doubles.http_peers import serving
 from tests.doubles.sealed_client import Keys, request
+from tests.doubles.taps import Tap, tapped
 
 from cloister.formats.binary_http import Response, decode_response, encode
 from cloister.formats.contract import Endpoint
 from cloister.hosting.http_exchange import Response as HttpResponse
-from cloister.hosting.http_message import Origin
 from cloister.ohttp.encapsulation import encapsulate_request
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
 from cloister.services.relay.service import Relay
@@ -43,49 +43,15 @@ class Engine:
         return ()
 
 
-class Tap:
-    """Passes bytes between the relay and one gateway, and keeps a copy of them and of who connected."""
-
-    def __init__(self, behind):
-        self.behind = behind
-        self.bytes = bytearray()
-        self.addresses: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __call__(self, reader, writer):
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.addresses.add(writer.get_extra_info("peername")[0])
-        onward = await asyncio.open_connection(self.behind.host, self.behind.port)
-        await asyncio.gather(self._copy(reader, onward[1]), self._copy(onward[0], writer))
-        writer.transport.abort()
-        onward[1].transport.abort()
-
-    async def _copy(self, reader, writer):
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65_536):
-                self.bytes += data
-                writer.write(data)
-            writer.write_eof()
-
-    async def ended(self):
-        await asyncio.gather(*self._tasks)
-
-
 @contextlib.asynccontextmanager
 async def path(answer):
     """The relay's origin and the tap, in front of a gateway that answers with `answer`."""
     async with contextlib.AsyncExitStack() as stack:
         tap = Tap(await stack.enter_async_context(serving(answer)))
-        server = await asyncio.start_server(tap, "127.0.0.1", 0)
-        await stack.enter_async_context(server)
-        gateway = str(Origin(*server.sockets[0].getsockname()))
-        relay = Relay(RelaySettings(0, "http://127.0.0.1:1/bundle", (gateway,)))
-        origin = await stack.enter_async_context(serving(relay.answer))
-        yield origin, tap
-        await relay.close()
-        await tap.ended()
+        gateway = await stack.enter_async_context(tapped(tap))
+        relay = Relay(RelaySettings(0, "http://127.0.0.1:1/bundle", (str(gateway),)))
+        stack.push_async_callback(relay.close)
+        yield await stack.enter_async_context(serving(relay.answer)), tap
 
 
 async def post(origin, body):

@@ -1,26 +1,21 @@
-import asyncio
 import contextlib
 import json
 
 import pytest
 from tests.doubles.http_peers import exchange_bytes, serving
+from tests.doubles.proxies import PATH, TOKEN, call, proxy_before
 from tests.doubles.relayed_service import RelayedService, clear_answer
 from tests.speech import form
 
 from cloister.client.receipts import load_receipt, verify_receipt
 from cloister.errors import UsageError
-from cloister.formats.trust_policy import format_trust_policy
-from cloister.hosting.http_client import HttpClient
 from cloister.hosting.http_exchange import Response
 from cloister.hosting.http_message import Origin
-from cloister.services.proxy.service import read_token, read_trust_policy, serve_proxy
-from cloister.services.proxy.settings import ProxySettings
+from cloister.services.proxy.service import read_token, read_trust_policy
 from cloister.testing.world import NOON, Node
 
-TOKEN = "cloister-a-token-of-these-tests"
 SPEECH = b"RIFF of a voice"
 BODY, CONTENT_TYPE = form(SPEECH, model="whisper-1")
-PATH = b"/v1/audio/transcriptions"
 
 
 @pytest.fixture
@@ -31,45 +26,17 @@ def service():
 @contextlib.asynccontextmanager
 async def proxying(service, folder, **policy):
     """The origin of a proxy before `service`."""
-    (folder / "token").write_text(TOKEN + "\n")
-    (folder / "trust-policy.toml").write_text(format_trust_policy(service.world.policy(**policy), comment="tests"))
-    async with serving(service.answer) as relay:
-        settings = ProxySettings(
-            port=0,
-            relay_url=str(relay),
-            trust_policy=folder / "trust-policy.toml",
-            memory=folder / "client-memory",
-            token=folder / "token",
-            receipts=folder / "receipts",
-            ready=folder / "ready",
-        )
-        stop = asyncio.Event()
-        running = asyncio.create_task(serve_proxy(settings, stop, clock=lambda: NOON))
-        try:
-            yield Origin("127.0.0.1", await port_in(settings.ready))
-        finally:
-            stop.set()
-            await running
-
-
-async def port_in(ready):
-    """The port that a service announces."""
-    async with asyncio.timeout(10):
-        while not ready.exists():  # noqa: ASYNC110 - a file has no event
-            await asyncio.sleep(0.01)
-    return int(ready.read_text())
+    trusted = service.world.policy(**policy)
+    async with (
+        serving(service.answer) as relay,
+        proxy_before(str(relay), trusted, folder, clock=lambda: NOON) as origin,
+    ):
+        yield origin
 
 
 async def ask(origin, target=PATH, *, token=TOKEN, body=BODY, method=b"POST"):
-    client = HttpClient(origin)
-    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"user-agent", b"canary")]
-    if token is not None:
-        headers.append((b"authorization", b"Bearer " + token.encode()))
-    try:
-        async with client.exchange(method, target, headers, body, seconds=10) as reply:
-            return reply.status, dict(reply.headers), await reply.body.read(40_000_000)
-    finally:
-        await client.close()
+    headers = [(b"user-agent", b"canary")]
+    return await call(origin, body, CONTENT_TYPE, target=target, method=method, token=token, headers=headers)
 
 
 def error_of(body):
