@@ -79,10 +79,12 @@ def encoded(wav_file: bytes, container: str, codec: str) -> bytes:
     return out.getvalue()
 
 
-def form(file: bytes | None, boundary: str = "frontier", **fields: str) -> tuple[bytes, str]:
+def form(
+    file: bytes | None, boundary: str = "frontier", file_name: str = "speech.wav", **fields: str
+) -> tuple[bytes, str]:
     """A transcription request's body and its content type."""
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="'
     body = b"".join(f'{head}{name}"\r\n\r\n{value}\r\n'.encode() for name, value in fields.items())
     if file is not None:
-        body += f'{head}file"; filename="speech.wav"\r\nContent-Type: audio/wav\r\n\r\n'.encode() + file + b"\r\n"
+        body += f'{head}file"; filename="{file_name}"\r\nContent-Type: audio/wav\r\n\r\n'.encode() + file + b"\r\n"
     return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
