@@ -174,6 +174,14 @@ def test_a_valid_reply_passes_every_step():
     examination = case.examine()
     assert examination.passed == list(REPLY_STEPS)
     assert examination.require().private.public == case.world.transport.public
+    assert examination.require().epoch.number == 1
+
+
+def test_an_entry_over_the_cap_fails_by_name():
+    case = Case()
+    case.reply_changes["entry"] = bytes(65_536)
+    with pytest.raises(ReplyRefused, match=r"reply\.signature"):
+        case.examine().require()
 
 
 @pytest.mark.parametrize(("check", "row"), ROWS)
