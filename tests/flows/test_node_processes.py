@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
-import signal
-import subprocess
-from pathlib import Path
 
 import pytest
+from tests.doubles.node_processes import Service, gateway_settings, kms_settings, measured, node
 from tests.doubles.sandboxes import traversable_folder
 from tests.speech import form
 
@@ -18,25 +14,8 @@ from cloister.client.exchange import UserRequest
 from cloister.client.memory_file import MemoryFile
 from cloister.client.relay import Relay
 from cloister.client.session import Session
-from cloister.errors import Unavailable
-from cloister.hosting.http_client import HttpClient
-from cloister.hosting.http_message import Origin
 from cloister.services.gateway.security import Runs
-from cloister.tee.launch import measured_python
 from cloister.testing.local_system import LocalSystem
-
-MEASURE = """
-import json, sys
-from pathlib import Path
-from cloister.node.device import measured_workload
-from cloister.sandbox.closure import ECHO, stage, staging_folder
-from cloister.sandbox.plan import plan
-from cloister.services.gateway.service import measured_beside, what_runs
-planned = plan()
-runs = what_runs(stage(ECHO, staging_folder(Path(sys.argv[1]))), planned)
-workloads = [measured_workload(extra).hex() for extra in ({}, measured_beside(planned))]
-print(json.dumps([*workloads, runs.sandbox.hex(), runs.engine.hex(), runs.model.hex()]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -46,104 +25,14 @@ def folder():
 
 
 @pytest.fixture(scope="module")
-def measured(folder) -> tuple[bytes, bytes, Runs]:
-    """What a node started here would measure, found as `cloister up` finds it: in a process started likewise."""
-    said = subprocess.run(
-        [*measured_python(), "-c", MEASURE, str(folder)], capture_output=True, check=True, timeout=60
-    ).stdout
-    workload, gateway, *digests = (bytes.fromhex(text) for text in json.loads(said))
-    return workload, gateway, Runs(*digests)
+def found(folder):
+    return measured(folder)
 
 
 @pytest.fixture
-def system(folder, measured, tmp_path) -> LocalSystem:
-    workload, gateway, runs = measured
+def system(found, tmp_path) -> LocalSystem:
+    workload, gateway, runs = found
     return LocalSystem(tmp_path, workload=workload, gateway_workload=gateway, runs=runs)
-
-
-def toml(values: dict[str, object]) -> str:
-    """Settings as a file has them."""
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
-
-
-class Service:
-    """One service as a process of its own."""
-
-    def __init__(self, name: str, folder: Path, values: dict[str, object]) -> None:
-        self.ready = folder / f"{name}.port"
-        config = folder / f"{name}.toml"
-        table = "".join(f"[security]\n{toml(values.pop('security', {}))}")  # type: ignore[arg-type]
-        config.write_text(toml({"port": 0, "ready": str(self.ready)} | values) + table)
-        command = [*measured_python(), "-m", "cloister", "service", name, "--config", str(config)]
-        self.said = b""
-        self.log = folder / f"{name}.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={"PATH": os.environ["PATH"]})
-
-    async def serving(self) -> str:
-        """Its URL, once it is ready."""
-        async with asyncio.timeout(30):
-            while not await self.answers_ready():
-                assert self.process.poll() is None, self.log.read_text()
-                await asyncio.sleep(0.05)
-        return self.url
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{int(self.ready.read_text())}"
-
-    async def answers_ready(self) -> bool:
-        """Whether it says that it is ready; `said` keeps its words."""
-        if not self.ready.exists():
-            return False
-        client = HttpClient(Origin.parse(self.url))
-        try:
-            async with client.exchange(b"GET", b"/ready", [], seconds=5) as reply:
-                self.said = await reply.body.read(10_000)
-                return reply.status == 200
-        except Unavailable:
-            return False
-        finally:
-            await client.close()
-
-    async def end(self) -> int:
-        """Its exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self.process.wait, 8)
-
-
-def kms_settings(system: LocalSystem) -> dict[str, object]:
-    constitution, contract = system.write_papers()
-    return {
-        "ledger_url": system.url("ledger"),
-        "constitution": str(constitution),
-        "contracts": [str(contract)],
-        "platform_key": str(system.write_key("platform", system.platform_key)),
-        "security": {"head_seconds": system.kms_security.head_seconds},
-    }
-
-
-def gateway_settings(system: LocalSystem, folder: Path) -> dict[str, object]:
-    return {
-        "kms_url": system.url("kms"),
-        "contract": str(system.folder / "contract.entries"),
-        "platform_key": str(system.write_key("platform", system.platform_key)),
-        "state": str(folder),
-        "run_folder": str(folder / "run"),
-        "engine": "echo",
-    }
-
-
-@contextlib.asynccontextmanager
-async def node(name: str, system: LocalSystem, values: dict[str, object]):
-    """A service that is ended, in time and in good order."""
-    service = Service(name, system.folder, values)
-    try:
-        yield service
-    finally:
-        status = await service.end()
-    assert status == 0, service.log.read_text()
 
 
 async def test_a_sealed_request_is_answered_by_processes_that_were_measured(system, folder, tmp_path):

@@ -181,28 +181,34 @@ class LocalSystem:
 
     async def run_ledger(self, stack: contextlib.AsyncExitStack) -> None:
         """The witness, and the ledger that it watches."""
-        log, witness = self.write_key("log", self.log_key), self.write_key("witness", self.witness_key)
-        vkey = format_vkey(WITNESS_NAME, self.witness_key.public, kind=COSIGNATURE_V1)
-        log_vkey = format_vkey(ORIGIN, self.log_key.public, kind=ED25519)
+        await self.run_witness(stack)
+        await self.run_log(stack)
+
+    async def run_witness(self, stack: contextlib.AsyncExitStack, *, port: int = 0) -> None:
+        """The witness; its memory is in the folder `w`."""
+        key, folder = self.write_key("witness", self.witness_key), self.folder / "w"
+        logs = (format_vkey(ORIGIN, self.log_key.public, kind=ED25519),)
         await self._run(
             stack,
             "witness",
             lambda ready, stop: serve_witness(
-                WitnessSettings(
-                    port=0, folder=self.folder / "w", name=WITNESS_NAME, key=witness, logs=(log_vkey,), ready=ready
-                ),
-                stop,
+                WitnessSettings(port=port, folder=folder, name=WITNESS_NAME, key=key, logs=logs, ready=ready), stop
             ),
         )
+
+    async def run_log(self, stack: contextlib.AsyncExitStack, *, port: int = 0) -> None:
+        """The ledger alone; its database is in the folder `l`."""
+        key = self.write_key("log", self.log_key)
+        vkey = format_vkey(WITNESS_NAME, self.witness_key.public, kind=COSIGNATURE_V1)
         await self._run(
             stack,
             "ledger",
             lambda ready, stop: serve_ledger(
                 LedgerSettings(
-                    port=0,
+                    port=port,
                     folder=self.folder / "l",
                     origin=ORIGIN,
-                    key=log,
+                    key=key,
                     witnesses=(WitnessAddress(vkey=vkey, url=self.url("witness")),),
                     quorum=1,
                     ready=ready,
