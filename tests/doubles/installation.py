@@ -23,8 +23,8 @@ READY_SECONDS = 120
 class Installation:
     """A virtual environment with a copy of this tree's code, over the libraries of the running one."""
 
-    def __init__(self, folder, *, interpreter=sys.executable, user=None):
-        """`user` is the numeric id to run as, if not our own."""
+    def __init__(self, folder, *, interpreter=sys.executable, user=None, own=()):
+        """`user` is the numeric id to run as, if not our own; the packages `own` are copied, too."""
         self.folder = folder
         self.user = user
         subprocess.run([interpreter, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
@@ -32,7 +32,7 @@ class Installation:
             SOURCE / "cloister", folder / "source" / "cloister", ignore=shutil.ignore_patterns("__pycache__")
         )
         library = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "venv")}))
-        (library / "tree.pth").write_text(f"{folder / 'source'}\n{sysconfig.get_path('purelib')}\n")
+        (library / "tree.pth").write_text(f"{folder / 'source'}\n{libraries(folder, own)}\n")
         self.python = folder / "venv" / "bin" / "python"
 
     def module(self, name):
@@ -59,6 +59,21 @@ class Installation:
             stdout=out,
             stderr=out,
         )
+
+
+def libraries(folder, own):
+    """The folder of the libraries: the running ones, or links to them and copies of those that a test changes."""
+    running = Path(sysconfig.get_path("purelib"))
+    if not own:
+        return running
+    linked = folder / "libraries"
+    linked.mkdir()
+    for entry in running.iterdir():
+        if entry.name in own:
+            shutil.copytree(entry, linked / entry.name)
+        else:
+            (linked / entry.name).symlink_to(entry)
+    return linked
 
 
 class LocalSystem:

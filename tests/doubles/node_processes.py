@@ -21,14 +21,15 @@ from cloister.testing.local_system import LocalSystem
 MEASURE = """
 import json, sys
 from pathlib import Path
-from cloister.node.device import measured_workload
 from cloister.sandbox.closure import ECHO, stage, staging_folder
 from cloister.sandbox.plan import plan
 from cloister.services.gateway.service import measured_beside, what_runs
+from cloister.tee.measurement import measure_this_process
 planned = plan()
 runs = what_runs(stage(ECHO, staging_folder(Path(sys.argv[1]))), planned)
-workloads = [measured_workload(extra).hex() for extra in ({}, measured_beside(planned))]
-print(json.dumps([*workloads, runs.sandbox.hex(), runs.engine.hex(), runs.model.hex()]))
+kms = measure_this_process({})
+gateway = kms.with_extra(measured_beside(planned))
+print(json.dumps([kms.workload.hex(), gateway.workload.hex(), runs.sandbox.hex(), runs.engine.hex(), runs.model.hex()]))
 """
 
 

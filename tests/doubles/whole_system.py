@@ -1,5 +1,6 @@
 """Every service of a local system on real sockets with the real speech engine in its sandbox, and taps on its links."""
 
+import asyncio
 import contextlib
 import time
 
@@ -31,3 +32,10 @@ async def proxied(system: LocalSystem, folder):
     """The origin of a proxy of a user of `system`."""
     async with proxy_before(system.url("relay"), system.trust_policy(), folder, clock=time.time) as origin:
         yield origin
+
+
+async def eventually(true, *, seconds=20.0):
+    """Wait for what other services bring about."""
+    async with asyncio.timeout(seconds):
+        while not await true():  # noqa: ASYNC110 - other services set no event
+            await asyncio.sleep(0.1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 
 import pytest
+from tests.doubles.whole_system import eventually
 
 from cloister.client.exchange import UserRequest
 from cloister.client.memory_file import MemoryFile
@@ -40,12 +40,6 @@ class Echo:
 def session_with(system: LocalSystem, tmp_path) -> Session:
     policy = system.trust_policy()
     return Session(policy, MemoryFile(tmp_path / "memory", genesis=policy.constitution), Relay(system.url("relay")))
-
-
-async def eventually(true, *, seconds=20.0):
-    async with asyncio.timeout(seconds):
-        while not await true():  # noqa: ASYNC110 - other services set no event
-            await asyncio.sleep(0.1)
 
 
 async def served(kms: KmsClient, system: LocalSystem) -> bool:
