@@ -12,7 +12,7 @@ from cloister.crypto.signing import SigningKey
 from cloister.errors import Refused
 from cloister.formats import canonical, key_config
 from cloister.formats.evidence import parse_evidence
-from cloister.formats.key_bundle import STATE_HEAD_TYPE
+from cloister.formats.key_bundle import PROVEN_SIZES, STATE_HEAD_TYPE
 from cloister.formats.statement import parse_statement
 from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.testing.world import (
@@ -148,7 +148,7 @@ class Case:
         # The log holds noise where the entry stood.
         self.world.log.entries[logged[-1].index] = b"noise"
         note = self.world.log.checkpoint(at=NOON)
-        self.bundle = replace(self.world.bundle(note), **{field: logged})
+        self.bundle = self.world.headed(replace(self.world.bundle(note), **{field: logged}))
 
 
 BREAKS: dict[str, list[Callable[[Case], None]]] = {}
@@ -364,6 +364,14 @@ def another_root_at_the_size_seen(case):
 def a_longer_log_that_does_not_continue_what_was_seen(case):
     case.memory = remembered(case, root=bytes(32))
     case.world.log.append(b"noise")
+
+
+@breaks("checkpoint.consistency")
+def a_proof_that_every_bundle_brings_taken_out(case):
+    case.memory = remembered(case)
+    for _ in range(PROVEN_SIZES):
+        case.world.log.append(b"noise")
+    case.bundle = replace(case.world.bundle(), consistency=())
 
 
 @breaks("epoch.rollback")
@@ -641,6 +649,18 @@ def a_successor_contract_hidden(case):
     case.head(contract=bytes(32))
 
 
+@breaks("head.shown")
+def a_revoked_gateway_put_back(case):
+    bundle = case.world.bundle()
+    empty = case.world.headed(replace(bundle, releases=()))
+    case.bundle = replace(empty, releases=bundle.releases)
+
+
+@breaks("head.shown")
+def a_gateway_left_out_for_this_client(case):
+    case.bundle = replace(case.world.bundle(), releases=())
+
+
 @breaks("epoch.inclusion")
 def an_epoch_that_is_not_in_the_log(case):
     case.unlogged("epochs")
@@ -657,7 +677,7 @@ def an_epoch_of_another_kms(case):
 @breaks("epoch.signature")
 def a_release_in_the_place_of_an_epoch(case):
     bundle = case.world.bundle()
-    case.bundle = replace(bundle, epochs=bundle.releases)
+    case.bundle = case.world.headed(replace(bundle, epochs=bundle.releases))
 
 
 @breaks("epoch.contract")
@@ -717,7 +737,7 @@ def releases_out_of_the_logs_order(case):
     world = case.world
     world.release_entries.append(world.log.append(world.log.entries[world.release_entries[0]]))
     bundle = case.bundle
-    case.bundle = replace(bundle, releases=bundle.releases[::-1])
+    case.bundle = case.world.headed(replace(bundle, releases=bundle.releases[::-1]))
 
 
 @breaks("gateway.signature")
@@ -789,8 +809,10 @@ def test_a_client_that_saw_the_log_before_gets_its_proof_from_the_same_bytes():
 def test_an_older_memory_relies_on_the_witnesses_and_says_so():
     case = Case()
     case.memory = remembered(case)
-    case.world.log.append(b"noise")
+    for _ in range(PROVEN_SIZES + 1):
+        case.world.log.append(b"noise")
     case.bundle = replace(case.world.bundle(), consistency=())
+    assert case.examine().failed == []
     consistency = next(step for step in case.examine().steps if step.id == "checkpoint.consistency")
     assert consistency.detail == "no proof from size 5: relies on the witnesses"
 

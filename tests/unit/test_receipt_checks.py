@@ -113,6 +113,11 @@ def a_receipt_from_after_the_keys_end(case):
 
 
 @breaks("receipt.time")
+def a_receipt_later_than_the_bundle_can_speak_for(case):
+    case.answered = replace_answer(case, at=NOON + 720)
+
+
+@breaks("receipt.time")
 def a_receipt_from_before_the_key(case):
     case.answered = replace_answer(case, at=case.world.epoch.not_before - 120)
 

@@ -142,6 +142,14 @@ def a_key_known_to_be_lost(case):
     world.log.append(sign_statement("revocation", revocation, (world.parties.owner,)))
 
 
+@breaks("release.node")
+def a_revoked_node_that_asks_again(case):
+    world = case.world
+    target = entry_digest(world.log.entries[world.release_entries[0]])
+    revocation = Revocation(contract=world.contract.digest(), target=target, reason="stolen")
+    world.log.append(sign_statement("revocation", revocation, (world.parties.owner,)))
+
+
 @breaks("release.role")
 def a_role_that_the_contract_does_not_name(case):
     case.recontract(roles=())
@@ -298,12 +306,13 @@ class Published:
         self.decision = self.case.examine().require()
         self.entry = sign_statement("release", self.world.make_release(at=NOON), (self.world.kms.sign,))
         self.index = self.world.log.append(self.entry)
+        self.at = NOON
 
     def examine(self, entry=None, path=None):
         log = self.world.log
         (logged,) = log.logged([self.index])
         genesis = self.world.constitution.digest()
-        replayed = examine_first_log(log.entries, log.checkpoint(at=NOON), genesis=genesis).require()
+        replayed = examine_first_log(log.entries, log.checkpoint(at=self.at), genesis=genesis).require()
         return examine_publication(
             self.decision,
             entry or self.entry,
@@ -349,6 +358,14 @@ def revoked(published):
     world.log.append(sign_statement("revocation", revocation, (world.parties.operator,)))
 
 
+def ended(published):
+    published.at = published.world.epoch.stale_until
+
+
+def expired(published):
+    published.at = published.world.contract.not_after
+
+
 def retired(published):
     world = published.world
     successor = replace(world.constitution, sequence=1, previous=world.constitution.digest())
@@ -356,7 +373,7 @@ def retired(published):
 
 
 @pytest.mark.breaks("release.unchanged")
-@pytest.mark.parametrize("overtake", [amended, revoked, retired])
+@pytest.mark.parametrize("overtake", [amended, revoked, retired, ended, expired])
 def test_an_entry_that_overtakes_a_release_holds_the_key_back(overtake):
     published = Published()
     overtake(published)

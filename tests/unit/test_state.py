@@ -159,6 +159,19 @@ def test_a_release_can_be_revoked_as_well(world):
     assert line(advance(folded(world), entry), world).revoked == {target}
 
 
+def test_a_node_is_revoked_with_its_release_and_does_not_come_back(world):
+    again = sign_statement("release", world.make_release(at=world.make_release().at + 1), (world.kms.sign,))
+    target = entry_digest(world.log.entries[world.release_entries[0]])
+    revoked = by_parties("revocation", lambda world: revocation(world, target=target))(world)
+    state = advance(advance(folded(world), again), revoked)
+    assert line(state, world).releases == ()
+    assert line(state, world).revoked_nodes == {world.gateway.sign.public}
+    later = sign_statement("release", world.make_release(at=world.make_release().at + 2), (world.kms.sign,))
+    assert advance(state, later).reason.startswith("release.node")
+    other = sign_statement("release", world.make_release(node=Node().keys), (world.kms.sign,))
+    assert len(line(advance(state, other), world).releases) == 1
+
+
 def test_only_the_last_epochs_and_their_releases_are_kept(world):
     state = folded(world)
     for number in range(2, KEPT_EPOCHS + 3):

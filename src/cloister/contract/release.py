@@ -23,6 +23,7 @@ RELEASE_STEPS = (
     "release.epoch",
     "release.epoch-window",
     "release.revoked",
+    "release.node",
     "release.role",
     "release.challenge",
     *EVIDENCE_STEPS,
@@ -87,7 +88,7 @@ def examine_release(state: State, asked: Asked, *, instance: bytes, at: int) -> 
     # 3. A key of its own, that this instance holds, within its life, and not taken back.
     epoch = _epoch(steps, line, asked.key_id, instance, at)
     # 4. The node.
-    appraised = _evidence(steps, contract, asked)
+    appraised = _evidence(steps, line, asked)
     if epoch is None or appraised is None:
         return steps.stopped()
     # 5. What the node is set to run is what the contract names.
@@ -121,13 +122,18 @@ def examine_publication(
     )
     # 2. Between decision and publication no amendment or revocation came into force.
     line = state.lines.get(decision.line)
+    now = checkpoint.cosigned_at  # waiting for the log took time
     unchanged = (
         line is not None
+        and line.current.not_before <= now < line.current.not_after
+        and now < decision.epoch.epoch.stale_until
         and line.current.digest() == decision.contract
         and decision.epoch.placed.digest not in line.revoked
         and decision.epoch.instance in state.instances
     )
-    steps.check("release.unchanged", unchanged, "the contract, the constitution or the epoch changed meanwhile")
+    steps.check(
+        "release.unchanged", unchanged, "the contract, the constitution or the epoch changed or ended meanwhile"
+    )
     # 3. It took effect there: the fold knows it, so that everyone who replays the log sees who got the key.
     effect = line is not None and any(record.placed.entry == entry for record in line.releases)
     steps.check("release.effect", effect, "the log's rules give the release no effect")
@@ -153,8 +159,11 @@ def _epoch(steps: Steps, line: ContractLine, key_id: int, instance: bytes, at: i
     return epoch
 
 
-def _evidence(steps: Steps, contract: Contract, asked: Asked) -> AppraisedEvidence | None:
+def _evidence(steps: Steps, line: ContractLine, asked: Asked) -> AppraisedEvidence | None:
     role = asked.evidence.binding.role
+    revoked = asked.evidence.keys.sign in line.revoked_nodes
+    steps.check("release.node", not revoked, "the node is revoked: it has to start with new keys")
+    contract = line.current
     reference = next((reference for reference in contract.roles if reference.role == role), None)
     steps.check("release.role", reference is not None, f"the contract names no {role}")
     steps.check("release.challenge", asked.challenge_live, "not issued here, used before, or expired")

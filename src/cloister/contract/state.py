@@ -75,7 +75,8 @@ class ContractLine:
     current: Contract
     epochs: tuple[EpochRecord, ...] = ()
     releases: tuple[ReleaseRecord, ...] = ()
-    revoked: frozenset[bytes] = frozenset()
+    revoked: frozenset[bytes] = frozenset()  # digests of entries
+    revoked_nodes: frozenset[bytes] = frozenset()  # signing keys of nodes whose release was revoked
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,7 @@ def _release(state: State, statement: SignedStatement, placed: Placed) -> State:
     name, line = _line_in_force(state, release.contract)
     known = any(record.placed.digest == release.epoch for record in line.epochs)
     _require("gateway.epoch", known, "releases a key of no epoch of this contract")
+    _require("release.node", release.node.sign not in line.revoked_nodes, "releases a key to a node that is revoked")
     releases = (*line.releases, ReleaseRecord(placed, release, instance))
     return replace(state, lines={**state.lines, name: replace(line, releases=releases)})
 
@@ -199,7 +201,15 @@ def _revocation(state: State, statement: SignedStatement, _placed: Placed) -> St
     _require("revocation.signature", bool(statement.signers & parties), "is signed by no party of the contract")
     targets = {record.placed.digest for record in line.epochs} | {record.placed.digest for record in line.releases}
     _require("revocation.target", revocation.target in targets, "names nothing that was made under the contract")
-    amended = replace(line, revoked=line.revoked | {revocation.target})
+    nodes = {record.release.node.sign for record in line.releases if record.placed.digest == revocation.target}
+    # A node is revoked with its release: its other releases go, and no later one counts.
+    releases = tuple(record for record in line.releases if record.release.node.sign not in nodes)
+    amended = replace(
+        line,
+        releases=releases,
+        revoked=line.revoked | {revocation.target},
+        revoked_nodes=line.revoked_nodes | nodes,
+    )
     return replace(state, lines={**state.lines, revocation.contract: amended})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,6 +13,7 @@ from cloister.formats.canonical import Count, Digest, Seconds
 from cloister.formats.release import EpochNumber, EvidenceBytes
 
 MAXIMUM_BUNDLE = 4 * 1024 * 1024  # bytes
+PROVEN_SIZES = 32  # a bundle proves consistency from each of the last sizes
 STATE_HEAD_TYPE = "application/vnd.cloister.state-head+cbor"
 
 Note = Annotated[bytes, msgspec.Meta(min_length=1, max_length=16_384)]
@@ -41,6 +44,7 @@ class StateHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     constitution: Digest  # in force
     contract: Digest  # in force
     epoch: EpochNumber  # active
+    shown: Digest  # of the epochs and releases that the bundle shows, all of them and in their order
     revoked: Annotated[tuple[Digest, ...], msgspec.Meta(max_length=4096)]
     at: Seconds  # the KMS's clock; the cosignatures are the time that counts
 
@@ -57,6 +61,18 @@ class KeyBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     releases: Annotated[tuple[LoggedEntry, ...], msgspec.Meta(max_length=1024)]
     evidence: EvidenceBytes  # the KMS's; its challenge is the SHA-256 of the checkpoint's note
     head: Annotated[bytes, msgspec.Meta(min_length=1, max_length=262_144)]
+
+
+def shown_digest(epochs: Iterable[bytes], releases: Iterable[bytes]) -> bytes:
+    """What a state head says of the entries beside it: SHA-256 over the SHA-256 of each, epochs and releases apart.
+
+    Without it, whoever passes a bundle on could put back what was revoked, or leave gateways out for some clients.
+    """
+    parts = [
+        hashlib.sha256(b"".join(hashlib.sha256(entry).digest() for entry in part)).digest()
+        for part in (epochs, releases)
+    ]
+    return hashlib.sha256(b"cloister shown v1" + b"".join(parts)).digest()
 
 
 def parse_key_bundle(data: bytes) -> KeyBundle:

@@ -27,7 +27,7 @@ from cloister.formats.evidence import (
     SecuritySettings,
     SoftwareReport,
 )
-from cloister.formats.key_bundle import STATE_HEAD_TYPE, KeyBundle, StateHead
+from cloister.formats.key_bundle import STATE_HEAD_TYPE, KeyBundle, StateHead, shown_digest
 from cloister.formats.release import Epoch, KmsInstance, Release
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.ledger.statements import entry_digest, sign_statement
@@ -237,11 +237,21 @@ class World:
             constitution=self.constitution.digest(),
             contract=self.contract.digest(),
             epoch=self.epoch.number,
+            shown=shown_digest(self.entries_at(self.epoch_entries), self.entries_at(self.release_entries)),
             revoked=(),
             at=NOON,
         )
         changed = msgspec.structs.replace(head, **changes)
         return sign1(self.kms.sign, canonical.encode(changed), content_type=STATE_HEAD_TYPE)
+
+    def entries_at(self, indices: list[int]) -> list[bytes]:
+        """The log's entries at `indices`."""
+        return [self.log.entries[index] for index in indices]
+
+    def headed(self, bundle: KeyBundle) -> KeyBundle:
+        """The bundle with a head about exactly the epochs and releases that it shows."""
+        shown = shown_digest((one.entry for one in bundle.epochs), (one.entry for one in bundle.releases))
+        return msgspec.structs.replace(bundle, head=self.head(bundle.checkpoint, shown=shown))
 
     def kms_evidence(self, note: bytes) -> Evidence:
         """The KMS's evidence, answering `note`."""

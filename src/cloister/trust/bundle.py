@@ -52,6 +52,7 @@ class VerifiedBundle:
     kms: AppraisedEvidence
     keys: TrustedKeys
     memory: Memory  # what to remember now
+    good_until: int  # the trust policy takes nothing made later on the word of this checkpoint
 
     @property
     def key_config(self) -> KeyConfig:
@@ -102,7 +103,10 @@ def examine_bundle(bundle: KeyBundle, policy: TrustPolicy, memory: Memory, *, at
         epoch=keys.active.number,
         cosigned_at=checkpoint.cosigned_at,
     )
-    return steps.examined(lambda: VerifiedBundle(bundle, constitution, contract, checkpoint, kms, keys, remembered))
+    until = checkpoint.cosigned_at + policy.maximum_state_age_seconds + policy.maximum_clock_skew_seconds
+    return steps.examined(
+        lambda: VerifiedBundle(bundle, constitution, contract, checkpoint, kms, keys, remembered, until)
+    )
 
 
 def _check_unsafe(steps: Steps, constitution: Constitution, contract: Contract, policy: TrustPolicy) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cloister.crypto.merkle import BadProof, check_consistency, check_inclusion, leaf_hash
 from cloister.examination import Steps
-from cloister.formats.key_bundle import KeyBundle, LoggedEntry
+from cloister.formats.key_bundle import PROVEN_SIZES, KeyBundle, LoggedEntry
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.ledger.checkpoints import VerifiedCheckpoint
 from cloister.trust.memory import Memory
@@ -53,8 +53,11 @@ def check_memory(steps: Steps, bundle: KeyBundle, checkpoint: VerifiedCheckpoint
         return
     proof = next((proof for proof in bundle.consistency if proof.size == memory.size), None)
     if proof is None:
+        # Every genuine bundle has the proofs from the last sizes; one without them was tampered with.
+        due = checkpoint.size - memory.size <= PROVEN_SIZES
         found = f"no proof from size {memory.size}: relies on the witnesses"
-        steps.check("checkpoint.consistency", True, "", found=found)
+        shortfall = f"the proof from size {memory.size}, which every bundle brings, was taken out"
+        steps.check("checkpoint.consistency", not due, shortfall, found=found)
         return
     steps.attempt(
         "checkpoint.consistency",

@@ -15,7 +15,14 @@ from cloister.examination import Steps
 from cloister.formats import key_config
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
-from cloister.formats.key_bundle import STATE_HEAD_TYPE, KeyBundle, LoggedEntry, StateHead, parse_state_head
+from cloister.formats.key_bundle import (
+    STATE_HEAD_TYPE,
+    KeyBundle,
+    LoggedEntry,
+    StateHead,
+    parse_state_head,
+    shown_digest,
+)
 from cloister.formats.key_config import KeyConfig
 from cloister.formats.release import Epoch, Release, parse_epoch, parse_release
 from cloister.formats.trust_policy import TrustPolicy
@@ -29,6 +36,7 @@ KEY_STEPS = (
     "head.checkpoint",
     "head.constitution",
     "head.contract",
+    "head.shown",
     "epoch.signature",
     "epoch.contract",
     "epoch.chain",
@@ -115,6 +123,8 @@ def _check_head(steps: Steps, bundle: KeyBundle, force: InForce) -> StateHead | 
     steps.check("head.constitution", current, "another constitution is in force", found="in force")
     current = head.contract == force.contract.digest()
     steps.check("head.contract", current, "another contract is in force", found="in force")
+    shown = shown_digest((entry.entry for entry in bundle.epochs), (entry.entry for entry in bundle.releases))
+    steps.check("head.shown", head.shown == shown, "other epochs or gateways are shown", found="all and no other")
     return head
 
 

@@ -93,8 +93,9 @@ def examine_receipt(core: bytes, exchange: Exchange, bundle: VerifiedBundle) -> 
     # 4. While that key lived.
     if epoch is None:
         return steps.stopped()
-    alive = epoch.not_before - TIME_GRAIN <= receipt.at <= epoch.stale_until
-    steps.check("receipt.time", alive and receipt.at % TIME_GRAIN == 0, "was made outside the epoch's life")
+    alive = epoch.not_before - TIME_GRAIN <= receipt.at <= min(epoch.stale_until, bundle.good_until)
+    shortfall = "was made outside the epoch's life, or later than the bundle can speak for"
+    steps.check("receipt.time", alive and receipt.at % TIME_GRAIN == 0, shortfall)
     # 5. This request and this answer, byte for byte.
     request = hmac.compare_digest(exchange.request.digest(exchange.salt), receipt.request)
     steps.check("receipt.request", request, "is of another request", found="of this request")

@@ -10,10 +10,9 @@ from cloister.contract.state import ContractLine, EpochRecord, Placed, ReleaseRe
 from cloister.crypto.merkle import Subtree, consistency_path, inclusion_path, subtrees
 from cloister.formats import canonical
 from cloister.formats.evidence import Evidence
-from cloister.formats.key_bundle import ConsistencyProof, KeyBundle, LoggedEntry, StateHead
+from cloister.formats.key_bundle import PROVEN_SIZES, ConsistencyProof, KeyBundle, LoggedEntry, StateHead, shown_digest
 from cloister.services.kms.instance import Instance, challenge_of
 
-CONSISTENCY_SIZES = 32  # the last sizes of the log, from each of which a client's memory is carried on
 MAXIMUM_RELEASES = 1024
 
 
@@ -52,6 +51,7 @@ def make_bundle(moment: Moment, line: ContractLine, own: Sequence[EpochRecord], 
         constitution=moment.log.state.constitution.digest(),
         contract=line.current.digest(),
         epoch=active.epoch.number,
+        shown=shown_digest((record.placed.entry for record in epochs), (record.placed.entry for record in releases)),
         revoked=tuple(sorted(line.revoked & shown)),
         at=moment.at,
     )
@@ -102,7 +102,7 @@ class _Proofs:
 
     def consistency(self) -> tuple[ConsistencyProof, ...]:
         """From each of the last sizes."""
-        sizes = range(max(1, self._size - CONSISTENCY_SIZES), self._size)
+        sizes = range(max(1, self._size - PROVEN_SIZES), self._size)
         return tuple(
             ConsistencyProof(size=size, path=consistency_path(size, self._size, self._subtree)) for size in sizes
         )
