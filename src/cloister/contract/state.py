@@ -10,18 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from cloister.attest.evidence import Expected, examine_evidence
-from cloister.contract.amendment import (
-    AmendmentRefused,
-    first_constitution,
-    first_contract,
-    next_constitution,
-    next_contract,
-)
+from cloister.contract.amendment import first_constitution, first_contract, next_constitution, next_contract
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.formats import key_config
 from cloister.formats.constitution import Constitution
-from cloister.formats.contract import Contract
+from cloister.formats.contract import Contract, parse_contract
 from cloister.formats.evidence import parse_evidence
 from cloister.formats.release import (
     Epoch,
@@ -73,6 +67,7 @@ class ContractLine:
 
     chain: tuple[Placed, ...]
     current: Contract
+    digest: bytes  # of `current`
     epochs: tuple[EpochRecord, ...] = ()
     releases: tuple[ReleaseRecord, ...] = ()
     revoked: frozenset[bytes] = frozenset()  # digests of entries
@@ -135,19 +130,18 @@ def _constitution(state: State, statement: SignedStatement, placed: Placed) -> S
 
 
 def _contract(state: State, statement: SignedStatement, placed: Placed) -> State:
+    previous = parse_contract(statement.payload).previous
     for name, line in state.lines.items():
-        try:
+        if line.digest == previous:
             successor = next_contract(line.current, statement)
-        except AmendmentRefused as refusal:
-            if refusal.check == "contract.succession":
-                continue
-            raise
-        amended = replace(line, chain=(*line.chain, placed), current=successor)
-        return replace(state, lines={**state.lines, name: amended})
+            amended = replace(line, chain=(*line.chain, placed), current=successor, digest=successor.digest())
+            return replace(state, lines={**state.lines, name: amended})
     contract = first_contract(statement)
     _require("contract.constitution", contract.constitution == state.genesis, "is for another constitution")
     _require("contract.succession", contract.digest() not in state.lines, "stands in the log already")
-    return replace(state, lines={**state.lines, contract.digest(): ContractLine((placed,), contract)})
+    return replace(
+        state, lines={**state.lines, contract.digest(): ContractLine((placed,), contract, contract.digest())}
+    )
 
 
 def _kms(state: State, statement: SignedStatement, _placed: Placed) -> State:
@@ -222,7 +216,7 @@ def _instance(state: State, statement: SignedStatement) -> bytes:
 
 def _line_in_force(state: State, digest: bytes) -> tuple[bytes, ContractLine]:
     for name, line in state.lines.items():
-        if line.current.digest() == digest:
+        if line.digest == digest:
             return name, line
     raise EntryVoid("contract.succession", "is for a contract that is not in force")
 

@@ -31,7 +31,7 @@ def with_epoch(line: ContractLine, window: Window, *, instance: bytes = OURS) ->
 
 
 def line_of(*windows: Window) -> ContractLine:
-    line = ContractLine((), CONTRACT)
+    line = ContractLine((), CONTRACT, CONTRACT.digest())
     for window in windows:
         line = with_epoch(line, window)
     return line

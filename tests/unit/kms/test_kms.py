@@ -176,6 +176,29 @@ async def test_a_release_takes_in_what_the_log_says_first(system, node):
         await released(kms, node)
 
 
+async def test_a_contract_that_the_kms_was_not_given_gets_no_key(system):
+    kms = await system.started()
+    stranger = system.world.make_contract(name="a stranger's", constitution=system.constitution.digest())
+    await system.ledger.append(system.sign_contract(stranger))
+    await kms.follow()
+    assert kms.bundle(stranger.digest()) is None
+    assert kinds(system).count("epoch") == 1
+
+
+async def test_keys_are_erased_in_time_while_the_ledger_is_down(system):
+    kms = await system.started()
+    assert len(kms._keys) == 1
+
+    async def down():
+        raise Unavailable("down")
+
+    system.ledger.checkpoint = system.ledger.renew_checkpoint = down
+    system.now += 40 * world.DAY
+    with pytest.raises(Unavailable):
+        await kms.follow()
+    assert len(kms._keys) == 0
+
+
 async def test_a_successor_of_the_contract_begins_a_new_epoch_and_shuts_the_old_nodes_out(system, node):
     kms = await system.started()
     successor = msgspec.structs.replace(

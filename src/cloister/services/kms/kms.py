@@ -21,6 +21,7 @@ from cloister.contract.state import ContractLine, EpochRecord
 from cloister.crypto.hpke import KemPrivateKey
 from cloister.errors import Unavailable
 from cloister.formats.constitution import parse_constitution
+from cloister.formats.contract import parse_contract
 from cloister.formats.evidence import parse_evidence
 from cloister.formats.release import parse_release_request
 from cloister.ledger.checkpoints import VerifiedCheckpoint
@@ -31,6 +32,13 @@ from cloister.services.kms.epochs import EpochKeys, active_epoch, due_window, ne
 from cloister.services.kms.history import Appended, History, Ledger
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.release import release_entry, release_reply
+
+
+def first_contracts(entries: Sequence[bytes]) -> frozenset[bytes]:
+    """The identities of the contract lines that begin among `entries`."""
+    statements = (open_statement(entry) for entry in entries)
+    contracts = (parse_contract(statement.payload) for statement in statements if statement.kind == "contract")
+    return frozenset(contract.digest() for contract in contracts if contract.sequence == 0)
 
 
 class NotServing(Unavailable):
@@ -57,6 +65,7 @@ class Kms:
         self._clock = clock
         self._history = History(ledger, genesis=parse_constitution(open_statement(genesis).payload))
         self._keys = EpochKeys()
+        self._served: frozenset[bytes] = frozenset()  # identities of contract lines
         self._challenges = Challenges(seconds=security.challenge_seconds, capacity=security.challenges)
         self._bundles: Mapping[bytes, ServedBundle] = {}
         self._active: Mapping[bytes, bytes] = {}  # the active epochs that the bundles show
@@ -68,10 +77,13 @@ class Kms:
     async def start(self, given: Sequence[bytes] = ()) -> None:
         """Verify the log from its genesis, log the entries `given` that it lacks, show itself, make the epochs due.
 
+        Only the lines of the first contracts among `given` are served: whoever can write to the log can begin a line.
+
         Raises:
             Refused: the log is another's, or its constitution does not name this KMS; the check says what.
             Unavailable: ledger, witnesses or TEE are down; nothing is lost by starting again.
         """
+        self._served = first_contracts(given)
         async with self._lock:
             appended = await self._ledger.append(self._genesis)
             if appended.index != 0:
@@ -90,6 +102,7 @@ class Kms:
         Raises:
             Refused, Unavailable, BadSignature, MalformedInput: as `History.follow`; nothing has changed then.
         """
+        self._erase_stale()  # before anything is waited for: a ledger that is down prolongs no key's life
         async with self._lock:
             size = self._history.checkpoint.size
             due = self._now() >= self._renewed_at + self._instance.security.head_seconds
@@ -176,9 +189,12 @@ class Kms:
         """Say what the log lacks: this instance under the constitution in force, and the epochs that are due."""
         if self._instance.key not in self._history.state.instances:
             await self._introduce()
-        for name in self._history.state.lines:
+        for name in self._lines():
             await self._begin_due_epoch(name)
-        alive = {record.placed.digest for line in self._lines() for record in self._own(line)}
+        self._erase_stale()
+
+    def _erase_stale(self) -> None:
+        alive = {record.placed.digest for line in self._lines().values() for record in self._own(line)}
         self._keys.erase_all_but(alive)
 
     async def _introduce(self) -> None:
@@ -210,7 +226,7 @@ class Kms:
         shown = self._instance.evidence(log.checkpoint, log.state.constitution)
         moment = Moment(log, self._instance, shown, now)
         bundles = {}
-        for name, line in log.state.lines.items():
+        for name, line in self._lines().items():
             own = self._own(line)
             active = active_epoch(own, at=now)
             if active is not None:
@@ -219,13 +235,11 @@ class Kms:
         self._bundles, self._active, self._renewed_at = bundles, self._actives(), log.checkpoint.cosigned_at
 
     def _actives(self) -> Mapping[bytes, bytes]:
-        active = {
-            name: active_epoch(self._own(line), at=self._now()) for name, line in self._history.state.lines.items()
-        }
+        active = {name: active_epoch(self._own(line), at=self._now()) for name, line in self._lines().items()}
         return {name: record.placed.digest for name, record in active.items() if record is not None}
 
-    def _lines(self) -> Sequence[ContractLine]:
-        return list(self._history.state.lines.values())
+    def _lines(self) -> dict[bytes, ContractLine]:
+        return {name: line for name, line in self._history.state.lines.items() if name in self._served}
 
     def _own(self, line: ContractLine) -> list[EpochRecord]:
         return own_epochs(line, self._keys, at=self._now())
