@@ -17,6 +17,7 @@ MEASURE = (
 
 def environment(folder, checkout, *, row="code.py,sha256=abc,3"):
     """An editable installation of `checkout`, as pip leaves it."""
+    folder = folder / "site-packages"
     about = folder / "thing-1.dist-info"
     about.mkdir(parents=True)
     (folder / "thing.pth").write_text(f"{checkout}\nimport os\n")
@@ -35,9 +36,16 @@ def test_two_checkouts_with_equal_contents_measure_equal(tmp_path):
 def test_a_line_more_in_a_path_file_is_another_measurement(tmp_path, line):
     before = environment(tmp_path / "a", "/home/one/checkout").workload
     environment(tmp_path / "b", "/home/one/checkout")
-    with (tmp_path / "b" / "thing.pth").open("a") as file:
+    with (tmp_path / "b" / "site-packages" / "thing.pth").open("a") as file:
         file.write(line)
-    assert measure(dict(files("site-packages", tmp_path / "b")), {}).workload != before
+    assert measure(dict(files("site-packages", tmp_path / "b" / "site-packages")), {}).workload != before
+
+
+def test_a_model_that_ends_like_a_path_file_is_measured_as_it_is(tmp_path):
+    (tmp_path / "model.pth").write_text("/one\n")
+    before = measure(dict(files("site-packages", tmp_path)), {}).workload
+    (tmp_path / "model.pth").write_text("/two\n")
+    assert measure(dict(files("site-packages", tmp_path)), {}).workload != before
 
 
 def test_another_row_of_a_record_is_another_measurement(tmp_path):

@@ -15,7 +15,7 @@ _PLACED = (".pyc", ".pth", ".dist-info/RECORD", ".dist-info/direct_url.json")
 
 def says_where_it_lies(path: Path) -> bool:
     """Whether `path` is of one of the three kinds."""
-    return path.suffix == ".pth" or _is_about(path, "RECORD") or _is_about(path, "direct_url.json")
+    return _is_path_file(path) or _is_about(path, "RECORD") or _is_about(path, "direct_url.json")
 
 
 def without_places(path: Path) -> bytes:
@@ -23,12 +23,17 @@ def without_places(path: Path) -> bytes:
     if _is_about(path, "direct_url.json"):
         return b""
     lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    if path.suffix == ".pth":
+    if _is_path_file(path):
         kept = [_PLACE if line.startswith("/") else line for line in lines]
     else:
         # Scripts outside, bytecode and the three kinds themselves; every other row has the digest of a measured file.
         kept = sorted(",".join(row) for row in csv.reader(lines) if row and not _is_placed(row[0]))
     return "\n".join(kept).encode("utf-8", "surrogateescape")
+
+
+def _is_path_file(path: Path) -> bool:
+    """Python reads them in the site folder itself; elsewhere the ending is a model's, measured as it is."""
+    return path.suffix == ".pth" and path.parent.name in ("site-packages", "dist-packages")
 
 
 def _is_about(path: Path, name: str) -> bool:
