@@ -10,6 +10,7 @@ from dataclasses import replace
 from tests.doubles.http_peers import serving
 
 from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER
+from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.provenance.answer import Answered, sign_receipt, summarise
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
@@ -59,7 +60,7 @@ class Receipts:
 async def lying_gateway(system, engine, receipts):
     """The gateway of `system`, once it holds the key."""
     async with KmsClient(system.url("kms")) as kms:
-        keys = KmsKeys(kms, system.gateway_node(), clock=time.time)
+        keys = KmsKeys(kms, system.gateway_node(), clock=WitnessedClock(time.time))
         fetching = asyncio.create_task(keys.keep_fetching(seconds=1.0))
         gateway = build_gateway(keys, engine, ENDPOINTS, receipts, now=time.time, limits=DataPlaneLimits())
         try:

@@ -27,6 +27,7 @@ from cloister.formats.binary_http import Response
 from cloister.formats.release import Revocation
 from cloister.ledger.statements import sign_statement
 from cloister.node.keys import NodeSecrets
+from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.peers.ledger import LedgerClient
 from cloister.services.gateway.kms_keys import KeyWithheld, KmsKeys
@@ -197,7 +198,7 @@ async def ask_for_a_key(system):
     """What another gateway that starts now does first."""
     node = replace(system.gateway_node(), secrets=NodeSecrets.generate())
     async with KmsClient(system.url("kms")) as kms:
-        await KmsKeys(kms, node, clock=time.time).fetch_ahead()
+        await KmsKeys(kms, node, clock=WitnessedClock(time.time)).fetch_ahead()
 
 
 async def test_a_ledger_restored_from_a_backup_gets_no_key_out_and_no_cosignature_and_service_goes_on(tmp_path):

@@ -19,6 +19,7 @@ from cloister.formats.release import parse_release
 from cloister.hosting.http_client import HttpClient
 from cloister.hosting.http_message import Origin
 from cloister.ledger.statements import open_statement
+from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.peers.ledger import LedgerClient
 from cloister.services.gateway.kms_keys import KeyWithheld, KmsKeys
@@ -103,7 +104,7 @@ async def test_a_gateway_of_another_byte_gets_no_key_and_says_which_check_failed
         await system.run_kms(stack)
         client = await stack.enter_async_context(KmsClient(system.url("kms")))
         system.gateway_workload = bytes([system.gateway_workload[0] ^ 1]) + system.gateway_workload[1:]
-        keys = KmsKeys(client, system.gateway_node(), clock=time.time)
+        keys = KmsKeys(client, system.gateway_node(), clock=WitnessedClock(time.time))
         await eventually(lambda: served(client, system))
         with pytest.raises(KeyWithheld, match=r"evidence\.workload"):
             await keys.fetch_ahead()

@@ -26,6 +26,7 @@ from cloister.formats.trust_policy import TrustPolicy
 from cloister.hosting.loopback import LOOPBACK, listen
 from cloister.ledger.statements import sign_statement
 from cloister.node.keys import NodeSecrets
+from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.services.gateway.contract import ServedContract, trust_policy
 from cloister.services.gateway.data_plane import serve_gateway
@@ -243,13 +244,14 @@ class LocalSystem:
     async def run_gateway(self, stack: contextlib.AsyncExitStack, engine: EngineConnection) -> None:
         """The gateway, until it holds the key."""
         kms = await stack.enter_async_context(KmsClient(self.url("kms")))
-        keys = KmsKeys(kms, self.gateway_node(), clock=time.time)  # noqa: TID251 - a real system has a real clock
+        clock = WitnessedClock(time.time)  # noqa: TID251 - a real system has a real clock
+        keys = KmsKeys(kms, self.gateway_node(), clock=clock)
         gateway = assemble(
             self.gateway_node(),
             keys,
             engine,
             self.gateway_security,
-            clock=time.time,  # noqa: TID251 - likewise
+            clock=clock,
         )
         fetching = asyncio.create_task(keys.keep_fetching(seconds=1.0))
         stack.callback(fetching.cancel)

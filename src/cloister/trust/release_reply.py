@@ -41,6 +41,7 @@ class VerifiedRelease:
 
     epoch: TrustedEpoch
     private: KemPrivateKey
+    cosigned_at: int  # seconds since 1970: when the witnesses saw a log with this release
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def examine_reply(reply: ReleaseReply, asked: AskedFor, bundle: VerifiedBundle) 
     private = steps.attempt("reply.key", lambda: _key(reply, asked), OpenFailed, MalformedInput, found="clients use it")
     if private is None:
         return steps.stopped()
-    return steps.examined(lambda: VerifiedRelease(asked.epoch, private))
+    return steps.examined(lambda: VerifiedRelease(asked.epoch, private, checkpoint.cosigned_at))
 
 
 def _release(entry: bytes, kms: bytes) -> Release:

@@ -15,12 +15,14 @@ from cloister.formats.evidence import SecuritySettings
 from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER
 from cloister.ledger.statements import sign_statement
 from cloister.node.keys import NodeSecrets
+from cloister.node.witnessed_clock import WitnessedClock
 from cloister.ohttp.encapsulation import UnknownKey
 from cloister.peers.kms import KmsClient
 from cloister.provenance.answer import summarise
 from cloister.services.gateway.contract import ServedContract, open_contract, trust_policy
 from cloister.services.gateway.kms_keys import GatewayNode, KeyWithheld, KmsKeys
 from cloister.services.gateway.receipts import receipts
+from cloister.services.gateway.replay import DateNotAcceptable, ReplayTable
 from cloister.services.gateway.security import GatewaySecurity, Runs, security_settings
 from cloister.testing import world
 from cloister.trust.bundle import examine_bundle
@@ -47,7 +49,7 @@ def node_of(system: KmsSystem, *, tee: WorldTee | None = None, settings: Securit
 @contextlib.asynccontextmanager
 async def keys_over(system: KmsSystem, kms, **changes):
     async with served(kms) as url, KmsClient(url) as client:
-        yield KmsKeys(client, node_of(system, **changes), clock=lambda: system.now)
+        yield KmsKeys(client, node_of(system, **changes), clock=WitnessedClock(lambda: system.now))
 
 
 async def test_the_key_is_fetched_ahead_and_opens_until_its_stale_window_ends(system):
@@ -121,7 +123,7 @@ async def test_a_second_genuine_kms_is_a_stranger_and_sees_no_evidence(system):
         keys = KmsKeys(
             client,
             GatewayNode(node.tee, node.secrets, node.settings, served_there, pinned),
-            clock=lambda: stranger.now,
+            clock=WitnessedClock(lambda: stranger.now),
         )
         with pytest.raises(KeyWithheld, match=r"constitution\.genesis"):
             await keys.fetch_ahead()
@@ -134,6 +136,48 @@ async def test_a_kms_whose_state_is_old_is_not_asked(system):
     async with keys_over(system, kms) as keys:
         with pytest.raises(KeyWithheld, match=r"checkpoint\.age"):
             await keys.fetch_ahead()
+
+
+class OldBundle(KmsClient):
+    """A real KMS behind a host that keeps back every bundle but an old one."""
+
+    def __init__(self, url, kept):
+        super().__init__(url)
+        self.kept = kept
+
+    async def bundle(self, contract):
+        return self.kept
+
+
+async def with_the_clock_set_back(system, *, seconds):
+    """The KMS `seconds` after a bundle was kept, that bundle, and a gateway's clock that stands at its time."""
+    kms = await system.started()
+    kept, then = kms.bundle(system.line).data, system.now
+    system.now += seconds
+    await kms.follow()
+    return kms, kept, WitnessedClock(lambda: then)
+
+
+async def test_with_the_hosts_clock_set_back_a_release_tells_the_time_and_an_old_request_is_refused(system):
+    then = system.now
+    kms, kept, clock = await with_the_clock_set_back(system, seconds=500)
+    replays = ReplayTable(window_seconds=300, capacity=10, started=then - 1000)
+    async with served(kms) as url, OldBundle(url, kept) as client:
+        await KmsKeys(client, node_of(system), clock=clock).key_for(1)
+    assert system.now <= clock() < system.now + 60
+    with pytest.raises(DateNotAcceptable):
+        replays.admit(b"answered long ago", then, now=int(clock()))
+
+
+async def test_a_bundle_that_a_release_shows_to_be_old_is_not_acted_on(system):
+    usual = GatewaySecurity()
+    old = usual.maximum_state_age_seconds + usual.maximum_clock_skew_seconds + 1
+    kms, kept, clock = await with_the_clock_set_back(system, seconds=old)
+    async with served(kms) as url, OldBundle(url, kept) as client:
+        keys = KmsKeys(client, node_of(system), clock=clock)
+        with pytest.raises(KeyWithheld, match=r"checkpoint\.age"):
+            await keys.key_for(1)
+        assert keys.missing()
 
 
 async def test_a_gateway_whose_contract_was_amended_says_so(system):
@@ -150,9 +194,9 @@ async def test_after_the_kms_restarts_the_new_epochs_key_is_fetched_and_the_old_
     first = await system.started()
     second = system.kms()
     async with served(first) as url, KmsClient(url) as client:
-        keys = KmsKeys(client, node_of(system), clock=lambda: system.now)
+        keys = KmsKeys(client, node_of(system), clock=WitnessedClock(lambda: system.now))
         old = await keys.key_for(1)
-        await second.start()
+        await second.start([system.contract_entry])
         async with served(second) as other_url, KmsClient(other_url) as other:
             keys._kms, keys._examined_at = other, float("-inf")
             await keys.fetch_ahead()
@@ -166,7 +210,7 @@ async def test_a_receipt_holds_against_the_bundle_that_certifies_the_gateway(sys
     kms = await system.started()
     node = node_of(system)
     async with served(kms) as url, KmsClient(url) as client:
-        key = await KmsKeys(client, node, clock=lambda: system.now).key_for(1)
+        key = await KmsKeys(client, node, clock=WitnessedClock(lambda: system.now)).key_for(1)
     seal = receipts(node.secrets.sign, contract=system.contract.digest(), clock=lambda: system.now + 59)
     request = Request(
         "POST", "https", "gateway", "/v1/audio/transcriptions", (("content-type", "audio/wav"),), b"sound"

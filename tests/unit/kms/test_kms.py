@@ -263,7 +263,7 @@ async def test_a_clock_that_the_host_set_back_does_not_bring_time_back(system, n
     kms = await system.started()
     system.now = system.contract.not_after
     await kms.follow()
-    kms._clock = lambda: world.NOON
+    system.now = world.NOON
     with pytest.raises(Refused, match=r"release\.validity"):
         await released(kms, node)
 

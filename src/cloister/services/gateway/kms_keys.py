@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
@@ -12,11 +11,12 @@ import structlog
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge, Unavailable
 from cloister.formats import canonical
 from cloister.formats.evidence import SecuritySettings
-from cloister.formats.key_bundle import parse_key_bundle
+from cloister.formats.key_bundle import KeyBundle, parse_key_bundle
 from cloister.formats.release import ReleaseRequest
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.node.evidence import Tee, evidence
 from cloister.node.keys import NodeSecrets
+from cloister.node.witnessed_clock import WitnessedClock
 from cloister.ohttp.encapsulation import UnknownKey
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.kms import KmsClient
@@ -49,8 +49,8 @@ class GatewayNode:
 class KmsKeys:
     """The keys released to this process; in its memory only, and no longer than their stale window."""
 
-    def __init__(self, kms: KmsClient, node: GatewayNode, *, clock: Callable[[], float]) -> None:
-        """`clock` is seconds since 1970."""
+    def __init__(self, kms: KmsClient, node: GatewayNode, *, clock: WitnessedClock) -> None:
+        """`clock` hears here when the log was witnessed: share it with all that asks for the time."""
         self._kms = kms
         self._node = node
         self._clock = clock
@@ -123,8 +123,7 @@ class KmsKeys:
             return self._bundle
         try:
             data = await self._kms.bundle(self._node.contract.line)
-            examination = examine_bundle(parse_key_bundle(data), self._node.policy, self._memory, at=int(self._clock()))
-            bundle = examination.require()
+            bundle = self._examined(parse_key_bundle(data))
         except (Refused, PeerRefused, MalformedInput, TooLarge) as error:
             raise KeyWithheld(str(error)) from error
         if bundle.contract.digest() != self._node.contract.current.digest():
@@ -133,6 +132,16 @@ class KmsKeys:
                 f"{self._node.contract.current.digest().hex()[:16]}…: start it with the current entries"
             )
         self._bundle, self._memory, self._examined_at = bundle, bundle.memory, monotonic()
+        return bundle
+
+    def _examined(self, data: KeyBundle) -> VerifiedBundle:
+        """Examine at the witnessed time; what the bundle tells of that is heard.
+
+        Raises:
+            BundleRefused: names the check.
+        """
+        bundle = examine_bundle(data, self._node.policy, self._memory, at=int(self._clock())).require()
+        self._clock.hear(bundle.checkpoint.cosigned_at)
         return bundle
 
     async def _released(self, bundle: VerifiedBundle, epoch: TrustedEpoch) -> GatewayKey:
@@ -152,6 +161,8 @@ class KmsKeys:
             reply = await self._kms.release(request)
             asked = AskedFor(epoch, node.secrets.public, node.secrets.wrap)
             released = examine_reply(reply, asked, bundle).require()
+            self._clock.hear(released.cosigned_at)
+            self._examined(bundle.bundle)  # again: the release may show that this bundle is an old one
         except (Refused, PeerRefused) as error:
             raise KeyWithheld(str(error)) from error
         key = GatewayKey(epoch.key_config.key_id, released.private, epoch.digest, epoch.stale_until)

@@ -17,6 +17,7 @@ from cloister.node.device import open_software_tee
 from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
+from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.sandbox.closure import ECHO, SPEECH, Engine, StagedEngine, stage, staging_folder
 from cloister.sandbox.plan import Plan, plan
@@ -81,8 +82,9 @@ async def serve(
     settings.run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = EngineService(planned, staged, settings.run_folder, workers=settings.workers, say=_say)
     async with KmsClient(settings.kms_url) as kms:
-        keys = KmsKeys(kms, node, clock=clock)
-        gateway = assemble(node, keys, engine, settings.security, clock=clock)
+        witnessed = WitnessedClock(clock)
+        keys = KmsKeys(kms, node, clock=witnessed)
+        gateway = assemble(node, keys, engine, settings.security, clock=witnessed)
         listener = listen(LOOPBACK, settings.port)
         async with _running(engine, keys, stop, seconds=settings.fetch_seconds):
             await serve_gateway(gateway, listener, stop, ready=settings.ready)

@@ -7,7 +7,6 @@ fetches what it needs for that, and remembers the last log that held.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import monotonic
 from typing import Protocol
 
 from cloister.contract.replay import LogRefused, ReplayedLog, examine_first_log, examine_growth
@@ -17,6 +16,7 @@ from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
 from cloister.formats.constitution import Constitution
 from cloister.ledger.checkpoints import VerifiedCheckpoint, check_log_signature
+from cloister.node.witnessed_clock import WitnessedClock
 
 PAGE = 256  # entries asked for at once
 
@@ -59,11 +59,12 @@ class Ledger(Protocol):
 class History:
     """What the log says, up to the last checkpoint that held."""
 
-    def __init__(self, ledger: Ledger, *, genesis: Constitution) -> None:
+    def __init__(self, ledger: Ledger, *, genesis: Constitution, clock: WitnessedClock) -> None:
+        """`clock` hears when each checkpoint that held was witnessed."""
         self._ledger = ledger
         self._genesis = genesis
         self._log: ReplayedLog | None = None
-        self._heard_at = 0.0  # of a monotonic clock
+        self._clock = clock
 
     @property
     def log(self) -> ReplayedLog:
@@ -99,15 +100,9 @@ class History:
         else:
             log = examine_growth(self._log, entries, note).require()
         if self._log is None or _age(log.checkpoint) > _age(self._log.checkpoint):
-            self._log, self._heard_at = log, monotonic()
+            self._log = log
+            self._clock.hear(log.checkpoint.cosigned_at)
         return log.checkpoint
-
-    def not_before(self) -> int:
-        """A lower bound on the time now: a quorum's cosignatures, and the seconds since they were heard.
-
-        The host can stop or set back its clock to keep old keys in life; this goes on.
-        """
-        return self.checkpoint.cosigned_at + int(monotonic() - self._heard_at)
 
     def _announced_size(self, note: bytes) -> int:
         """The size in a note that the log signed: nothing is fetched on anyone else's word. Its key never changes."""

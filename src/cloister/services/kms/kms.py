@@ -26,6 +26,7 @@ from cloister.formats.evidence import parse_evidence
 from cloister.formats.release import parse_release_request
 from cloister.ledger.checkpoints import VerifiedCheckpoint
 from cloister.ledger.statements import entry_digest, open_statement, sign_statement
+from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.bundle import Moment, make_bundle
 from cloister.services.kms.challenges import CHALLENGE_SIZE, Challenges
 from cloister.services.kms.epochs import EpochKeys, active_epoch, due_window, next_epoch, own_epochs
@@ -62,8 +63,9 @@ class Kms:
         self._ledger = ledger
         self._instance = instance
         self._genesis = genesis
-        self._clock = clock
-        self._history = History(ledger, genesis=parse_constitution(open_statement(genesis).payload))
+        self._clock = WitnessedClock(clock)
+        first = parse_constitution(open_statement(genesis).payload)
+        self._history = History(ledger, genesis=first, clock=self._clock)
         self._keys = EpochKeys()
         self._served: frozenset[bytes] = frozenset()  # identities of contract lines
         self._challenges = Challenges(seconds=security.challenge_seconds, capacity=security.challenges)
@@ -246,7 +248,7 @@ class Kms:
 
     def _now(self) -> int:
         """The host's clock, but never before the witnesses' time and what has passed here since it was heard."""
-        return max(self._clock(), self._history.not_before())
+        return int(self._clock())
 
     def _require_serving(self) -> None:
         if missing := self.missing():
