@@ -19,11 +19,16 @@ class Keys:
         self.config = KeyConfig(key_id, X_WING, private.public)
         self.key = GatewayKey(key_id, private, EPOCH, open_until)
         self.asked: list[int] = []
+        self.given: set[int] = set()
+
+    def held(self, key_id):
+        return self.key if key_id in self.given else None
 
     async def key_for(self, key_id):
         self.asked.append(key_id)
         if key_id != self.key.key_id:
             raise UnknownKey(f"no key {key_id}")
+        self.given.add(key_id)
         return self.key
 
 

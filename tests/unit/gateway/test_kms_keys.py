@@ -12,6 +12,7 @@ from tests.doubles.kms_system import KmsSystem, WorldTee, served
 from cloister.crypto.signing import SigningKey
 from cloister.formats.binary_http import Request, Response
 from cloister.formats.evidence import SecuritySettings
+from cloister.formats.release import Revocation
 from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER
 from cloister.ledger.statements import sign_statement
 from cloister.node.keys import NodeSecrets
@@ -20,6 +21,7 @@ from cloister.ohttp.encapsulation import UnknownKey
 from cloister.peers.kms import KmsClient
 from cloister.provenance.answer import summarise
 from cloister.services.gateway.contract import ServedContract, open_contract, trust_policy
+from cloister.services.gateway.keys import KeyRing
 from cloister.services.gateway.kms_keys import GatewayNode, KeyWithheld, KmsKeys
 from cloister.services.gateway.receipts import receipts
 from cloister.services.gateway.replay import DateNotAcceptable, ReplayTable
@@ -190,7 +192,7 @@ async def test_a_gateway_whose_contract_was_amended_says_so(system):
             await keys.fetch_ahead()
 
 
-async def test_after_the_kms_restarts_the_new_epochs_key_is_fetched_and_the_old_one_still_opens(system):
+async def test_after_the_kms_restarts_the_new_epochs_key_is_fetched_and_the_one_no_longer_shown_is_gone(system):
     first = await system.started()
     second = system.kms()
     async with served(first) as url, KmsClient(url) as client:
@@ -203,7 +205,22 @@ async def test_after_the_kms_restarts_the_new_epochs_key_is_fetched_and_the_old_
             assert keys.missing() == []
             new = await keys.key_for(2)
             assert new.epoch != old.epoch
-            assert await keys.key_for(1) is old
+            assert keys.held(1) is None
+
+
+async def test_a_revoked_epochs_key_is_dropped_once_a_bundle_no_longer_shows_it(system):
+    kms = await system.started()
+    async with keys_over(system, kms) as keys:
+        ring = KeyRing(keys, now=lambda: system.now)
+        key = await ring.key_for(1)
+        revocation = Revocation(contract=system.line, target=key.epoch, reason="lost")
+        await system.ledger.append(sign_statement("revocation", revocation, (system.parties.owner,)))
+        await kms.follow()
+        keys._examined_at = float("-inf")
+        await keys.fetch_ahead()
+        assert (await ring.key_for(2)).epoch != key.epoch
+        with pytest.raises(UnknownKey):
+            await ring.key_for(1)
 
 
 async def test_a_receipt_holds_against_the_bundle_that_certifies_the_gateway(system):

@@ -1,4 +1,4 @@
-"""The transport keys that a gateway holds: asked for by id when first met, kept until their stale window ends."""
+"""The transport keys of a gateway by id. The source alone keeps them, so that what it drops opens nothing any more."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class GatewayKey:
 
 
 class KeySource(Protocol):
-    """Where keys come from: the KMS, by attestation."""
+    """Where keys come from and are kept: the KMS, by attestation."""
+
+    def held(self, key_id: int) -> GatewayKey | None:
+        """The key of that id if it is here and may be used now; nothing is waited for."""
 
     async def key_for(self, key_id: int) -> GatewayKey:
         """The key of that id.
@@ -36,13 +39,12 @@ class KeySource(Protocol):
 
 
 class KeyRing:
-    """Keys in memory only. Callers that miss the same key wait for one release together."""
+    """Callers that miss the same key wait for one release together; an unknown id is not asked for at every request."""
 
     def __init__(self, source: KeySource, *, now: Callable[[], float]) -> None:
         """`now` is seconds since 1970."""
         self._source = source
         self._now = now
-        self._keys: dict[int, GatewayKey] = {}
         self._misses: dict[int, float] = {}  # until when
         self._fetches: dict[int, asyncio.Task[GatewayKey]] = {}
 
@@ -50,11 +52,12 @@ class KeyRing:
         """The key of that id, released when first met.
 
         Raises:
-            UnknownKey: there is none, or its stale window has ended.
+            UnknownKey: there is none, its epoch was revoked, or its stale window has ended.
             Unavailable: the KMS cannot be asked now.
         """
-        key = self._keys.get(key_id)
+        key = self._source.held(key_id)
         if key is not None and self._now() < key.open_until:
+            self._misses.pop(key_id, None)
             return key
         if self._now() < self._misses.get(key_id, 0):
             raise UnknownKey(f"this gateway has no key {key_id}")
@@ -63,9 +66,6 @@ class KeyRing:
             fetch = self._fetches[key_id] = asyncio.create_task(self._fetch(key_id))
             fetch.add_done_callback(lambda done: self._fetched(key_id, done))
         return await asyncio.shield(fetch)  # a caller that leaves does not end it for the others
-
-    def __len__(self) -> int:
-        return len(self._keys)
 
     async def _fetch(self, key_id: int) -> GatewayKey:
         key = await self._source.key_for(key_id)
@@ -77,17 +77,4 @@ class KeyRing:
         del self._fetches[key_id]
         error = None if done.cancelled() else done.exception()
         if isinstance(error, UnknownKey):
-            self._keys.pop(key_id, None)
             self._misses[key_id] = self._now() + MISS_SECONDS
-        elif error is None and not done.cancelled():
-            self._keep(done.result())
-
-    def _keep(self, key: GatewayKey) -> None:
-        self._misses.pop(key.key_id, None)
-        self._keys[key.key_id] = key
-        lasts = max(0.0, key.open_until - self._now())
-        asyncio.get_running_loop().call_later(lasts, self._forget, key)
-
-    def _forget(self, key: GatewayKey) -> None:
-        if self._keys.get(key.key_id) is key:
-            del self._keys[key.key_id]

@@ -47,7 +47,11 @@ class GatewayNode:
 
 
 class KmsKeys:
-    """The keys released to this process; in its memory only, and no longer than their stale window."""
+    """The keys released to this process, in its memory only.
+
+    Each is kept no longer than its stale window, and only while the newest examined bundle shows its epoch: one that
+    was revoked is gone once a bundle tells so.
+    """
 
     def __init__(self, kms: KmsClient, node: GatewayNode, *, clock: WitnessedClock) -> None:
         """`clock` hears here when the log was witnessed: share it with all that asks for the time."""
@@ -61,6 +65,11 @@ class KmsKeys:
         self._lock = asyncio.Lock()
         self._trouble = "the KMS was not asked yet"
 
+    def held(self, key_id: int) -> GatewayKey | None:
+        """The key of that id, if it was released and is still good."""
+        self._forget_stale()
+        return next((key for key in reversed(self._held.values()) if key.key_id == key_id), None)
+
     async def key_for(self, key_id: int) -> GatewayKey:
         """The key of that id among those that the KMS shows its clients.
 
@@ -70,10 +79,9 @@ class KmsKeys:
             Unavailable: the KMS cannot be asked now.
         """
         async with self._lock:
-            self._forget_stale()
-            held = [key for key in self._held.values() if key.key_id == key_id]
-            if held:
-                return held[-1]
+            held = self.held(key_id)
+            if held is not None:
+                return held
             bundle = await self._current_bundle()
             for epoch in bundle.keys.epochs:
                 if epoch.key_config.key_id == key_id and self._clock() < epoch.stale_until:
@@ -132,6 +140,8 @@ class KmsKeys:
                 f"{self._node.contract.current.digest().hex()[:16]}…: start it with the current entries"
             )
         self._bundle, self._memory, self._examined_at = bundle, bundle.memory, monotonic()
+        shown = {epoch.digest for epoch in bundle.keys.epochs}
+        self._held = {digest: key for digest, key in self._held.items() if digest in shown}
         return bundle
 
     def _examined(self, data: KeyBundle) -> VerifiedBundle:
