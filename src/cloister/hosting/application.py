@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
-from cloister.errors import CloisterError, TooLarge
+from cloister.errors import CloisterError, TooLarge, UsageError
 from cloister.hosting.fault import place_of
 from cloister.hosting.health import Health, Metrics
 from cloister.hosting.problem import MEDIA_TYPE, Problem, encode, problem, problem_of
@@ -50,6 +50,25 @@ def application(
     )
     app.add_middleware(_Counted, metrics=metrics)
     return app
+
+
+class WrongMediaType(UsageError):
+    """A body of another kind than the route takes."""
+
+    status = 415
+
+
+def require_media_type(request: Request, media_type: str) -> None:
+    """Take only what calls itself `media_type`, which is none that a web page may send elsewhere without asking first.
+
+    A page on the same machine's browser can POST `text/plain`, or nothing, to any address; for other types the browser
+    asks the service before (a CORS preflight), and no service here agrees.
+
+    Raises:
+        WrongMediaType: it calls itself something else, or nothing.
+    """
+    if request.headers.getlist("content-type") != [media_type]:
+        raise WrongMediaType(f"{request.method} here takes {media_type}")
 
 
 async def read_body(request: Request, *, limit: int) -> bytes:

@@ -36,7 +36,7 @@ class KmsClient:
 
     async def challenge(self) -> bytes:
         """A fresh challenge, 32 bytes: it lives for a minute or so, and is answered once."""
-        challenge = (await self._exchange.ask("POST", "/challenges", limit=CHALLENGE_SIZE)).body
+        challenge = (await self._exchange.ask("POST", "/challenges", headers=CBOR, limit=CHALLENGE_SIZE)).body
         if len(challenge) != CHALLENGE_SIZE:
             raise self._exchange.broken(MalformedInput(f"a challenge of {len(challenge)} bytes"))
         return challenge

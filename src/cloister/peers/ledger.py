@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 SECONDS = 15.0  # an append waits for the disk and for the witnesses
 CBOR = {"content-type": "application/cbor"}
+BYTES = {"content-type": "application/octet-stream"}
 
 
 class LedgerClient:
@@ -69,7 +70,7 @@ class LedgerClient:
 
     async def renew_checkpoint(self) -> bytes:
         """The latest checkpoint, cosigned now: the same size unless the log grew, with fresh times."""
-        return (await self._exchange.ask("POST", "/checkpoint", limit=MAXIMUM_NOTE)).body
+        return (await self._exchange.ask("POST", "/checkpoint", headers=CBOR, limit=MAXIMUM_NOTE)).body
 
     async def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
         """The path of the entry at `index` under the root of the first `size` entries."""
@@ -89,7 +90,7 @@ class LedgerClient:
 
     async def put_blob(self, data: bytes) -> bytes:
         """Store at most 16 MiB beside the log; its SHA-256, by which entries name it."""
-        answer = await self._exchange.ask("PUT", "/blobs", body=data, limit=64, expected=((201, None),))
+        answer = await self._exchange.ask("PUT", "/blobs", body=data, headers=BYTES, limit=64, expected=((201, None),))
         digest = self._parsed(parse_digest, answer.body)
         if digest != hashlib.sha256(data).digest():
             raise Unavailable("the ledger sent a broken answer: another digest than the blob's")

@@ -227,10 +227,22 @@ async def test_a_request_over_its_cap_is_rejected_before_it_is_parsed(system):
     kms = await system.started()
     async with served(kms) as url:
         http = HttpClient(Origin.parse(url))
-        async with http.exchange(b"POST", b"/releases", [], b"x" * 65_537, seconds=5) as reply:
+        cbor = [(b"content-type", b"application/cbor")]
+        async with http.exchange(b"POST", b"/releases", cbor, b"x" * 65_537, seconds=5) as reply:
             assert reply.status == 413
-        async with http.exchange(b"POST", b"/releases", [], b"x" * 100, seconds=5) as reply:
+        async with http.exchange(b"POST", b"/releases", cbor, b"x" * 100, seconds=5) as reply:
             assert reply.status == 400
+        await http.close()
+
+
+@pytest.mark.parametrize("path", [b"/challenges", b"/releases"])
+@pytest.mark.parametrize("headers", [[], [(b"content-type", b"text/plain")]])
+async def test_what_a_web_page_may_send_without_asking_first_is_not_taken(system, path, headers):
+    kms = await system.started()
+    async with served(kms) as url:
+        http = HttpClient(Origin.parse(url))
+        async with http.exchange(b"POST", path, headers, b"x", seconds=5) as reply:
+            assert reply.status == 415
         await http.close()
 
 

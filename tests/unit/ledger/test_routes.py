@@ -90,8 +90,28 @@ async def test_a_statement_whose_signature_does_not_hold_is_not_logged(tmp_path)
         assert refused.value.answer in (400, 403)
         assert life.steps.taken == []
         # Too large is refused before it is read.
-        async with aiohttp.ClientSession() as session, session.post(f"{url}/entries", data=bytes(65_536)) as response:
+        cbor = {"content-type": "application/cbor"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{url}/entries", data=bytes(65_536), headers=cbor) as response,
+        ):
             assert response.status == 413
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["", "text/plain", "text/plain;application/cbor", "multipart/form-data", "application/x-www-form-urlencoded"],
+)
+@pytest.mark.parametrize("route", ["POST /entries", "POST /checkpoint", "PUT /blobs"])
+async def test_what_a_web_page_may_send_without_asking_first_changes_nothing(tmp_path, route, media_type):
+    method, path = route.split()
+    async with ledger(tmp_path) as (life, _, url), aiohttp.ClientSession() as session:
+        headers = {"content-type": media_type}
+        async with session.request(method, url + path, data=statement(1), headers=headers) as response:
+            assert response.status == 415
+            assert response.content_type == "application/problem+json"
+        assert life.steps.taken == []
+        assert not list((tmp_path / "blobs").rglob("*.*"))
 
 
 async def test_an_empty_log_gets_its_first_checkpoint_when_asked(tmp_path):

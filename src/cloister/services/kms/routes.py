@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cloister.hosting.application import application, problem_response, read_body
+from cloister.hosting.application import application, problem_response, read_body, require_media_type
 from cloister.hosting.problem import problem
 from cloister.services.kms.kms import Kms
 
@@ -24,10 +24,12 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 def routes(kms: Kms) -> Starlette:
     """The application of `kms`."""
 
-    async def challenges(_request: Request) -> Response:
+    async def challenges(request: Request) -> Response:
+        require_media_type(request, CBOR)
         return Response(kms.challenge(), media_type="application/octet-stream", headers={"cache-control": "no-store"})
 
     async def releases(request: Request) -> Response:
+        require_media_type(request, CBOR)
         reply = await kms.release(await read_body(request, limit=MAXIMUM_REQUEST))
         return Response(reply, media_type=CBOR, headers={"cache-control": "no-store"})
 

@@ -23,12 +23,13 @@ from cloister.formats.ledger_messages import (
     encode_list,
 )
 from cloister.formats.statement import MAXIMUM_ENTRY
-from cloister.hosting.application import application, read_body
+from cloister.hosting.application import application, read_body, require_media_type
 from cloister.ledger.receipts import sign_inclusion
 from cloister.services.ledger.sequencer import Sequencer
 from cloister.storage.blobs import BlobStore
 
 CBOR = "application/cbor"
+BYTES = "application/octet-stream"
 NOTE = "text/plain; charset=utf-8"
 RECEIPT = "application/cose"
 
@@ -61,6 +62,7 @@ class _Api:
         self._writing = asyncio.Lock()
 
     async def append(self, request: Request) -> Response:
+        require_media_type(request, CBOR)
         entry = await read_body(request, limit=MAXIMUM_ENTRY)
         self._admit(entry)
         return Response(canonical.encode(await self._sequencer.append(entry)), media_type=CBOR)
@@ -80,7 +82,8 @@ class _Api:
     async def checkpoint(self, _request: Request) -> Response:
         return Response(self._sequencer.cosigned.note, media_type=NOTE)
 
-    async def renew(self, _request: Request) -> Response:
+    async def renew(self, request: Request) -> Response:
+        require_media_type(request, CBOR)
         return Response(await self._sequencer.renew(), media_type=NOTE)
 
     async def inclusion(self, request: Request) -> Response:
@@ -92,6 +95,7 @@ class _Api:
         return Response(encode_list(self._sequencer.consistency(old, new)), media_type=CBOR)
 
     async def put_blob(self, request: Request) -> Response:
+        require_media_type(request, BYTES)
         data = await read_body(request, limit=MAXIMUM_BLOB)
         async with self._writing:
             digest = await asyncio.to_thread(self._blobs.put, data)
@@ -101,7 +105,7 @@ class _Api:
         blob = await asyncio.to_thread(self._blobs.get, _digest(request.path_params["digest"]))
         if blob is None:
             raise HTTPException(404, "no blob of this digest is stored")
-        return Response(blob, media_type="application/octet-stream")
+        return Response(blob, media_type=BYTES)
 
 
 def _numbers(request: Request, first: str, second: str) -> tuple[int, int]:
