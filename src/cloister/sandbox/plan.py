@@ -6,6 +6,7 @@ finds. Where the kernel refuses, nothing starts; there is no weaker form to fall
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
@@ -19,9 +20,11 @@ from cloister.sandbox.profile import (
     DROPPED_UID,
     MIB,
     STAGE_PLACEHOLDER,
+    HeldBy,
     Landlock,
     Limits,
     SandboxProfile,
+    Starter,
     User,
     bubblewrap_arguments,
 )
@@ -29,6 +32,7 @@ from cloister.sandbox.seccomp import architecture, inner_filter, outer_filter
 from cloister.sandbox.second_stage import landlock_abi
 
 _SEARCH = "/usr/bin:/bin:/usr/local/bin"
+SHELL, ENV = "/bin/sh", "/usr/bin/env"  # they put the engine into its control group
 _PROBE_SECONDS = 10
 
 
@@ -56,7 +60,7 @@ class Plan:
         return (*self.starter, *filled, *program)
 
 
-def plan(sizes: Sizes | None = None) -> Plan:
+def plan(sizes: Sizes | None = None, *, search: str = _SEARCH) -> Plan:
     """The profile for this machine and user; about 50 ms, most of it a trial start.
 
     Raises:
@@ -66,11 +70,12 @@ def plan(sizes: Sizes | None = None) -> Plan:
     where = architecture(platform.machine())
     parents = cgroup.find_parents()
     user: User = "dropped" if os.geteuid() == 0 else "own"
-    starter = _starter(user)
+    starter = _starter(user, search)
     arguments = bubblewrap_arguments(scratch_bytes=sizes.scratch_bytes)
     _try(starter, arguments)
     profile = SandboxProfile(
         user=user,
+        starters=_measured(parents.held_by, starter),
         arguments=arguments,
         outer_filter=outer_filter(where),
         inner_filter=inner_filter(where),
@@ -92,20 +97,27 @@ def plan(sizes: Sizes | None = None) -> Plan:
     return Plan(profile, starter, parents)
 
 
-def _starter(user: User) -> tuple[str, ...]:
-    bubblewrap = _program("bwrap", "bubblewrap")
+def _starter(user: User, search: str) -> tuple[str, ...]:
+    bubblewrap = _program("bwrap", "bubblewrap", search)
     if user == "own":
         return (bubblewrap,)
     identity = str(DROPPED_UID)
     drop = ("--reuid", identity, "--regid", identity, "--clear-groups", "--no-new-privs")
-    return (_program("setpriv", "util-linux"), *drop, bubblewrap)
+    return (_program("setpriv", "util-linux", search), *drop, bubblewrap)
 
 
-def _program(name: str, package: str) -> str:
-    path = shutil.which(name, path=_SEARCH)
+def _program(name: str, package: str, search: str) -> str:
+    path = shutil.which(name, path=search)
     if path is None:
         raise SandboxUnavailable(f"{name} is missing; install it with: apt-get install {package}")
     return path
+
+
+def _measured(held_by: HeldBy, starter: tuple[str, ...]) -> tuple[Starter, ...]:
+    """Every program between the gateway and the second stage; a path is followed to the file that it reaches."""
+    entering = () if held_by == "rlimits" else (SHELL, ENV)
+    paths = (*map(Path, entering), *(Path(argument) for argument in starter if argument.startswith("/")))
+    return tuple(Starter(name=path.name, digest=hashlib.sha256(path.read_bytes()).digest()) for path in paths)
 
 
 def _try(starter: tuple[str, ...], arguments: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from cloister.sandbox import cgroup
 from cloister.sandbox.closure import PACKAGES, StagedEngine
 from cloister.sandbox.errors import SandboxUnavailable
-from cloister.sandbox.plan import Plan
+from cloister.sandbox.plan import ENV, SHELL, Plan
 from cloister.sandbox.profile import APP, FILTER_FD, LISTENER_FD
 from cloister.sandbox.second_stage import CONFINED, OUT_OF_MEMORY
 
@@ -126,8 +126,8 @@ def _command(plan: Plan, staged: StagedEngine, group: cgroup.Cgroup) -> tuple[st
         return command
     # It enters its group before anything of it runs: a process moved later leaves behind what it has started.
     enter = "".join(f'echo $$ >"${n}" && ' for n in range(1, len(group.entries) + 1))
-    script = f'{enter} shift {len(group.entries)} && exec /usr/bin/env -i "$@"'
-    return ("/bin/sh", "-c", script, "sh", *map(str, group.entries), *command)
+    script = f'{enter} shift {len(group.entries)} && exec {ENV} -i "$@"'
+    return (SHELL, "-c", script, "sh", *map(str, group.entries), *command)
 
 
 def _spawn(command: tuple[str, ...], listener: int, outer_filter: bytes, report: int) -> int:

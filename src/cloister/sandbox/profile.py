@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from cloister.formats.canonical import Count, encode
+from cloister.formats.canonical import Count, Digest, encode
 
 HeldBy = Literal["cgroup-v2", "cgroup-v1", "rlimits"]
 User = Literal["dropped", "own"]  # root drops to DROPPED_UID; anyone else stays who they are, in a namespace of its own
@@ -48,11 +48,19 @@ class Landlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return tuple(what for abi, what in tiers if self.abi >= abi)
 
 
+class Starter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A program that runs before the engine does and confines it: its name, and the SHA-256 of its file."""
+
+    name: str
+    digest: Digest
+
+
 class SandboxProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that confines an engine: bubblewrap's arguments, both seccomp programs, Landlock, limits, user."""
+    """Everything that confines an engine: what starts it, bubblewrap's arguments, seccomp, Landlock, limits, user."""
 
     version: Literal[1] = 1
     user: User
+    starters: tuple[Starter, ...]  # in the order in which they run
     arguments: tuple[str, ...]
     outer_filter: bytes
     inner_filter: bytes

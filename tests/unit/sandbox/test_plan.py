@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -40,6 +41,30 @@ except SandboxUnavailable as error:
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.startswith("this machine cannot hold the sandbox"), done.stderr
     assert "Creating new namespace failed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "name", ["bwrap", pytest.param("setpriv", marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root drops"))]
+)
+def test_another_byte_in_a_program_that_starts_the_engine_is_another_digest(name):
+    usual = "/usr/bin:/bin"
+    program = shutil.which(name, path=usual)
+    with traversable_folder() as folder:
+        copy = folder / name
+        shutil.copy(program, copy)
+        search = f"{folder}:{usual}"
+        same = plan(search=search)
+        assert str(copy) in same.starter
+        with copy.open("ab") as file:
+            file.write(b"\0")
+        assert same.profile.digest == plan(search=usual).profile.digest != plan(search=search).profile.digest
+
+
+def test_every_program_that_starts_the_engine_is_in_the_profile():
+    profile = plan().profile
+    names = [starter.name for starter in profile.starters]
+    entering = [] if profile.limits.held_by == "rlimits" else ["sh", "env"]
+    assert names == [*entering, *(["setpriv"] if profile.user == "dropped" else []), "bwrap"]
 
 
 def test_other_sizes_are_another_profile():

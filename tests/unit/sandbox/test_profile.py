@@ -6,6 +6,7 @@ from cloister.sandbox.profile import (
     Landlock,
     Limits,
     SandboxProfile,
+    Starter,
     bubblewrap_arguments,
 )
 
@@ -14,6 +15,7 @@ LIMITS = Limits(
 )
 PROFILE = SandboxProfile(
     user="dropped",
+    starters=(Starter(name="bwrap", digest=bytes(32)),),
     arguments=bubblewrap_arguments(scratch_bytes=5),
     outer_filter=b"outer",
     inner_filter=b"inner",
@@ -26,6 +28,8 @@ PROFILE = SandboxProfile(
     "change",
     [
         {"user": "own"},
+        {"starters": ()},
+        {"starters": (Starter(name="bwrap", digest=bytes(31) + b"\1"),)},
         {"arguments": PROFILE.arguments[:-1]},
         {"arguments": bubblewrap_arguments(scratch_bytes=6)},
         {"outer_filter": b"other"},
