@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from cloister.errors import UsageError
+from cloister.hosting.core_dumps import forbid_core_dumps
 from cloister.hosting.settings import load
 
 
@@ -45,6 +46,7 @@ files that cloister up writes, in the state folder's config/, are good examples.
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Its settings, TOML.")
 def service(name: str, config: Path | None) -> None:
     """Run one service in the foreground until SIGTERM: witness, ledger, kms, gateway, relay or proxy."""
+    forbid_core_dumps()
     place = SERVICES[name]
     if config is not None and not config.is_file():
         raise UsageError(f"there is no settings file {config}")

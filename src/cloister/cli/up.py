@@ -18,6 +18,7 @@ from cloister.cli.state_folder import StateFolder, default_folder, state_option
 from cloister.cli.system_record import read_record
 from cloister.cli.terminal import say
 from cloister.errors import CloisterError
+from cloister.hosting.core_dumps import forbid_core_dumps
 from cloister.tee.software import SENTENCE
 
 DETACHED_SECONDS = 180.0
@@ -51,6 +52,7 @@ def up(state: StateFolder, *, detach: bool, engine: str | None, port: int | None
     Witness, ledger, KMS, gateway with its engine in a sandbox, relay and proxy: a service that dies is named and
     started again; ctrl-C ends them all.
     """
+    forbid_core_dumps()  # it holds the seeds of all local keys
     settings = read_settings(state, os.environ, engine=engine, port=port)  # noqa: TID251 - read here, once
     if detach:
         own = {name: value for name, value in os.environ.items() if name.startswith("CLOISTER_UP__")}  # noqa: TID251
