@@ -26,6 +26,11 @@ def loads_no_bytecode() -> bool:
 
 
 def loader_settings() -> list[str]:
-    """The variables by which this process's dynamic loader was told to load other objects, as it read them."""
+    """The variables by which this process was told to load other objects, as it was started with them.
+
+    `LD_…` is read by the dynamic loader; `OPENSSL_…` names a configuration, modules and engines that OpenSSL loads.
+    """
     told = Path("/proc/self/environ").read_bytes().split(b"\0")
-    return sorted(entry.partition(b"=")[0].decode("latin-1") for entry in told if entry.startswith(b"LD_"))
+    return sorted(
+        entry.partition(b"=")[0].decode("latin-1") for entry in told if entry.startswith((b"LD_", b"OPENSSL_"))
+    )

@@ -48,7 +48,7 @@ def measure_this_process(extra: Mapping[str, bytes]) -> Measured:
     """Measure what this process runs, and `extra`: further digests by name, as that of the sandbox profile.
 
     Raises:
-        MeasurementRefused: bytecode could have been loaded, the dynamic loader is redirected, or something mapped as
+        MeasurementRefused: bytecode could have been loaded, a variable can load other code, or something mapped as
             code is not in the closure.
         ClosureRefused: something needed cannot be found or read.
     """
@@ -57,7 +57,7 @@ def measure_this_process(extra: Mapping[str, bytes]) -> Measured:
         raise MeasurementRefused("evidence.workload", f"bytecode may have been loaded; start it as {command}")
     if settings := loader_settings():
         # What is mapped now is checked below; what an extension module loads later would come from elsewhere unseen.
-        raise MeasurementRefused("evidence.workload", f"{', '.join(settings)} redirects the dynamic loader: unset it")
+        raise MeasurementRefused("evidence.workload", f"{', '.join(settings)} can load other code: unset it")
     closure = list_closure(sys.path, Path(sys.executable))
     stray = sorted(str(path) for path in mapped() - {path.resolve() for path in closure.values() if path})
     if stray:
