@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import httptools
 
@@ -12,6 +13,7 @@ from cloister.sandbox.errors import EngineCrashed
 
 MAXIMUM_ANSWER = 16 * 1024 * 1024  # bytes
 _MAXIMUM_HEAD = 16 * 1024
+_MAXIMUM_FRAMING = 64 * 1024  # bytes in a row that are neither the end of the head nor body: the parser keeps them
 _READ = 64 * 1024
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"})
 
@@ -29,8 +31,10 @@ async def exchange(
     """Ask, and wait for the whole answer; with it, whether the connection is good for another one.
 
     Raises:
-        EngineCrashed: the connection ended before the answer did, or the answer is not HTTP, or over its cap.
+        EngineCrashed: the connection ended before the answer did, or the answer is not HTTP, or over its cap, or
+            something was said before anything was asked.
     """
+    await _refuse_unasked(reader)
     answer = _Answer()
     try:
         writer.write(head(request))
@@ -51,6 +55,16 @@ async def exchange(
         raise EngineCrashed("its answer is not HTTP, or over its cap") from error
 
 
+async def _refuse_unasked(reader: asyncio.StreamReader) -> None:
+    """What is there before the request was sent would be taken for its answer, and be the last user's doing."""
+    for _ in range(2):  # the loop's turns in which it finds and takes what the kernel already holds
+        await asyncio.sleep(0)
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(0):
+            if await reader.read(1):
+                raise EngineCrashed("it answered before it was asked")
+
+
 class _Answer:
     """Gathers what the parser finds."""
 
@@ -62,13 +76,20 @@ class _Answer:
         self.keep = False
         self._body = bytearray()
         self._head_bytes = 0
+        self._framing_bytes = 0
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
+        self._framing_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             raise EngineCrashed("its answer is not HTTP, or over its cap") from error
+        if self._framing_bytes > _MAXIMUM_FRAMING:
+            raise EngineCrashed("its answer is not HTTP, or over its cap")
+
+    def on_headers_complete(self) -> None:
+        self._framing_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value)
@@ -80,6 +101,7 @@ class _Answer:
         if len(self._body) + len(data) > MAXIMUM_ANSWER:
             raise ValueError
         self._body += data
+        self._framing_bytes = 0
 
     def on_message_begin(self) -> None:
         if self.whole:
