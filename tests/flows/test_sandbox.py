@@ -160,10 +160,9 @@ async def test_an_engine_that_cannot_be_confined_as_told_does_not_start(faulty):
     assert not processes_mentioning(str(faulty.engine.folder))
 
 
-def test_a_missing_program_is_named_with_the_line_that_installs_it(monkeypatch):
-    monkeypatch.setattr(planning, "_SEARCH", "/nonexistent")
+def test_a_missing_program_is_named_with_the_line_that_installs_it():
     with pytest.raises(SandboxUnavailable, match="apt-get install bubblewrap"):
-        planning.plan()
+        planning.plan(search="/nonexistent")
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
