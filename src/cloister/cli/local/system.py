@@ -13,15 +13,15 @@ from cloister.cli.local import roles
 from cloister.cli.local.keys import LocalKeys, make_token, open_keys
 from cloister.cli.local.measurement import (
     ENVIRONMENT,
-    Measurement,
     keep_manifest,
     last_manifest,
     measure_in_child,
     service_command,
 )
 from cloister.cli.local.settings import LocalSettings
+from cloister.cli.local.signed_files import read_signed
 from cloister.cli.local.supervisor import Role, Say, Supervisor
-from cloister.cli.local.terms import Found, Terms, amended, first_terms, read_terms, trust_policy, what_changed
+from cloister.cli.local.terms import Found, Terms, amended, first_terms, trust_policy, what_changed
 from cloister.cli.processes import name_of
 from cloister.cli.state_folder import StateFolder
 from cloister.cli.system_record import Phase, RoleRecord, SystemRecord, read_record, write_record
@@ -33,7 +33,6 @@ from cloister.errors import UsageError
 from cloister.examination import Examination
 from cloister.formats.ledger_messages import encode_list
 from cloister.formats.trust_policy import format_trust_policy
-from cloister.node.entries_file import read_entries
 from cloister.tee.software import SENTENCE
 from cloister.trust.bundle import VerifiedBundle
 
@@ -94,6 +93,7 @@ def prepare(state: StateFolder, settings: LocalSettings, say: Say, *, clock: Cal
     Raises:
         CloisterError: this machine or folder cannot hold the system; in a sentence.
     """
+    before = read_signed(state)
     keys = open_keys(state)
     make_token(state)
     say("measuring what will run")
@@ -106,30 +106,28 @@ def prepare(state: StateFolder, settings: LocalSettings, say: Say, *, clock: Cal
         settings.kms,
         settings.gateway,
     )
-    terms = _signed(state, keys, found, measurement, say, at=int(clock()))
+    at = int(clock())
+    if before is None:
+        terms = first_terms(keys, found, at=at)
+        _tell_signed(terms, say)
+    else:
+        terms = amended(before, keys, found, at=at)
+        changed = what_changed(before, keys, found, at=at)
+        if changed:
+            say(_tell_amended(before, terms, changed, measurement.differences(last_manifest(state))))
+    _keep_signed(state, terms)
     keep_manifest(state, measurement)
     ports = roles.choose_ports(state, proxy=settings.port)
     roles.write_settings(state, roles.settings(state, keys, terms, found, ports))
     return Prepared(state, keys, terms, found, ports)
 
 
-def _signed(state: StateFolder, keys: LocalKeys, found: Found, measurement: Measurement, say: Say, *, at: int) -> Terms:
-    """The terms in force for what was found: signed now where they are new."""
-    if not state.constitutions.exists():
-        terms = first_terms(keys, found, at=at)
-        _tell_signed(terms, say)
-    else:
-        before = read_terms(read_entries(state.constitutions), read_entries(state.contracts))
-        changed = what_changed(before, keys, found, at=at)
-        terms = amended(before, keys, found, at=at)
-        if changed:
-            say(_tell_amended(before, terms, changed, measurement.differences(last_manifest(state))))
+def _keep_signed(state: StateFolder, terms: Terms) -> None:
     # The constitution last: where it stands, everything before it does.
     replace_file(state.contracts, encode_list(terms.contracts))
     if not state.trust_policy.exists():
         replace_file(state.trust_policy, format_trust_policy(trust_policy(terms), comment=POLICY_COMMENT).encode())
     replace_file(state.constitutions, encode_list(terms.constitutions))
-    return terms
 
 
 def _tell_signed(terms: Terms, say: Say) -> None:

@@ -85,9 +85,17 @@ def read_terms(constitutions: Sequence[bytes], contracts: Sequence[bytes]) -> Te
     Raises:
         AmendmentRefused, BadSignature, MalformedInput, TooLarge: they do not follow from each other.
     """
-    constitution = _last(constitutions, first_constitution, next_constitution)
-    contract = _last(contracts, first_contract, next_contract)
-    return Terms(tuple(constitutions), tuple(contracts), constitution, contract)
+    return Terms(tuple(constitutions), tuple(contracts), last_constitution(constitutions), last_contract(contracts))
+
+
+def last_constitution(entries: Sequence[bytes]) -> Constitution:
+    """The constitution in force, of its entries from the first on; raises what `read_terms` does."""
+    return _last(entries, first_constitution, next_constitution)
+
+
+def last_contract(entries: Sequence[bytes]) -> Contract:
+    """The contract in force, of its entries from the first on; raises what `read_terms` does."""
+    return _last(entries, first_contract, next_contract)
 
 
 def amended(terms: Terms, keys: LocalKeys, found: Found, *, at: int) -> Terms:

@@ -1,0 +1,45 @@
+"""The files of signed entries in a state folder: read back whole, or refused by the name of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from cloister.cli.local.terms import Terms, last_constitution, last_contract
+from cloister.cli.state_folder import StateFolder
+from cloister.errors import CloisterError, UsageError
+from cloister.node.entries_file import read_entries
+
+Governed = TypeVar("Governed")
+
+WHAT_TO_DO = "restore it, or begin anew with another --state folder"
+
+
+def read_signed(state: StateFolder) -> Terms | None:
+    """The terms that were signed in this folder; None where nothing was, ever.
+
+    A genesis signed beside a log or a memory of another would make everything that rests on those worthless.
+
+    Raises:
+        UsageError: a file is missing although others rest on it, or it is damaged.
+    """
+    signed = (state.constitutions, state.contracts)
+    there = [path for path in (*signed, state.data / "ledger" / "ledger.sqlite", state.memory) if path.exists()]
+    if not there:
+        return None
+    for path in signed:
+        if path not in there:
+            raise UsageError(f"{path} is missing, and {there[0]} rests on it: {WHAT_TO_DO}")
+    constitutions, constitution = _read(state.constitutions, last_constitution)
+    contracts, contract = _read(state.contracts, last_contract)
+    return Terms(constitutions, contracts, constitution, contract)
+
+
+def _read(path: Path, last: Callable[[Sequence[bytes]], Governed]) -> tuple[tuple[bytes, ...], Governed]:
+    try:
+        entries = read_entries(path)
+        return entries, last(entries)
+    except CloisterError as error:
+        named = str(error) if str(path) in str(error) else f"{path} is damaged: {error}"
+        raise UsageError(f"{named}; {WHAT_TO_DO}") from error
