@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PACKAGES := bubblewrap util-linux python3-venv
 
-.PHONY: help setup fix check test docs demo fuzz mutants coverage clean
+.PHONY: help setup fix check test docs demo fuzz mutants clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cloister.cli.client_options import service, service_options
 from cloister.cli.state_folder import StateFolder
 from cloister.cli.terminal import say_result
 from cloister.client.durable import replace_file
-from cloister.client.receipts import store_receipt
+from cloister.client.receipts import SUFFIX, store_receipt
 from cloister.client.session import Answer, Session
 from cloister.client.transcription import MAXIMUM_FILE, transcribed_text, transcription_request
 from cloister.errors import TooLarge, UsageError
@@ -89,9 +90,16 @@ def keep(answer: Answer, folder: Path, name: str) -> Path:
     Raises:
         UsageError: the folder cannot be written.
     """
+    name = _unused(folder, name)
     path = store_receipt(folder, answer.receipt, name=name)
     try:
         replace_file(folder / (name + RESPONSE_SUFFIX), answer.response.body)
     except OSError as error:
         raise UsageError(f"the answer cannot be kept in {folder}: {error.strerror}") from error
     return path
+
+
+def _unused(folder: Path, name: str) -> str:
+    """`name`, or with a number behind it: a receipt kept before is never replaced."""
+    names = itertools.chain((name,), (f"{name}-{number}" for number in itertools.count(2)))
+    return next(one for one in names if not (folder / (one + SUFFIX)).exists())

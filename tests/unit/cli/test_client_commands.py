@@ -8,6 +8,7 @@ from tests.doubles.http_peers import serving
 from tests.doubles.relayed_service import RelayedService
 from tests.speech import tone, wav
 
+from cloister.cli.transcribe import _unused
 from cloister.formats.trust_policy import format_trust_policy
 from cloister.testing import world as worlds
 from cloister.testing.world import Node
@@ -130,3 +131,11 @@ async def test_a_damaged_memory_is_refused_with_what_to_do(service, tmp_path):
         ran = await cloister_command("verify", *options, home=tmp_path)
     assert ran.code == 3
     assert "client-memory is damaged" in ran.err
+
+
+def test_a_receipt_kept_before_is_never_replaced(tmp_path):
+    folder = tmp_path / "receipts"
+    folder.mkdir()
+    (folder / "a.wav.receipt").write_bytes(b"kept")
+    assert _unused(folder, "a.wav") == "a.wav-2"
+    assert _unused(folder, "b.wav") == "b.wav"

@@ -50,8 +50,14 @@ def test_ports_are_the_same_again_unless_someone_has_taken_one(state):
 def test_a_port_that_was_asked_for_and_is_taken_is_refused(state):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(Unavailable, match=f"port {port} of 127.0.0.1 is taken"):
+        with pytest.raises(Unavailable, match=f"port {port} of 127.0.0.1 cannot be had"):
             choose_ports(state, proxy=port)
+
+
+def test_the_proxys_port_of_last_time_is_never_changed_unsaid(state):
+    port = choose_ports(state, proxy=None)["proxy"]
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(Unavailable, match="--port"):
+        choose_ports(state, proxy=None)
 
 
 def test_keys_are_made_once_and_are_their_owners_alone(state):

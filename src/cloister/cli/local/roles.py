@@ -48,7 +48,7 @@ def choose_ports(state: StateFolder, *, proxy: int | None) -> dict[str, int]:
     """A port for each role: the same as last time where it is free, so that clients need not be told anew.
 
     Raises:
-        Unavailable: the proxy's port was asked for and is taken.
+        Unavailable: the proxy's port, the one asked for or the one of last time, is taken.
     """
     path = state.config / "ports.json"
     try:
@@ -58,7 +58,8 @@ def choose_ports(state: StateFolder, *, proxy: int | None) -> dict[str, int]:
     ports: dict[str, int] = {}
     for role in ROLES:
         wanted = proxy if role == "proxy" and proxy is not None else before.get(role, 0)
-        ports[role] = _free(wanted, taken=ports.values(), required=role == "proxy" and proxy is not None)
+        # Shells that know the proxy's port would send token and audio to whoever has it now: never changed unsaid.
+        ports[role] = _free(wanted, taken=ports.values(), required=role == "proxy" and wanted != 0)
     replace_file(path, msgspec.json.encode(ports))
     return ports
 
@@ -152,7 +153,8 @@ def _free(port: int, *, taken: Any, required: bool) -> int:
             probe.bind((LOOPBACK, port))
         except OSError as error:
             if required:
-                raise Unavailable(f"port {port} of {LOOPBACK} is taken: {error.strerror}; choose another") from error
+                advice = "free it, or choose another with --port, and evaluate cloister env again in every shell"
+                raise Unavailable(f"port {port} of {LOOPBACK} cannot be had: {error.strerror}; {advice}") from error
             return _free(0, taken=taken, required=False)
         chosen: int = probe.getsockname()[1]
     return _free(0, taken=taken, required=False) if chosen in taken else chosen
