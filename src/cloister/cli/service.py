@@ -6,13 +6,14 @@ import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 import click
 
 from cloister.errors import UsageError
 from cloister.hosting.core_dumps import forbid_core_dumps
 from cloister.hosting.settings import load
+from cloister.tee.launch import loads_no_bytecode, measured_python
 
 
 class Place(NamedTuple):
@@ -29,6 +30,13 @@ SERVICES: Final[Mapping[str, Place]] = {
     "gateway": Place("cloister.services.gateway.settings:GatewaySettings", "cloister.services.gateway.service:run"),
     "relay": Place("cloister.services.relay.settings:RelaySettings", "cloister.services.relay.service:run"),
     "proxy": Place("cloister.services.proxy.settings:ProxySettings", "cloister.services.proxy.service:run"),
+}
+
+MEASURED: Final = frozenset({"kms", "gateway"})  # they refuse to run where bytecode may have been loaded
+SERVICE_ENVIRONMENT: Final = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "HOME": "/nonexistent",
 }
 
 EPILOG: Final = """\b
@@ -60,7 +68,19 @@ def service(name: str, config: Path | None) -> None:
         raise UsageError(
             f"the service {name} needs {error.name}, which this install lacks; on Linux: pip install 'cloister[node]'"
         ) from error
-    run(load(record, service=name, config=config, environ=environ, flags={}))
+    settings = load(record, service=name, config=config, environ=environ, flags={})
+    if name in MEASURED and not loads_no_bytecode():
+        start_measured(name, config, environ)
+    run(settings)
+
+
+def start_measured(name: str, config: Path | None, environ: Mapping[str, str]) -> NoReturn:
+    """Become the same service, started as what is measured must be: no bytecode, and an environment of its own."""
+    prefix = f"CLOISTER_{name.upper()}__"
+    own = {variable: value for variable, value in environ.items() if variable.startswith(prefix)}
+    given = [] if config is None else ["--config", str(config)]
+    command = [*measured_python(), "-m", "cloister", "service", name, *given]
+    os.execve(command[0], command, {**SERVICE_ENVIRONMENT, **own})  # noqa: S606 - our own interpreter
 
 
 def found(place: str) -> Any:
