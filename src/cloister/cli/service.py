@@ -13,7 +13,7 @@ import click
 from cloister.errors import UsageError
 from cloister.hosting.core_dumps import forbid_core_dumps
 from cloister.hosting.settings import load
-from cloister.tee.launch import loads_no_bytecode, measured_python
+from cloister.tee.launch import ENVIRONMENT, loads_no_bytecode, measured_python
 
 
 class Place(NamedTuple):
@@ -33,11 +33,6 @@ SERVICES: Final[Mapping[str, Place]] = {
 }
 
 MEASURED: Final = frozenset({"kms", "gateway"})  # they refuse to run where bytecode may have been loaded
-SERVICE_ENVIRONMENT: Final = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LANG": "C.UTF-8",
-    "HOME": "/nonexistent",
-}
 
 EPILOG: Final = """\b
 Examples:
@@ -80,7 +75,7 @@ def start_measured(name: str, config: Path | None, environ: Mapping[str, str]) -
     own = {variable: value for variable, value in environ.items() if variable.startswith(prefix)}
     given = [] if config is None else ["--config", str(config)]
     command = [*measured_python(), "-m", "cloister", "service", name, *given]
-    os.execve(command[0], command, {**SERVICE_ENVIRONMENT, **own})  # noqa: S606 - our own interpreter
+    os.execve(command[0], command, {**ENVIRONMENT, **own})  # noqa: S606 - our own interpreter
 
 
 def found(place: str) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import click
 
-from cloister.cli.local.measurement import ENVIRONMENT, service_command
+from cloister.cli.local.measurement import service_command
 from cloister.cli.local.settings import LocalSettings, read_settings
 from cloister.cli.local.stopping import end_on_signals, stop_requested, unless
 from cloister.cli.local.system import System, exclusive, prepare
@@ -19,6 +19,7 @@ from cloister.cli.system_record import read_record
 from cloister.cli.terminal import say
 from cloister.errors import CloisterError
 from cloister.hosting.core_dumps import forbid_core_dumps
+from cloister.tee.launch import ENVIRONMENT
 from cloister.tee.software import SENTENCE
 
 DETACHED_SECONDS = 180.0

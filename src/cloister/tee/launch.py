@@ -13,6 +13,14 @@ from typing import Final
 # A folder that nobody can make: the kernel refuses new names there.
 NO_BYTECODE: Final = "/proc/cloister-loads-no-bytecode"
 
+# Nothing of the caller's environment reaches a service: LD_PRELOAD would run code that is not in the closure. Without
+# HOME Python looks the user up when it starts, and that loads libraries of this system's choice.
+ENVIRONMENT: Final = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "HOME": "/nonexistent",
+}
+
 
 def measured_python(interpreter: str = sys.executable) -> list[str]:
     """The beginning of the command line of every measured process."""

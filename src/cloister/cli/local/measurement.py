@@ -14,16 +14,9 @@ from cloister.sandbox.closure import stage, staging_folder
 from cloister.sandbox.plan import plan
 from cloister.services.gateway.security import Runs
 from cloister.services.gateway.service import ENGINES, measured_beside
-from cloister.tee.launch import measured_python
+from cloister.tee.launch import ENVIRONMENT, measured_python
 from cloister.tee.measurement import measure_this_process
 
-# Nothing of the caller's environment reaches a service: LD_PRELOAD would run code that is not in the closure. Without
-# HOME Python looks the user up when it starts, and that loads libraries of this system's choice.
-ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LANG": "C.UTF-8",
-    "HOME": "/nonexistent",
-}
 CHILD_SECONDS = 120.0
 
 

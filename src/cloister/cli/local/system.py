@@ -12,7 +12,6 @@ from cloister.cli.down import stop as stop_processes
 from cloister.cli.local import roles
 from cloister.cli.local.keys import LocalKeys, make_token, open_keys
 from cloister.cli.local.measurement import (
-    ENVIRONMENT,
     keep_manifest,
     last_manifest,
     measure_in_child,
@@ -33,6 +32,7 @@ from cloister.errors import UsageError
 from cloister.examination import Examination
 from cloister.formats.ledger_messages import encode_list
 from cloister.formats.trust_policy import format_trust_policy
+from cloister.tee.launch import ENVIRONMENT
 from cloister.tee.software import SENTENCE
 from cloister.trust.bundle import VerifiedBundle
 
