@@ -38,6 +38,7 @@ from cloister.formats.release import parse_epoch, parse_kms_instance, parse_rele
 from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.statement import parse_statement
 from cloister.formats.trust_policy import format_trust_policy, parse_trust_policy
+from cloister.hosting.http_head import parse_request_head, parse_response_head
 from cloister.ledger.receipts import sign_consistency, sign_inclusion
 from cloister.provenance.answer import Answered, sign_receipt, summarise
 from cloister.testing.world import NOON, World
@@ -83,6 +84,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
             [binary_http.encode(response, framing=framing) for framing in framings],
         ),
         **ledger_targets(bundle.checkpoint),
+        **http_targets(),
         "multipart": (lambda data: parse_multipart(data, "multipart/form-data; boundary=b"), [FORM]),
         "trust_policy": (parse_trust_policy, [format_trust_policy(world.policy(), comment="").encode()]),
     }
@@ -101,6 +103,21 @@ def ledger_targets(note: bytes) -> dict[str, tuple[Parser, list[bytes]]]:
         "appended": (parse_appended, [canonical.encode(Appended(index=7, checkpoint=note, path=path))]),
         "entries": (parse_entries, [encode_list([b"one", b"two"])]),
         "path": (parse_path, [encode_list(path)]),
+    }
+
+
+def http_targets() -> dict[str, tuple[Parser, list[bytes]]]:
+    """The heads of HTTP/1.1 messages, under each framing."""
+    framings = (b"Content-Length: 3", b"Transfer-Encoding: chunked", b"Connection: keep-alive, x")
+    return {
+        "http_request_head": (
+            parse_request_head,
+            [b"POST /a?b HTTP/1.1\r\nHost: h:80\r\nAccept: */*\r\n%b\r\n\r\nabc" % line for line in framings],
+        ),
+        "http_response_head": (
+            parse_response_head,
+            [b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\n%b\r\n\r\nabc" % line for line in framings],
+        ),
     }
 
 

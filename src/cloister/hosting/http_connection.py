@@ -12,18 +12,11 @@ from typing import cast
 
 import httptools
 
-from cloister.errors import CloisterError, MalformedInput, TooLarge, Unavailable
+from cloister.errors import CloisterError, MalformedInput, Unavailable
+from cloister.hosting.http_head import MAXIMUM_HEAD, MAXIMUM_HEADERS, HeadTooLarge
 from cloister.hosting.http_message import chunk
 
-MAXIMUM_HEAD = 32 * 1024  # bytes of a message's head, trailers included
-MAXIMUM_HEADERS = 100
 SMALL = 64 * 1024  # bytes of a body that is copied behind its head, so that the message is one write
-
-
-class HeadTooLarge(TooLarge):
-    """A message's head is over its cap."""
-
-    status = 431
 
 
 class PeerLeft(Unavailable):

@@ -14,6 +14,7 @@ from cloister.hosting.fault import place_of
 from cloister.hosting.http_body import Body
 from cloister.hosting.http_connection import Connection, PeerLeft
 from cloister.hosting.http_exchange import Handler, Limits, Request, Response, problem_response
+from cloister.hosting.http_head import WrongVersion
 from cloister.hosting.http_message import encode_head, header, status_line
 from cloister.hosting.problem import problem, problem_of
 
@@ -31,12 +32,6 @@ class SlowRequest(MalformedInput):
 
     status = 408
     retry = True
-
-
-class WrongVersion(MalformedInput):
-    """Not HTTP/1.1."""
-
-    status = 505
 
 
 class _SecondRequest(MalformedInput):
