@@ -108,7 +108,7 @@ class SenderContext(_Context):
 
     __slots__ = ()
 
-    def seal(self, aad: bytes, plaintext: bytes) -> bytes:
+    def seal(self, aad: bytes, plaintext: bytes | bytearray | memoryview) -> bytes:
         """The next message's ciphertext, 16 bytes longer than `plaintext`."""
         ciphertext = self._aead.encrypt(self._nonce(), plaintext, aad)
         self._sequence += 1
@@ -121,7 +121,7 @@ class RecipientContext(_Context):
 
     __slots__ = ()
 
-    def open(self, aad: bytes, ciphertext: bytes) -> bytes:
+    def open(self, aad: bytes, ciphertext: bytes | bytearray | memoryview) -> bytes:
         """The next message's plaintext; a failure does not advance the order.
 
         Raises:

@@ -26,7 +26,7 @@ def encode(value: int) -> bytes:
     raise UsageError(f"a variable-length integer is 0 to 2^62 - 1, not {value}")
 
 
-def decode(data: bytes, at: int) -> tuple[int, int]:
+def decode(data: bytes | bytearray | memoryview, at: int) -> tuple[int, int]:
     """The integer that starts at `at`, and where it ends; longer encodings than needed are integers too.
 
     Raises:

@@ -89,11 +89,21 @@ def encapsulate_request(config: KeyConfig, request: bytes) -> tuple[bytes, Respo
         UnsupportedSuite: the configuration does not offer HKDF-SHA256 with AES-128-GCM.
         MalformedInput: its public key is not usable.
     """
+    head, context = sender(config, _REQUEST_LABEL)
+    return head + context.seal(b"", request), ResponseOpener(head[HEADER_SIZE:], _response_secret(context))
+
+
+def sender(config: KeyConfig, label: bytes) -> tuple[bytes, SenderContext]:
+    """The head of an encapsulated request (its header, then the encapsulated key), and the context that seals it.
+
+    Raises:
+        UnsupportedSuite, MalformedInput: as `encapsulate_request` does.
+    """
     if SYMMETRIC_SUITE not in config.suites:
         raise UnsupportedSuite("the key configuration does not offer HKDF-SHA256 with AES-128-GCM")
     header = RequestHeader(config.key_id, config.kem, SYMMETRIC_SUITE).encode()
-    enc, context = setup_sender(config.kem, config.public, _info(header))
-    return header + enc + context.seal(b"", request), ResponseOpener(enc, _response_secret(context))
+    enc, context = setup_sender(config.kem, config.public, _info(label, header))
+    return header + enc, context
 
 
 class DecapsulatedRequest(NamedTuple):
@@ -113,21 +123,39 @@ def decapsulate_request(key: KemPrivateKey, key_id: int, data: bytes) -> Decapsu
         UnsupportedSuite: the request names algorithms that the key does not take.
         RequestRefused: altered, or sealed to another key.
     """
-    header = parse_header(data)
-    if header.key_id != key_id:
-        raise UnknownKey(f"the request is for key {header.key_id}, not {key_id}")
-    if header.kem != key.kem or header.suite != SYMMETRIC_SUITE:
-        raise UnsupportedSuite(f"key {key_id} takes KEM 0x{key.kem:04x} with HKDF-SHA256 and AES-128-GCM only")
+    require_key(key, key_id, data)
     end = HEADER_SIZE + KEMS[key.kem].enc
     if len(data) < end + TAG_SIZE:
         raise MalformedInput(f"an encapsulated request of KEM 0x{key.kem:04x} has at least {end + TAG_SIZE} bytes")
     enc = data[HEADER_SIZE:end]
     try:
-        context = setup_recipient(key, enc, _info(data[:HEADER_SIZE]))
+        context = recipient(key, data[:end], _REQUEST_LABEL)
         request = context.open(b"", data[end:])
     except OpenFailed as error:
         raise RequestRefused(f"the request does not open with key {key_id}") from error
     return DecapsulatedRequest(request, enc, ResponseSealer(enc, _response_secret(context)))
+
+
+def require_key(key: KemPrivateKey, key_id: int, data: bytes) -> None:
+    """Hold the header that `data` begins with against the gateway's key.
+
+    Raises:
+        MalformedInput, UnknownKey, UnsupportedSuite: as `decapsulate_request` does.
+    """
+    header = parse_header(data)
+    if header.key_id != key_id:
+        raise UnknownKey(f"the request is for key {header.key_id}, not {key_id}")
+    if header.kem != key.kem or header.suite != SYMMETRIC_SUITE:
+        raise UnsupportedSuite(f"key {key_id} takes KEM 0x{key.kem:04x} with HKDF-SHA256 and AES-128-GCM only")
+
+
+def recipient(key: KemPrivateKey, head: bytes, label: bytes) -> RecipientContext:
+    """The context that opens what was sealed behind `head`, whose header was held against the key.
+
+    Raises:
+        OpenFailed: the encapsulated key is a low-order point.
+    """
+    return setup_recipient(key, head[HEADER_SIZE:], _info(label, head[:HEADER_SIZE]))
 
 
 @final
@@ -152,7 +180,7 @@ class ResponseSealer:
         """
         if len(nonce) != RESPONSE_NONCE_SIZE:
             raise UsageError(f"a response nonce has {RESPONSE_NONCE_SIZE} bytes, not {len(nonce)}")
-        aead, iv = _response_keys(self._enc, self._secret, nonce)
+        aead, iv = response_keys(self._enc, self._secret, nonce)
         return nonce + aead.encrypt(iv, response, b"")
 
 
@@ -175,22 +203,22 @@ class ResponseOpener:
         """
         if len(data) < RESPONSE_NONCE_SIZE + TAG_SIZE:
             raise MalformedInput(f"an encapsulated response has at least {RESPONSE_NONCE_SIZE + TAG_SIZE} bytes")
-        aead, iv = _response_keys(self._enc, self._secret, data[:RESPONSE_NONCE_SIZE])
+        aead, iv = response_keys(self._enc, self._secret, data[:RESPONSE_NONCE_SIZE])
         try:
             return aead.decrypt(iv, data[RESPONSE_NONCE_SIZE:], b"")
         except InvalidTag as error:
             raise OpenFailed("the response was altered, or answers another request") from error
 
 
-def _info(header: bytes) -> bytes:
-    return _REQUEST_LABEL + b"\x00" + header
+def _info(label: bytes, header: bytes) -> bytes:
+    return label + b"\x00" + header
 
 
 def _response_secret(context: SenderContext | RecipientContext) -> SecretBytes:
     return SecretBytes(context.export(_RESPONSE_LABEL, RESPONSE_NONCE_SIZE))
 
 
-def _response_keys(enc: bytes, secret: SecretBytes, nonce: bytes) -> tuple[AESGCM, bytes]:
+def response_keys(enc: bytes, secret: SecretBytes, nonce: bytes) -> tuple[AESGCM, bytes]:
     """The AEAD and nonce of section 4.4: "salt = concat(enc, response_nonce)"."""
     prk = hkdf.extract(enc + nonce, secret.reveal())
     return AESGCM(hkdf.expand(prk, b"key", KEY_SIZE)), hkdf.expand(prk, b"nonce", NONCE_SIZE)
