@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from cloister.client.local_system import default_folder
 from cloister.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -104,12 +105,6 @@ class StateFolder:
             raise UsageError(
                 f"the state folder {self.root} must be yours alone: chown it to you and chmod 700 it, or name another"
             )
-
-
-def default_folder() -> Path:
-    """`$XDG_STATE_HOME/cloister`, or `~/.local/state/cloister`."""
-    base = os.environ.get("XDG_STATE_HOME")  # noqa: TID251 - the command line is where the environment is read
-    return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state") / "cloister"
 
 
 def state_option(command: Command) -> Command:

@@ -14,9 +14,10 @@ from cloister.cli.local.measurement import service_command
 from cloister.cli.local.settings import LocalSettings, read_settings
 from cloister.cli.local.stopping import end_on_signals, stop_requested, unless
 from cloister.cli.local.system import System, exclusive, prepare
-from cloister.cli.state_folder import StateFolder, default_folder, state_option
+from cloister.cli.state_folder import StateFolder, state_option
 from cloister.cli.system_record import read_record
 from cloister.cli.terminal import say
+from cloister.client.local_system import default_folder
 from cloister.errors import CloisterError
 from cloister.hosting.core_dumps import forbid_core_dumps
 from cloister.tee.launch import ENVIRONMENT

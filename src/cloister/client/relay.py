@@ -26,6 +26,14 @@ class RelayUnavailable(Unavailable):
     """The relay, or what is behind it, gives no answer now."""
 
 
+class RelayNotReached(RelayUnavailable):
+    """The relay takes no connection; nothing was sent."""
+
+
+class RelayTooSlow(RelayUnavailable):
+    """The relay gave no answer in its time."""
+
+
 class RelayReply(NamedTuple):
     """What came back for an encapsulated request; nothing in it is trusted."""
 
@@ -101,12 +109,14 @@ class Relay:
             ) as response:
                 body = await _read(response, limit)
                 return RelayReply(response.status, response.content_type, body, _fresh_seconds(response))
+        except aiohttp.ConnectionTimeoutError as error:
+            raise RelayNotReached(f"the relay {self.url} takes no connection in {CONNECT_SECONDS:.0f} s") from error
         except TimeoutError as error:
-            raise RelayUnavailable(f"the relay {self.url} did not answer within {seconds:.0f} s") from error
+            raise RelayTooSlow(f"the relay {self.url} did not answer within {seconds:.0f} s") from error
         except TooLarge as error:
             raise RelayUnavailable(f"the relay {self.url} sent more than it may: {error}") from error
         except aiohttp.ClientConnectorError as error:
-            raise RelayUnavailable(f"the relay {self.url} takes no connections: {error.os_error.strerror}") from error
+            raise RelayNotReached(f"the relay {self.url} takes no connections: {error.os_error.strerror}") from error
         except (aiohttp.ClientError, ValueError) as error:
             raise RelayUnavailable(f"the relay {self.url} broke off: {type(error).__name__}") from error
 

@@ -8,10 +8,11 @@ from tests.doubles.relayed_service import RelayedService, clear_answer
 from tests.speech import form
 
 from cloister.client.receipts import load_receipt, verify_receipt
+from cloister.client.trust_policy_file import read_trust_policy
 from cloister.errors import UsageError
 from cloister.hosting.http_exchange import Response
 from cloister.hosting.http_message import Origin
-from cloister.services.proxy.service import read_token, read_trust_policy
+from cloister.services.proxy.service import read_token
 from cloister.testing.world import NOON, Node
 
 SPEECH = b"RIFF of a voice"

@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cloister.client.durable import read_at_most
 from cloister.client.exchange import MAXIMUM_REQUEST, UserRequest
 from cloister.client.memory_file import MemoryFile
 from cloister.client.receipts import store_receipt
 from cloister.client.relay import Relay
 from cloister.client.session import Answer, Session
+from cloister.client.trust_policy_file import read_trust_policy
 from cloister.errors import CloisterError, UsageError
-from cloister.formats.trust_policy import MAXIMUM_TRUST_POLICY, TrustPolicy, parse_trust_policy
 from cloister.hosting.http_exchange import Limits, Request, Response
 from cloister.hosting.http_message import header
 from cloister.hosting.http_server import serve_http
@@ -50,18 +49,6 @@ async def serve_proxy(settings: ProxySettings, stop: asyncio.Event, *, clock: Ca
     async with Session(policy, memory, Relay(settings.relay_url), clock=clock) as session:
         proxy = Proxy(session, token=token, receipts=settings.receipts, port=port_of(listener))
         await serve_http(proxy.answer, listener, stop, limits=limits, ready=settings.ready)
-
-
-def read_trust_policy(path: Path) -> TrustPolicy:
-    """The trust policy in the file at `path`.
-
-    Raises:
-        UsageError: it cannot be read, or is none.
-    """
-    try:
-        return parse_trust_policy(read_at_most(path, MAXIMUM_TRUST_POLICY))
-    except OSError as error:
-        raise UsageError(f"the trust policy {path} cannot be read: {error.strerror}") from error
 
 
 def read_token(path: Path) -> SecretBytes:
