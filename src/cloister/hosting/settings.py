@@ -1,26 +1,64 @@
 """Reads a service's settings once: flags over environment over a TOML file.
 
 The environment is an argument. Names a service does not know stop the start-up: a misspelt setting that was silently
-ignored could leave a check weaker than the operator believes.
+ignored could leave a check weaker than the operator believes. All faults are told at once, each with its place.
 """
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
-import msgspec
+from msgspec import inspect
 
 from cloister.errors import UsageError
+from cloister.hosting.setting_faults import convert, faults, unknown
+from cloister.hosting.setting_words import expected
+from cloister.hosting.toml_lines import line_of
 
 Record = TypeVar("Record")
 
 
 class BadSettings(UsageError):
-    """A setting is unknown, missing or not of its type; the sentence names it and where it was read."""
+    """Settings are unknown, missing or not of their type; the sentence names each and where it was read."""
+
+    def __init__(self, wrong: Sequence[str]) -> None:
+        several = (f"{len(wrong)} things are wrong in the settings:", *(f"  {one}" for one in wrong))
+        super().__init__(wrong[0] if len(wrong) == 1 else "\n".join(several))
+
+
+class Given(NamedTuple):
+    """A setting that was given, and where: a line of a file, a variable, a flag."""
+
+    value: Any
+    place: str
+
+
+Place = Callable[[tuple[str, ...]], str]  # where the setting at a path of keys was read
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All that was given for one service, and all that is wrong with it, in sentences."""
+
+    types: Mapping[str, Any]
+    given: dict[str, Given] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    tried: set[str] = field(default_factory=set)
+
+    def take(self, name: str, value: Any, place: Place, *, from_text: bool = False) -> None:
+        """Take a setting, if it is one and of its type."""
+        if name not in self.types:
+            found = [unknown((name,), self.types)]
+        else:
+            self.tried.add(name)
+            found = [*faults(value, self.types[name], (name,), from_text=from_text)]
+            if not found:
+                self.given[name] = Given(convert(value, self.types[name], from_text=from_text), place((name,)))
+        self.wrong.extend(f"{place(fault.path)}: {fault.says}" for fault in found)
 
 
 def load(
@@ -41,93 +79,106 @@ def load(
         flags: from the command line; `None` means that the flag was not given.
 
     Raises:
-        BadSettings: a name is unknown or missing, a value is not of its type, or the file cannot be read.
+        BadSettings: names are unknown or missing, values are not of their type, or the file cannot be read.
     """
-    types = get_type_hints(record)
-    prefix = f"CLOISTER_{service.upper().replace('-', '_')}__"
-    given = _from_file(config, types)
-    given |= _from_environment(environ, prefix, types)
+    reading = read(record, service=service, config=config, environ=environ, flags=flags)
+    if reading.wrong:
+        raise BadSettings(reading.wrong)
+    return record(**{name: given.value for name, given in reading.given.items()})
+
+
+def read(
+    record: type, *, service: str, config: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
+) -> Reading:
+    """What `load` would take, with the place of each, and everything that keeps it from doing so.
+
+    Raises:
+        BadSettings: the file cannot be read, or is not TOML.
+    """
+    reading = Reading(get_type_hints(record, include_extras=True))
+    prefix = prefix_of(service)
+    if config is not None:
+        _from_file(config, reading)
+    _from_environment(environ, prefix, reading)
     for name, value in flags.items():
         if value is not None:
-            _require_known(name, types, f"the flags of {service}")
-            given[name] = _typed(value, types[name], f"flag {name}")
-    _require_complete(record, given, prefix)
-    return record(**given)
+            reading.take(name, value, lambda path: f"--{path[0].replace('_', '-')}")
+    _require_complete(record, reading, prefix)
+    return reading
 
 
-def _from_file(config: Path | None, types: Mapping[str, Any]) -> dict[str, Any]:
-    if config is None:
-        return {}
+def prefix_of(service: str) -> str:
+    """How the variables begin that are settings of `service`."""
+    return f"CLOISTER_{service.upper().replace('-', '_')}__"
+
+
+def _from_file(config: Path, reading: Reading) -> None:
     try:
-        table = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"settings file {config} cannot be read: {error}") from error
-    for name in table:
-        _require_known(name, types, str(config))
-    return {name: _typed(value, types[name], f"{name} in {config}") for name, value in table.items()}
+        text = config.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except OSError as error:
+        raise BadSettings([f"settings file {config} cannot be read: {error.strerror}"]) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadSettings([f"settings file {config} is not TOML: {error}"]) from error
+
+    def place(path: tuple[str, ...]) -> str:
+        line = line_of(text, path)
+        return str(config) if line is None else f"{config}, line {line}"
+
+    for name, value in table.items():
+        reading.take(name, value, place)
 
 
-def _from_environment(environ: Mapping[str, str], prefix: str, types: Mapping[str, Any]) -> dict[str, Any]:
-    given = {}
-    variables = {prefix + name.upper(): name for name in types}
+def _from_environment(environ: Mapping[str, str], prefix: str, reading: Reading) -> None:
+    variables = {prefix + name.upper(): name for name in reading.types}
     for variable, text in environ.items():
         if not variable.startswith(prefix):
             continue
-        _require_known(variable, variables, "the environment")
+        if variable not in variables:
+            reading.wrong.append(f"the environment: {unknown((variable,), variables).says}")
+            continue
         name = variables[variable]
-        given[name] = _typed(_toml_value(text, types[name], variable), types[name], variable, from_text=True)
-    return given
+        try:
+            value = _toml_value(text, reading.types[name])
+        except ValueError as error:
+            reading.tried.add(name)
+            reading.wrong.append(f"{variable}: {error}")
+        else:
+            reading.take(name, value, lambda _, variable=variable: variable, from_text=True)  # type: ignore[misc]
 
 
-def _toml_value(text: str, kind: Any, variable: str) -> Any:
-    """Text as it stands for plain types, else parsed as the right side of a TOML assignment."""
-    if not isinstance(msgspec.inspect.type_info(kind), _COMPOUND):
+def _toml_value(text: str, kind: Any) -> Any:
+    """Text as it stands for plain types, else parsed as the right side of a TOML assignment.
+
+    Raises:
+        ValueError: it is no such.
+    """
+    if not isinstance(inspect.type_info(kind), _COMPOUND):
         return text
     try:
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError as error:
-        raise BadSettings(f"{variable} is not a TOML value: {error}") from error
+        raise ValueError(f"it is not a TOML value: {error}") from error
     if set(table) != {"value"}:
-        raise BadSettings(f"{variable} is not one TOML value")
+        raise ValueError("it is not one TOML value")
     return table["value"]
 
 
 _COMPOUND = (
-    msgspec.inspect.CollectionType,
-    msgspec.inspect.DictType,
-    msgspec.inspect.StructType,
-    msgspec.inspect.DataclassType,
-    msgspec.inspect.TupleType,
+    inspect.CollectionType,
+    inspect.DictType,
+    inspect.StructType,
+    inspect.DataclassType,
+    inspect.TupleType,
 )
 
 
-def _typed(value: Any, kind: Any, where: str, *, from_text: bool = False) -> Any:
-    try:
-        return msgspec.convert(value, kind, strict=not from_text, dec_hook=_decode_path)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise BadSettings(f"setting {where}: {error}") from error
-
-
-def _decode_path(kind: type, value: object) -> object:
-    if kind is Path and isinstance(value, str | Path):
-        return Path(value)
-    raise ValueError(f"expected {kind.__name__}, got {type(value).__name__}")
-
-
-def _require_known(name: str, known: Iterable[str], where: str) -> None:
-    if name in known:
-        return
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0)
-    raise BadSettings(
-        f"unknown setting {name} in {where}" + (f"; the nearest that exists is {nearest[0]}" if nearest else "")
-    )
-
-
-def _require_complete(record: type, given: Mapping[str, Any], prefix: str) -> None:
-    info = msgspec.inspect.type_info(record)
-    if not isinstance(info, msgspec.inspect.StructType | msgspec.inspect.DataclassType):
+def _require_complete(record: type, reading: Reading, prefix: str) -> None:
+    info = inspect.type_info(record)
+    if not isinstance(info, inspect.StructType | inspect.DataclassType):
         raise TypeError(f"{record.__name__} is neither a dataclass nor a msgspec.Struct")
-    missing = [field.name for field in info.fields if field.required and field.name not in given]
+    missing = [one.name for one in info.fields if one.required and one.name not in reading.tried]
     if missing:
+        named = ", ".join(f"{name} ({expected(reading.types[name])})" for name in missing)
         variable = prefix + missing[0].upper()
-        raise BadSettings(f"missing settings: {', '.join(missing)}; give each in the file, as a flag, or as {variable}")
+        reading.wrong.append(f"missing settings: {named}; give each in the file, as a flag, or as {variable}")

@@ -1,14 +1,22 @@
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cloister.hosting.settings import BadSettings, load
+from cloister.hosting.settings import BadSettings, load, read
+from cloister.hosting.toml_lines import line_of
 
 
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     path: str
+
+
+class Security(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    head_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
 
 
 @dataclass(frozen=True)
@@ -16,8 +24,10 @@ class KmsSettings:
     port: int
     state: Path
     challenge_seconds: int = 60
+    engine: Literal["speech", "echo"] = "speech"
     witness_names: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = field(default=())
+    security: Security = field(default_factory=Security)
 
 
 def settings(tmp_path, text='port = 1\nstate = "/s"', environ=None, flags=None):
@@ -43,28 +53,123 @@ def test_variables_of_others_are_not_ours(tmp_path):
     settings(tmp_path, environ={"CLOISTER_RELAY__PORT": "x", "PATH": "/bin", "CLOISTER_KMSX__PORT": "3"})
 
 
+GIVE_EACH = "give each in the file, as a flag, or as CLOISTER_KMS__PORT"
+GOOD = 'port = 1\nstate = "/s"\n'
+
+
 @pytest.mark.parametrize(
     ("sentence", "given"),
     [
-        ("unknown setting chalenge_seconds in .*kms.toml; .* challenge_seconds", {"text": "chalenge_seconds = 1"}),
-        ("unknown setting CLOISTER_KMS__PROT .*CLOISTER_KMS__PORT", {"environ": {"CLOISTER_KMS__PROT": "1"}}),
-        ("unknown setting CLOISTER_KMS__port", {"environ": {"CLOISTER_KMS__port": "1"}}),
-        ("unknown setting prt in the flags of kms", {"flags": {"prt": 1}}),
-        ("missing settings: port, state; .*CLOISTER_KMS__PORT", {"text": ""}),
-        ("port in .*kms.toml: Expected `int`", {"text": 'port = "1"'}),
-        ("CLOISTER_KMS__PORT: Expected `int`", {"environ": {"CLOISTER_KMS__PORT": "one"}}),
-        ("not one TOML value", {"environ": {"CLOISTER_KMS__WITNESS_NAMES": "[]\nport = 9"}}),
-        ("not a TOML value", {"environ": {"CLOISTER_KMS__WITNESS_NAMES": "a, b"}}),
-        ("unknown field `root`", {"text": 'endpoints = [{root = "/"}]'}),
-        ("cannot be read", {"text": "port ="}),
-        ("state in .*: expected Path, got int", {"text": "state = 3"}),
+        (
+            "kms.toml, line 3: unknown setting chalenge_seconds; the nearest that exists is challenge_seconds",
+            {"text": GOOD + "chalenge_seconds = 1"},
+        ),
+        (
+            "the environment: unknown setting CLOISTER_KMS__PROT; the nearest that exists is CLOISTER_KMS__PORT",
+            {"environ": {"CLOISTER_KMS__PROT": "1"}},
+        ),
+        (
+            "the environment: unknown setting CLOISTER_KMS__port; the nearest that exists is CLOISTER_KMS__PORT",
+            {"environ": {"CLOISTER_KMS__port": "1"}},
+        ),
+        ("--prt: unknown setting prt; the nearest that exists is port", {"flags": {"prt": 1}}),
+        (
+            f"missing settings: port (a whole number), state (a path); {GIVE_EACH}",
+            {"text": ""},
+        ),
+        ("kms.toml, line 2: port must be a whole number, not a string", {"text": 'state = "/s"\nport = "1"'}),
+        ("CLOISTER_KMS__PORT: port must be a whole number, not a string", {"environ": {"CLOISTER_KMS__PORT": "one"}}),
+        (
+            "CLOISTER_KMS__WITNESS_NAMES: it is not one TOML value",
+            {"environ": {"CLOISTER_KMS__WITNESS_NAMES": "[]\np=9"}},
+        ),
+        (
+            "kms.toml, line 4: security.head_seconds must be a whole number from 1 to 86400, not 0",
+            {"text": GOOD + "[security]\nhead_seconds = 0"},
+        ),
+        (
+            "kms.toml, line 3: unknown setting security.head; the nearest that exists is security.head_seconds",
+            {"text": GOOD + "security.head = 0"},
+        ),
+        ("kms.toml, line 3: engine must be one of echo, speech, not a string", {"text": GOOD + 'engine = "whisper"'}),
+        (
+            "kms.toml: unknown setting endpoints.1.root; the nearest that exists is endpoints.1.path",
+            {"text": GOOD + 'endpoints = [{path = "/", root = "/"}]'},
+        ),
+        ("kms.toml: endpoints.1 lacks path, a string", {"text": GOOD + "endpoints = [{}]"}),
+        ("kms.toml: witness_names.2 must be a string, not 3", {"text": GOOD + 'witness_names = ["a", 3]'}),
+        ("kms.toml, line 1: state must be a path, not 3", {"text": "state = 3\nport = 1"}),
     ],
 )
 def test_whatever_is_unknown_missing_or_of_another_type_stops_the_start_up(tmp_path, sentence, given):
-    with pytest.raises(BadSettings, match=sentence):
+    with pytest.raises(BadSettings) as raised:
         settings(tmp_path, **given)
+    assert str(raised.value).replace(f"{tmp_path}/", "") == sentence
+
+
+def test_a_text_in_a_wrong_place_is_not_repeated_for_it_may_be_a_secret(tmp_path):
+    with pytest.raises(BadSettings) as raised:
+        settings(tmp_path, 'port = "hunter2"\nstate = "/s"')
+    assert "hunter2" not in str(raised.value)
+
+
+def test_all_faults_are_told_at_once_and_none_twice(tmp_path):
+    with pytest.raises(BadSettings) as raised:
+        settings(tmp_path, 'port = "one"\nprot = 1\n[security]\nhead_seconds = 0\nheads = 1\n')
+    assert str(raised.value).replace(f"{tmp_path}/", "").splitlines() == [
+        "5 things are wrong in the settings:",
+        "  kms.toml, line 1: port must be a whole number, not a string",
+        "  kms.toml, line 2: unknown setting prot; the nearest that exists is port",
+        "  kms.toml, line 4: security.head_seconds must be a whole number from 1 to 86400, not 0",
+        "  kms.toml, line 5: unknown setting security.heads; the nearest that exists is security.head_seconds",
+        "  missing settings: state (a path); give each in the file, as a flag, or as CLOISTER_KMS__STATE",
+    ]
+
+
+@pytest.mark.parametrize(("text", "says"), [("port =", "is not TOML: Invalid value"), ("\ud800", "is not TOML")])
+def test_a_file_that_is_not_toml_is_named(tmp_path, text, says):
+    config = tmp_path / "kms.toml"
+    config.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(BadSettings, match=f"kms.toml {says}"):
+        load(KmsSettings, service="kms", config=config, environ={}, flags={})
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(BadSettings, match=r"absent\.toml cannot be read"):
+    with pytest.raises(BadSettings, match=r"absent\.toml cannot be read: No such file"):
         load(KmsSettings, service="kms", config=tmp_path / "absent.toml", environ={}, flags={})
+
+
+def test_each_setting_says_where_it_was_given(tmp_path):
+    config = tmp_path / "kms.toml"
+    config.write_text(GOOD)
+    reading = read(
+        KmsSettings, service="kms", config=config, environ={"CLOISTER_KMS__PORT": "2"}, flags={"engine": "echo"}
+    )
+    assert {name: given.place for name, given in reading.given.items()} == {
+        "port": "CLOISTER_KMS__PORT",
+        "state": f"{config}, line 2",
+        "engine": "--engine",
+    }
+
+
+KEYS = st.text("abc_", min_size=1, max_size=4)
+
+
+@given(st.dictionaries(KEYS, st.one_of(st.integers(), st.dictionaries(KEYS, st.integers(), min_size=1)), min_size=1))
+def test_the_line_of_every_plain_key_is_found(table):
+    plain = [name for name, value in table.items() if isinstance(value, int)]
+    lines = [f"{name} = 1" for name in plain]
+    wanted: dict[tuple[str, ...], int] = {(name,): number for number, name in enumerate(plain, 1)}
+    for name, inner in ((name, value) for name, value in table.items() if not isinstance(value, int)):
+        lines.append(f"[{name}]  # a table")
+        wanted[name,] = len(lines)
+        for key in inner:
+            lines.append(f"{key} = 1")
+            wanted[name, key] = len(lines)
+    assert {path: line_of("\n".join(lines), path) for path in wanted} == wanted
+
+
+@given(st.text(), st.lists(KEYS, max_size=3))
+def test_any_text_has_a_line_for_a_key_or_none(text, path):
+    line = line_of(text, path)
+    assert line is None or 1 <= line <= len(text.splitlines())
