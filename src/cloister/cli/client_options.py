@@ -11,12 +11,12 @@ import click
 
 from cloister.cli.state_folder import StateFolder, state_option
 from cloister.cli.system_record import running
-from cloister.client.durable import read_at_most
 from cloister.client.memory_file import MemoryFile
 from cloister.client.relay import Relay
 from cloister.client.session import Session
+from cloister.client.trust_policy_file import NoTrustPolicy, read_trust_policy
 from cloister.errors import UsageError
-from cloister.formats.trust_policy import MAXIMUM_TRUST_POLICY, TrustPolicy, parse_trust_policy
+from cloister.formats.trust_policy import TrustPolicy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,14 +67,11 @@ def read_policy(policy: Path | None, state: StateFolder) -> tuple[TrustPolicy, P
     """
     path = state.trust_policy if policy is None else policy
     try:
-        return parse_trust_policy(read_at_most(path, MAXIMUM_TRUST_POLICY)), path
-    except FileNotFoundError as error:
+        return read_trust_policy(path), path
+    except NoTrustPolicy as error:
         raise UsageError(
-            f"there is no trust policy {path}: name one with --policy FILE, or start a local system with cloister up,"
-            " which writes its own"
+            f"{error}: name one with --policy FILE, or start a local system with cloister up, which writes its own"
         ) from error
-    except OSError as error:
-        raise UsageError(f"the trust policy {path} cannot be read: {error.strerror}") from error
 
 
 def service(policy: Path | None, relay: str | None, memory: Path | None, state: StateFolder) -> Service:

@@ -13,7 +13,7 @@ from cloister.cli.chain import console, numbered, show_steps
 from cloister.cli.client_options import policy_option, read_policy
 from cloister.cli.state_folder import StateFolder, state_option
 from cloister.client.receipts import ReceiptExaminations, load_receipt, verify_receipt
-from cloister.errors import UsageError
+from cloister.errors import MalformedInput, TooLarge, UsageError
 from cloister.formats.trust_policy import TrustPolicy
 
 VERIFY_EPILOG = """\b
@@ -43,12 +43,12 @@ def receipt() -> None:
 def verify(path: Path, sent: Path, came: Path, policy: Path | None, state: StateFolder, *, as_json: bool) -> None:
     """Verify RECEIPT offline against the file that was sent and the answer that came."""
     trusted, policy_path = read_policy(policy, state)
-    examined = verify_receipt(
-        load_receipt(path),
-        trusted,
-        request_file=_content(sent, "--request"),
-        response_file=_content(came, "--response"),
-    )
+    stored = load_receipt(path)
+    request, response = _content(sent, "--request"), _content(came, "--response")
+    try:
+        examined = verify_receipt(stored, trusted, request_file=request, response_file=response)
+    except (MalformedInput, TooLarge) as error:
+        raise UsageError(f"{path} is a damaged receipt: {error}") from error
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report(examined, trusted, policy_path))).decode())
     else:

@@ -70,13 +70,14 @@ def load_receipt(path: Path) -> StoredReceipt:
     """Read a receipt file.
 
     Raises:
-        UsageError: it cannot be read.
-        MalformedInput, TooLarge: it is no receipt.
+        UsageError: it cannot be read, or is no receipt.
     """
     try:
         return parse_stored_receipt(read_at_most(path, MAXIMUM_RECEIPT))
     except OSError as error:
         raise UsageError(f"the receipt {path} cannot be read: {error.strerror}") from error
+    except (MalformedInput, TooLarge) as error:
+        raise UsageError(f"{path} is no receipt, or a damaged one: {error}") from error
 
 
 def verify_receipt(

@@ -81,10 +81,11 @@ def test_a_receipt_of_a_request_without_a_file_cannot_be_held_against_one(kept):
         verify_receipt(bare, service.world.policy(), request_file=SPEECH, response_file=service.text)
 
 
-def test_a_file_that_is_no_receipt_is_malformed(tmp_path):
-    path = tmp_path / "x.receipt"
-    path.write_bytes(b"no receipt")
-    with pytest.raises(MalformedInput):
+@pytest.mark.parametrize("size", [0, 40, -1])
+def test_a_damaged_receipt_is_refused_by_the_name_of_its_file(kept, size):
+    _, path = kept
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(UsageError, match=r"/receipts/.*\.receipt is no receipt, or a damaged one"):
         load_receipt(path)
 
 
