@@ -17,7 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cloister.errors import Unavailable, UsageError
+from cloister.errors import UsageError
+from cloister.hosting.refused_port import refused_port
 
 LOOPBACK = "127.0.0.1"
 GRACE_SECONDS = 4.0  # for requests in flight after a signal; the whole stop then takes under five seconds
@@ -28,7 +29,7 @@ def listen(address: str, port: int) -> socket.socket:
     """A listening TCP socket; port 0 lets the kernel choose.
 
     Raises:
-        UsageError: `address` is not 127.0.0.1, or the port is no port.
+        UsageError: `address` is not 127.0.0.1, or the port is no port, or not this user's.
         Unavailable: the port is taken.
     """
     if address != LOOPBACK:
@@ -43,7 +44,7 @@ def listen(address: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise Unavailable(f"port {port} of {address} cannot be served: {error.strerror}") from error
+        raise refused_port(address, port, error) from error
     listener.settimeout(0)
     return listener
 

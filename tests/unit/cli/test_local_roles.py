@@ -6,9 +6,19 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.test_local_terms import FIRST, FOUND, KEYS
 
-from cloister.cli.local.keys import NAMES, make_token, open_keys, seed_path
-from cloister.cli.local.roles import ROLES, choose_ports, config_path, settings, toml, write_settings
-from cloister.cli.local.settings import read_settings
+from cloister.cli.local.keys import NAMES, open_keys, seed_path
+from cloister.cli.local.roles import (
+    ROLES,
+    choose_ports,
+    config_path,
+    keep_ports,
+    last_ports,
+    settings,
+    toml,
+    write_settings,
+)
+from cloister.cli.local.settings import LocalSettings, read_settings
+from cloister.cli.local.system import _ports
 from cloister.cli.service import SERVICES, found
 from cloister.cli.state_folder import StateFolder
 from cloister.errors import Unavailable, UsageError
@@ -23,7 +33,7 @@ def state(tmp_path):
 
 
 def test_every_services_settings_are_what_the_service_reads(state):
-    ports = choose_ports(state, proxy=None)
+    ports = choose_ports({}, proxy=None)
     write_settings(state, settings(state, KEYS, FIRST, FOUND, ports))
     for role in ROLES:
         record = found(SERVICES[role].settings)
@@ -38,26 +48,41 @@ def test_what_a_person_could_write_comes_back_from_toml():
 
 
 def test_ports_are_the_same_again_unless_someone_has_taken_one(state):
-    first = choose_ports(state, proxy=None)
+    first = choose_ports({}, proxy=None)
     assert len(set(first.values())) == len(ROLES)
-    assert choose_ports(state, proxy=None) == first
+    keep_ports(state, first)
+    assert choose_ports(last_ports(state), proxy=None) == first
     with socket.create_server(("127.0.0.1", first["relay"])):
-        second = choose_ports(state, proxy=None)
+        second = choose_ports(first, proxy=None)
     assert second["relay"] != first["relay"]
     assert second["proxy"] == first["proxy"]
 
 
-def test_a_port_that_was_asked_for_and_is_taken_is_refused(state):
+def test_a_port_that_was_asked_for_and_is_taken_is_refused():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(Unavailable, match=f"port {port} of 127.0.0.1 cannot be had"):
-            choose_ports(state, proxy=port)
+        with pytest.raises(Unavailable, match=f"port {port} of 127.0.0.1 is taken by another program: .*--port"):
+            choose_ports({}, proxy=port)
 
 
-def test_the_proxys_port_of_last_time_is_never_changed_unsaid(state):
-    port = choose_ports(state, proxy=None)["proxy"]
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(Unavailable, match="--port"):
-        choose_ports(state, proxy=None)
+def test_the_proxys_port_of_last_time_is_never_changed_unsaid():
+    before = choose_ports({}, proxy=None)
+    with socket.create_server(("127.0.0.1", before["proxy"])), pytest.raises(Unavailable, match="--port"):
+        choose_ports(before, proxy=None)
+
+
+def test_a_proxy_that_moves_gets_a_new_token_and_says_so(state):
+    said: list[str] = []
+    first = _ports(state, LocalSettings(), said.append)
+    token = state.token.read_bytes()
+    assert _ports(state, LocalSettings(), said.append)["proxy"] == first["proxy"]
+    assert (state.token.read_bytes(), said) == (token, [])
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    moved = _ports(state, LocalSettings(port=port), said.append)
+    assert moved["proxy"] == port
+    assert state.token.read_bytes() != token
+    assert f"the proxy moved from port {first['proxy']} to {port} and has a new token" in said[0]
 
 
 def test_keys_are_made_once_and_are_their_owners_alone(state):
@@ -72,14 +97,6 @@ def test_a_missing_key_is_not_made_again_once_something_was_signed_with_it(state
     seed_path(state, "operator").unlink()
     with pytest.raises(UsageError, match=r"operator\.seed is missing"):
         open_keys(state)
-
-
-def test_the_token_is_made_once(state):
-    make_token(state)
-    token = state.token.read_bytes()
-    make_token(state)
-    assert state.token.read_bytes() == token
-    assert len(token) > 40
 
 
 def test_a_state_folder_that_others_can_read_is_refused(tmp_path):

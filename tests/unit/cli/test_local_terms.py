@@ -5,7 +5,16 @@ import msgspec
 import pytest
 
 from cloister.cli.local.keys import LocalKeys
-from cloister.cli.local.terms import DAY, Found, amended, first_terms, read_terms, trust_policy, what_changed
+from cloister.cli.local.terms import (
+    DAY,
+    Found,
+    amended,
+    first_terms,
+    read_terms,
+    sign_genesis,
+    trust_policy,
+    what_changed,
+)
 from cloister.contract.amendment import AmendmentRefused
 from cloister.crypto.signing import SigningKey
 from cloister.services.gateway.security import GatewaySecurity, Runs
@@ -22,7 +31,8 @@ FOUND = Found(
     gateway=GatewaySecurity(),
 )
 OTHER = hashlib.sha256(b"other").digest()
-FIRST = first_terms(KEYS, FOUND, at=NOON)
+GENESIS = sign_genesis(KEYS, FOUND)
+FIRST = first_terms(KEYS, FOUND, GENESIS, at=NOON)
 
 
 def found(**changes):
@@ -34,6 +44,12 @@ def test_the_first_terms_are_signed_by_both_parties_and_read_back():
     assert {party.duty for party in FIRST.contract.parties} == {"model-owner", "operator"}
     assert FIRST.constitution.local
     assert FIRST.contract.constitution == FIRST.constitution.digest()
+
+
+def test_a_first_contract_goes_on_from_a_genesis_that_names_other_code():
+    begun = first_terms(KEYS, found(workload=hashlib.sha384(b"newer").digest()), GENESIS, at=NOON)
+    assert begun.constitution == FIRST.constitution
+    assert read_terms(begun.constitutions, begun.contracts) == begun
 
 
 def test_terms_that_name_what_was_found_stay_as_they_are():

@@ -1,5 +1,5 @@
 import pytest
-from tests.unit.cli.test_local_terms import FIRST
+from tests.unit.cli.test_local_terms import FIRST, GENESIS
 
 from cloister.cli.local.settings import LocalSettings
 from cloister.cli.local.signed_files import read_signed
@@ -26,13 +26,21 @@ def test_what_was_signed_is_read_back_and_an_untouched_folder_has_nothing(state,
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_no_second_beginning_is_signed_where_one_of_the_files_is_missing(state, name):
+@pytest.mark.parametrize("resting", ["trust-policy.toml", "data/ledger/ledger.sqlite", "client-memory"])
+def test_no_second_beginning_is_signed_where_one_of_the_files_is_missing(state, name, resting):
+    (state.root / resting).parent.mkdir(exist_ok=True)
+    (state.root / resting).write_bytes(b"of before")
     (state.root / name).unlink()
     kept = {path: path.read_bytes() for path in state.root.glob("*.entries")}
     with pytest.raises(UsageError, match=f"{name} is missing.*restore it, or begin anew with another --state folder"):
         prepare(state, LocalSettings(), print, clock=lambda: 0.0)
     assert {path: path.read_bytes() for path in state.root.glob("*.entries")} == kept
     assert not list(state.keys.iterdir())
+
+
+def test_a_first_start_that_was_killed_between_its_two_files_goes_on_from_its_genesis(state):
+    state.contracts.unlink()
+    assert read_signed(state) == GENESIS
 
 
 @pytest.mark.parametrize("name", ["data/ledger/ledger.sqlite", "client-memory"])

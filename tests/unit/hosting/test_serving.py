@@ -22,7 +22,7 @@ def test_any_address_but_the_loopbacks_is_refused_by_name(address):
 
 
 def test_a_taken_port_is_said_to_be_unavailable():
-    with listen("127.0.0.1", 0) as listener, pytest.raises(Unavailable, match="Address already in use"):
+    with listen("127.0.0.1", 0) as listener, pytest.raises(Unavailable, match="is taken by another program"):
         listen("127.0.0.1", port_of(listener))
 
 

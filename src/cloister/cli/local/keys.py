@@ -55,7 +55,7 @@ def open_keys(state: StateFolder) -> LocalKeys:
     return LocalKeys(*(read_signing_key(seed_path(state, name)) for name in NAMES))
 
 
-def make_token(state: StateFolder) -> None:
-    """Make the proxy's bearer token, unless there is one: it keeps this machine's other users out."""
-    if not state.token.exists():
+def make_token(state: StateFolder, *, anew: bool) -> None:
+    """Make the proxy's bearer token, which keeps this machine's other users out; `anew` replaces the one there is."""
+    if anew or not state.token.exists():
         replace_file(state.token, f"cloister-{secrets.token_urlsafe(TOKEN_BYTES)}\n".encode())

@@ -14,9 +14,9 @@ from cloister.cli.local.keys import LocalKeys, seed_path
 from cloister.cli.local.terms import Found, Terms, origin_of, trust_policy, witness_name
 from cloister.cli.state_folder import StateFolder
 from cloister.client.durable import replace_file
-from cloister.errors import Unavailable
 from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
 from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.refused_port import refused_port
 
 ROLES: Final = ("witness", "ledger", "kms", "gateway", "relay", "proxy")  # each needs only those before it
 WITH_READY: Final = frozenset({"witness", "ledger", "kms", "gateway"})  # these have the route /ready
@@ -44,24 +44,35 @@ def log_path(state: StateFolder, role: str) -> Path:
     return state.logs / f"{role}.log"
 
 
-def choose_ports(state: StateFolder, *, proxy: int | None) -> dict[str, int]:
+def last_ports(state: StateFolder) -> dict[str, int]:
+    """The ports of the last start; empty where there was none."""
+    try:
+        return msgspec.json.decode(_ports_path(state).read_bytes(), type=dict[str, int])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def keep_ports(state: StateFolder, ports: Mapping[str, int]) -> None:
+    """Keep the ports for the next start."""
+    replace_file(_ports_path(state), msgspec.json.encode(ports))
+
+
+def choose_ports(before: Mapping[str, int], *, proxy: int | None) -> dict[str, int]:
     """A port for each role: the same as last time where it is free, so that clients need not be told anew.
 
     Raises:
-        Unavailable: the proxy's port, the one asked for or the one of last time, is taken.
+        Unavailable, UsageError: the proxy's port, the one asked for or the one of last time, cannot be had.
     """
-    path = state.config / "ports.json"
-    try:
-        before = msgspec.json.decode(path.read_bytes(), type=dict[str, int])
-    except (OSError, msgspec.DecodeError):
-        before = {}
     ports: dict[str, int] = {}
     for role in ROLES:
         wanted = proxy if role == "proxy" and proxy is not None else before.get(role, 0)
         # Shells that know the proxy's port would send token and audio to whoever has it now: never changed unsaid.
         ports[role] = _free(wanted, taken=ports.values(), required=role == "proxy" and wanted != 0)
-    replace_file(path, msgspec.json.encode(ports))
     return ports
+
+
+def _ports_path(state: StateFolder) -> Path:
+    return state.config / "ports.json"
 
 
 def settings(
@@ -153,8 +164,8 @@ def _free(port: int, *, taken: Any, required: bool) -> int:
             probe.bind((LOOPBACK, port))
         except OSError as error:
             if required:
-                advice = "free it, or choose another with --port, and evaluate cloister env again in every shell"
-                raise Unavailable(f"port {port} of {LOOPBACK} cannot be had: {error.strerror}; {advice}") from error
+                refused = refused_port(LOOPBACK, port, error)
+                raise type(refused)(f"{refused}, with cloister up --port; the proxy then gets a new token") from error
             return _free(0, taken=taken, required=False)
         chosen: int = probe.getsockname()[1]
     return _free(0, taken=taken, required=False) if chosen in taken else chosen

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from cloister.cli.local.terms import Terms, last_constitution, last_contract
+from cloister.cli.local.terms import Genesis, Terms, last_constitution, last_contract
 from cloister.cli.state_folder import StateFolder
 from cloister.errors import CloisterError, UsageError
 from cloister.node.entries_file import read_entries
@@ -16,19 +16,24 @@ Governed = TypeVar("Governed")
 WHAT_TO_DO = "restore it, or begin anew with another --state folder"
 
 
-def read_signed(state: StateFolder) -> Terms | None:
+def read_signed(state: StateFolder) -> Terms | Genesis | None:
     """The terms that were signed in this folder; None where nothing was, ever.
 
-    A genesis signed beside a log or a memory of another would make everything that rests on those worthless.
+    The genesis alone is what a first start leaves that was killed between its two files: nothing rests on it yet. In
+    every other case a beginning signed anew beside what is older would make that worthless, and so is refused.
 
     Raises:
         UsageError: a file is missing although others rest on it, or it is damaged.
     """
-    signed = (state.constitutions, state.contracts)
-    there = [path for path in (*signed, state.data / "ledger" / "ledger.sqlite", state.memory) if path.exists()]
-    if not there:
-        return None
-    for path in signed:
+    resting = (state.trust_policy, state.data / "ledger" / "ledger.sqlite", state.memory)
+    there = [path for path in (state.constitutions, state.contracts, *resting) if path.exists()]
+    if not [path for path in there if path != state.trust_policy]:
+        return None  # a trust policy alone may be its owner's own
+    if there == [state.constitutions]:
+        entries, constitution = _read(state.constitutions, last_constitution)
+        if len(entries) == 1:
+            return Genesis(entries[0], constitution)
+    for path in (state.constitutions, state.contracts):
         if path not in there:
             raise UsageError(f"{path} is missing, and {there[0]} rests on it: {WHAT_TO_DO}")
     constitutions, constitution = _read(state.constitutions, last_constitution)

@@ -20,7 +20,16 @@ from cloister.cli.local.measurement import (
 from cloister.cli.local.settings import LocalSettings
 from cloister.cli.local.signed_files import read_signed
 from cloister.cli.local.supervisor import Role, Say, Supervisor
-from cloister.cli.local.terms import Found, Terms, amended, first_terms, trust_policy, what_changed
+from cloister.cli.local.terms import (
+    Found,
+    Genesis,
+    Terms,
+    amended,
+    first_terms,
+    sign_genesis,
+    trust_policy,
+    what_changed,
+)
 from cloister.cli.processes import name_of
 from cloister.cli.state_folder import StateFolder
 from cloister.cli.system_record import Phase, RoleRecord, SystemRecord, read_record, write_record
@@ -95,7 +104,6 @@ def prepare(state: StateFolder, settings: LocalSettings, say: Say, *, clock: Cal
     """
     before = read_signed(state)
     keys = open_keys(state)
-    make_token(state)
     say("measuring what will run")
     measurement = measure_in_child(state, settings.engine)
     found = Found(
@@ -106,28 +114,50 @@ def prepare(state: StateFolder, settings: LocalSettings, say: Say, *, clock: Cal
         settings.kms,
         settings.gateway,
     )
-    at = int(clock())
-    if before is None:
-        terms = first_terms(keys, found, at=at)
-        _tell_signed(terms, say)
-    else:
-        terms = amended(before, keys, found, at=at)
-        changed = what_changed(before, keys, found, at=at)
-        if changed:
-            say(_tell_amended(before, terms, changed, measurement.differences(last_manifest(state))))
+    terms = _terms(before, keys, found, measurement.differences(last_manifest(state)), say, at=int(clock()))
     _keep_signed(state, terms)
     keep_manifest(state, measurement)
-    ports = roles.choose_ports(state, proxy=settings.port)
+    ports = _ports(state, settings, say)
     roles.write_settings(state, roles.settings(state, keys, terms, found, ports))
     return Prepared(state, keys, terms, found, ports)
 
 
+def _terms(
+    before: Terms | Genesis | None, keys: LocalKeys, found: Found, files: list[str], say: Say, *, at: int
+) -> Terms:
+    """The terms that name what was found: the first ones, or those of before with successors where they do not."""
+    if isinstance(before, Terms):
+        terms = before
+    else:
+        if before is not None:
+            say("a first start ended before everything was signed: going on from the genesis that it left")
+        terms = first_terms(keys, found, before or sign_genesis(keys, found), at=at)
+        _tell_signed(terms, say)
+    changed = what_changed(terms, keys, found, at=at)
+    after = amended(terms, keys, found, at=at)
+    if changed:
+        say(_tell_amended(terms, after, changed, files))
+    return after
+
+
+def _ports(state: StateFolder, settings: LocalSettings, say: Say) -> dict[str, int]:
+    """The ports, and a new token where the proxy's is another: whoever has the old port is told no token of ours."""
+    before = roles.last_ports(state)
+    ports = roles.choose_ports(before, proxy=settings.port)
+    old, new = before.get("proxy", ports["proxy"]), ports["proxy"]
+    make_token(state, anew=old != new)  # first: a start that ends here makes yet another, never keeps the old one
+    if old != new:
+        say(f"the proxy moved from port {old} to {new} and has a new token: evaluate cloister env again in every shell")
+    roles.keep_ports(state, ports)
+    return ports
+
+
 def _keep_signed(state: StateFolder, terms: Terms) -> None:
-    # The constitution last: where it stands, everything before it does.
+    # Each rests on the one before: what is missing after a start that was killed is made anew.
+    replace_file(state.constitutions, encode_list(terms.constitutions))
     replace_file(state.contracts, encode_list(terms.contracts))
     if not state.trust_policy.exists():
         replace_file(state.trust_policy, format_trust_policy(trust_policy(terms), comment=POLICY_COMMENT).encode())
-    replace_file(state.constitutions, encode_list(terms.constitutions))
 
 
 def _tell_signed(terms: Terms, say: Say) -> None:

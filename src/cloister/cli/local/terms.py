@@ -49,6 +49,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Genesis:
+    """The first constitution, as it is signed and as it says."""
+
+    entry: bytes
+    constitution: Constitution
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What is signed, first to current, and what of it is in force."""
 
@@ -68,15 +76,17 @@ def witness_name(witness: bytes) -> str:
     return f"local.cloister/witness-{witness.hex()[:16]}"
 
 
-def first_terms(keys: LocalKeys, found: Found, *, at: int) -> Terms:
-    """The genesis and the first contract, at the time `at` (seconds since 1970)."""
-    genesis = _constitution(keys, found)
-    contract = _contract(keys, found, constitution=genesis.digest(), at=at)
-    entries = (
-        sign_statement("constitution", genesis, keys.parties),
-        sign_statement("contract", contract, keys.parties),
-    )
-    return Terms((entries[0],), (entries[1],), genesis, contract)
+def sign_genesis(keys: LocalKeys, found: Found) -> Genesis:
+    """The constitution that everything here begins with."""
+    constitution = _constitution(keys, found)
+    return Genesis(sign_statement("constitution", constitution, keys.parties), constitution)
+
+
+def first_terms(keys: LocalKeys, found: Found, genesis: Genesis, *, at: int) -> Terms:
+    """The genesis and the first contract under it, at the time `at` (seconds since 1970)."""
+    contract = _contract(keys, found, constitution=genesis.constitution.digest(), at=at)
+    entry = sign_statement("contract", contract, keys.parties)
+    return Terms((genesis.entry,), (entry,), genesis.constitution, contract)
 
 
 def read_terms(constitutions: Sequence[bytes], contracts: Sequence[bytes]) -> Terms:
