@@ -215,5 +215,7 @@ def _refused_by_gateway(reply: RelayReply) -> RelayUnavailable | TooLarge:
     if _is_key_problem(reply):
         return KeyNotHeld("the gateway does not hold the key of the newest bundle; try again in a few seconds")
     if reply.status == 413:
-        return TooLarge("the relay or gateway takes no request of this size")
+        return TooLarge(
+            "the relay or gateway does not take a request this large: cut or compress the file, and send less at once"
+        )
     return RelayUnavailable(f"no sealed answer came back: the relay or gateway answered {reply.status}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 from typing import Any
@@ -23,6 +24,7 @@ from cloister.node.keys import NodeSecrets
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.kms import KmsClient
 from cloister.services.kms.kms import Kms
+from cloister.services.kms.service import keep
 from cloister.testing import world
 from cloister.trust.bundle import examine_bundle
 from cloister.trust.memory import first_contact
@@ -221,6 +223,18 @@ async def test_a_kms_that_has_not_started_serves_nothing_yet(system, node):
             await client.challenge()
         with pytest.raises(Unavailable):
             await client.bundle(system.line)
+
+
+async def test_a_kms_that_cannot_start_says_why_to_whoever_asks(system):
+    system.ledger.down = True
+    kms = system.kms()
+    keeper = asyncio.create_task(keep(kms, [system.contract_entry], seconds=1))
+    async with client_of(kms) as client, asyncio.timeout(5):
+        while not kms.trouble:  # noqa: ASYNC110 - it is the KMS that is watched, not our own code
+            await asyncio.sleep(0.01)
+        with pytest.raises(Unavailable, match=r"the KMS is not serving: the witnessed log.*\(the ledger is down\)"):
+            await client.bundle(system.line)
+    keeper.cancel()
 
 
 async def test_a_request_over_its_cap_is_rejected_before_it_is_parsed(system):

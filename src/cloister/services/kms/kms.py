@@ -74,6 +74,7 @@ class Kms:
         self._renewed_at = 0
         self._lock = asyncio.Lock()
         self.started = False
+        self.trouble = ""  # why the last attempt to start did not come to its end
         self.retired: EvidenceRejected | None = None  # set once the constitution in force no longer names this code
 
     async def start(self, given: Sequence[bytes] = ()) -> None:
@@ -149,7 +150,9 @@ class Kms:
         """What lacks before the KMS can serve, in words."""
         if self.retired is not None:
             return [f"the constitution in force does not name this KMS: {self.retired}"]
-        return [] if self.started else ["the witnessed log, followed to its end"]
+        if self.started:
+            return []
+        return ["the witnessed log, followed to its end" + (f" ({self.trouble})" if self.trouble else "")]
 
     async def _release(self, asked: Asked, evidence: bytes) -> bytes:
         decision = self._decide(asked)

@@ -96,7 +96,8 @@ async def _start(kms: Kms, given: Sequence[bytes]) -> None:
         try:
             await kms.start(given)
         except Unavailable as error:
-            structlog.get_logger().info("waiting for the ledger", reason=str(error))
+            kms.trouble = str(error)
+            structlog.get_logger().info("waiting for the ledger", reason=kms.trouble)
             await asyncio.sleep(wait)
             wait = min(2 * wait, LAST_RETRY_SECONDS)
         else:
