@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "demo": Entry("cloister.cli.demo:demo", "Show it all on one spoken sentence, and clean up.", node=True),
     "doctor": Entry("cloister.cli.doctor:doctor", "Check what this machine has, and say what to do."),
     "service": Entry("cloister.cli.service:service", "Run one service by itself."),
+    "sandbox": Entry("cloister.cli.sandbox:sandbox", "Show and test what engines are confined in.", node=True),
     "measure": Entry("cloister.cli.measure:measure", "Measure what a service started here would run.", node=True),
 }
 

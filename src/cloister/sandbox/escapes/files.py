@@ -1,0 +1,189 @@
+"""Ways out by file: the host's files, devices, /proc and /sys, and the sandbox's own read-only parts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from functools import partial
+
+_SCRATCH = "/tmp/escape-"
+
+
+def read(path: str) -> bytes:
+    """The first bytes of a file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 64)
+    finally:
+        os.close(descriptor)
+
+
+def read_something(path: str) -> bytes:
+    """As `read`, where an empty file means that there was nothing to get."""
+    if found := read(path):
+        return found
+    raise PermissionError(1, "it is empty")
+
+
+def listing(path: str) -> list[str]:
+    """The names in a folder; an empty one means that there was nothing to see."""
+    if found := os.listdir(path):
+        return found
+    raise PermissionError(1, "it is empty")
+
+
+def write(path: str, text: bytes = b"x") -> str:
+    """Write to a file, made where it is missing."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, text)
+    finally:
+        os.close(descriptor)
+    return "written"
+
+
+def unfold(path: str) -> str:
+    """Remove a file."""
+    os.unlink(path)
+    return "removed"
+
+
+def make_device(kind: int, major: int, minor: int) -> str:
+    """A device node in the scratch."""
+    path = f"{_SCRATCH}device"
+    os.mknod(path, kind | 0o600, os.makedev(major, minor))
+    os.unlink(path)
+    return "made"
+
+
+def through_link() -> bytes:
+    """Read the host's file by a symbolic link in the scratch."""
+    path = f"{_SCRATCH}link-{os.getpid()}"
+    os.symlink("/etc/passwd", path)
+    try:
+        return read(path)
+    finally:
+        os.unlink(path)
+
+
+def hard_link() -> str:
+    """A second name in the scratch for a program of the system's."""
+    os.link("/usr/bin/env", f"{_SCRATCH}env")
+    return "linked"
+
+
+def nameless() -> str:
+    """A file without a name in the system's folder."""
+    os.close(os.open("/usr", os.O_TMPFILE | os.O_RDWR, 0o600))
+    return "made"
+
+
+def up_and_out() -> list[str]:
+    """The host's folders by stepping up from an open folder."""
+    descriptor = os.open("/app", os.O_PATH)
+    try:
+        above = os.open("../../../../home", os.O_RDONLY | os.O_DIRECTORY, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        return listing(f"/proc/self/fd/{above}")
+    finally:
+        os.close(above)
+
+
+def over_cap() -> str:
+    """More scratch than is allowed, in two files."""
+    paths = [f"{_SCRATCH}{name}" for name in "ab"]
+    try:
+        for path in paths:
+            with open(path, "wb") as file:
+                file.write(bytes(40 * 2**20))
+    finally:
+        for path in paths:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+    return "80 MiB written"
+
+
+def one_over_cap(size: int = 65 * 2**20) -> str:
+    """One file over its cap, without writing it."""
+    path = f"{_SCRATCH}sparse"
+    try:
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    return "allocated"
+
+
+def hoard_shared_memory() -> str:
+    """More in /dev/shm than is allowed."""
+    path = "/dev/shm/escape"
+    try:
+        with open(path, "wb") as file:
+            file.write(bytes(4 * 2**20))
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    return "written"
+
+
+_CHARACTER, _BLOCK = 0o020000, 0o060000
+ATTEMPTS = {
+    "read the machine's users": partial(read, "/etc/passwd"),
+    "read the machine's passwords": partial(read, "/etc/shadow"),
+    "read the machine's name": partial(read, "/etc/hostname"),
+    "read the host's environment": partial(read_something, "/proc/1/environ"),
+    "list root's home": partial(listing, "/root"),
+    "list everyone's homes": partial(listing, "/home"),
+    "list /var": partial(listing, "/var"),
+    "list /run": partial(listing, "/run"),
+    "list /boot": partial(listing, "/boot"),
+    "list the devices of /sys": partial(listing, "/sys/class"),
+    "list the host's root by its process": partial(listing, "/proc/1/root/"),
+    "list the host by stepping up": up_and_out,
+    "read a host's file through a link": through_link,
+    "link a program into the scratch": hard_link,
+    "write to the closure": partial(write, "/app/packages/escape"),
+    "write over the interpreter": partial(write, "/app/bin/python"),
+    "remove a file of the closure": partial(unfold, "/app/second_stage.py"),
+    "write to the system": partial(write, "/usr/lib/escape"),
+    "write to the root": partial(write, "/escape"),
+    "write to /etc": partial(write, "/etc/ld.so.preload"),
+    "make a nameless file in the system": nameless,
+    "set the host's core pattern": partial(write, "/proc/sys/kernel/core_pattern", b"|/bin/true"),
+    "set the host's name by /proc": partial(write, "/proc/sys/kernel/hostname", b"escaped"),
+    "let anyone use io_uring": partial(write, "/proc/sys/kernel/io_uring_disabled", b"0"),
+    "let processes be traced": partial(write, "/proc/sys/kernel/yama/ptrace_scope", b"0"),
+    "press the magic key": partial(write, "/proc/sysrq-trigger", b"h"),
+    "read the kernel's memory": partial(read, "/proc/kcore"),
+    "read the kernel's messages": partial(read, "/proc/kmsg"),
+    "read the keys in the kernel": partial(read_something, "/proc/keys"),
+    "hide from the out-of-memory killer": partial(write, "/proc/self/oom_score_adj", b"-1000"),
+    "map its user to root": partial(write, "/proc/self/uid_map", b"0 0 1"),
+    "open the machine's memory": partial(read, "/dev/mem"),
+    "open the hypervisor's device": partial(read, "/dev/kvm"),
+    "open a FUSE device": partial(read, "/dev/fuse"),
+    "open a disk": partial(read, "/dev/vda"),
+    "open the terminal": partial(read, "/dev/tty"),
+    "make a terminal": partial(write, "/dev/ptmx"),
+    "make a block device": partial(make_device, _BLOCK, 8, 0),
+    "make a character device": partial(make_device, _CHARACTER, 1, 1),
+    "hoard memory in /dev/shm": hoard_shared_memory,
+    "fill more than the scratch": over_cap,
+    "make a file over its cap": one_over_cap,
+}
+OUTSIDE = frozenset(
+    {
+        "read the machine's users",
+        "read the machine's name",
+        "list /var",
+        "list /run",
+        "list the devices of /sys",
+        "read a host's file through a link",
+        "fill more than the scratch",
+        "make a file over its cap",
+        "hoard memory in /dev/shm",
+    }
+)

@@ -1,0 +1,141 @@
+"""Ways out by socket: every family, the host's abstract sockets, the descriptors that the engine was given."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+from functools import partial
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+FAMILIES = {  # linux/socket.h
+    "AF_AX25": 3,
+    "AF_IPX": 4,
+    "AF_APPLETALK": 5,
+    "AF_X25": 9,
+    "AF_KEY": 15,
+    "AF_RDS": 21,
+    "AF_PPPOX": 24,
+    "AF_CAN": 29,
+    "AF_TIPC": 30,
+    "AF_BLUETOOTH": 31,
+    "AF_PHONET": 35,
+    "AF_IEEE802154": 36,
+    "AF_CAIF": 37,
+    "AF_ALG": 38,
+    "AF_NFC": 39,
+    "AF_KCM": 41,
+    "AF_QIPCRTR": 42,
+    "AF_SMC": 43,
+    "AF_XDP": 44,
+    "AF_MCTP": 45,
+}
+_STREAM, _DATAGRAM, _RAW, _SEQUENCED = 1, 2, 3, 5
+
+
+def make(family: int, kind: int = _STREAM, protocol: int = 0) -> str:
+    """A socket of that family; `EPERM` is the filter's answer, whether or not the kernel has the family."""
+    descriptor = _libc.socket(family, kind, protocol)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), "socket")
+    os.close(descriptor)
+    return f"a socket of family {family}"
+
+
+def pair() -> str:
+    """Two sockets that are joined."""
+    left, right = socket.socketpair()
+    with left, right:
+        return "a pair"
+
+
+def inherited() -> socket.socket:
+    """The listening socket that every engine is given."""
+    return socket.socket(fileno=os.dup(int(os.environ["LISTEN_FD"])))  # noqa: TID251 - as every engine's
+
+
+def connect_inherited() -> str:
+    """Make a caller of the listening socket: to an abstract name of the host's."""
+    with inherited() as listener:
+        result = _libc.connect(listener.fileno(), b"\x01\x00\x00/run/dbus\x00", 12)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "connect")
+    return "connected"
+
+
+def bind_inherited() -> str:
+    """Give the listening socket another name."""
+    with inherited() as listener:
+        listener.bind("/tmp/another.sock")
+    return "bound"
+
+
+def listen_again() -> str:
+    """Lengthen the queue of the listening socket."""
+    with inherited() as listener:
+        listener.listen(4096)
+    return "listening"
+
+
+def find_other_sockets() -> list[str]:
+    """Descriptors beyond the standard three, the listener and the one connection."""
+    known = {0, 1, 2, int(os.environ["LISTEN_FD"])}  # noqa: TID251 - as every engine's
+    others = {}
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in known:
+            others[name] = _target(name)
+    sockets = [name for name, target in others.items() if target.startswith("socket:")]
+    rest = [target for target in others.values() if not target.startswith(("socket:", "/proc/"))]
+    if len(sockets) > 1 or rest:
+        return sockets + rest
+    raise PermissionError(1, "nothing but what was given")
+
+
+def _target(name: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{name}")
+    except OSError:
+        return "/proc/gone"
+
+
+ATTEMPTS = {
+    "a TCP socket": partial(make, socket.AF_INET),
+    "a UDP socket": partial(make, socket.AF_INET, _DATAGRAM),
+    "a raw IP socket": partial(make, socket.AF_INET, _RAW, 1),
+    "a ping socket": partial(make, socket.AF_INET, _DATAGRAM, 1),
+    "an SCTP socket": partial(make, socket.AF_INET, _SEQUENCED, 132),
+    "an MPTCP socket": partial(make, socket.AF_INET, _STREAM, 262),
+    "a TCP socket of IPv6": partial(make, socket.AF_INET6),
+    "a UDP socket of IPv6": partial(make, socket.AF_INET6, _DATAGRAM),
+    "a raw socket of IPv6": partial(make, socket.AF_INET6, _RAW, 58),
+    "a unix stream socket": partial(make, socket.AF_UNIX),
+    "a unix datagram socket": partial(make, socket.AF_UNIX, _DATAGRAM),
+    "a unix packet socket": partial(make, socket.AF_UNIX, _SEQUENCED),
+    "a route socket (netlink)": partial(make, 16, _RAW, 0),
+    "an audit socket (netlink)": partial(make, 16, _RAW, 9),
+    "a netfilter socket (netlink)": partial(make, 16, _RAW, 12),
+    "a device event socket (netlink)": partial(make, 16, _DATAGRAM, 15),
+    "a packet socket": partial(make, 17, _RAW, 768),
+    "a stream to the hypervisor (AF_VSOCK)": partial(make, 40),
+    "datagrams to the hypervisor (AF_VSOCK)": partial(make, 40, _DATAGRAM),
+    **{f"a socket of {name}": partial(make, number, _RAW) for name, number in FAMILIES.items()},
+    "a pair of sockets": pair,
+    "connect the inherited socket": connect_inherited,
+    "bind the inherited socket": bind_inherited,
+    "listen on the inherited socket again": listen_again,
+    "find descriptors that were left open": find_other_sockets,
+}
+OUTSIDE = frozenset(  # any user may do these on any Linux
+    {
+        "a TCP socket",
+        "a UDP socket",
+        "a unix stream socket",
+        "a unix datagram socket",
+        "a unix packet socket",
+        "a route socket (netlink)",
+        "a device event socket (netlink)",
+        "a pair of sockets",
+        "listen on the inherited socket again",
+    }
+)
