@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from cloister.crypto.hpke import KemPrivateKey, OpenFailed
 from cloister.crypto.signing import SigningKey
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import binary_http, canonical, key_config
 from cloister.formats.add_checkpoint import AddCheckpoint, parse_add_checkpoint
+from cloister.formats.binary_http_stream import RequestDecoder, ResponseDecoder
 from cloister.formats.checkpoint import (
     ED25519,
     Checkpoint,
@@ -31,7 +33,9 @@ from cloister.formats.contract import parse_contract
 from cloister.formats.cose_receipt import parse_receipt
 from cloister.formats.cose_sign1 import CoseSign1
 from cloister.formats.evidence import parse_evidence, parse_software_report
+from cloister.formats.hpke_suite import X25519_HKDF_SHA256
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
+from cloister.formats.key_config import KeyConfig
 from cloister.formats.ledger_messages import Appended, encode_list, parse_appended, parse_entries, parse_path
 from cloister.formats.multipart import parse_multipart
 from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
@@ -40,10 +44,13 @@ from cloister.formats.statement import parse_statement
 from cloister.formats.trust_policy import format_trust_policy, parse_trust_policy
 from cloister.hosting.http_head import parse_request_head, parse_response_head
 from cloister.ledger.receipts import sign_consistency, sign_inclusion
+from cloister.ohttp import chunked
+from cloister.ohttp.encapsulation import KeyProblem, parse_header
 from cloister.provenance.answer import Answered, sign_receipt, summarise
 from cloister.testing.world import NOON, World
 
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\naudio\r\n--b--\r\n'
+OHTTP_KEY = KemPrivateKey.generate(X25519_HKDF_SHA256)
 Parser = Callable[[bytes], Any]
 
 
@@ -83,11 +90,47 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
             binary_http.decode_response,
             [binary_http.encode(response, framing=framing) for framing in framings],
         ),
+        "request_pieces": (
+            lambda data: in_pieces(RequestDecoder(), data),
+            [binary_http.encode(request, framing=framing) for framing in framings],
+        ),
+        "response_pieces": (
+            lambda data: in_pieces(ResponseDecoder(), data),
+            [binary_http.encode(response, framing=framing) for framing in framings],
+        ),
+        "chunked_request": (open_chunks, [chunked_request(b"first", b"second", b"last")]),
         **ledger_targets(bundle.checkpoint),
         **http_targets(),
         "multipart": (lambda data: parse_multipart(data, "multipart/form-data; boundary=b"), [FORM]),
         "trust_policy": (parse_trust_policy, [format_trust_policy(world.policy(), comment="").encode()]),
     }
+
+
+def in_pieces(decoder: RequestDecoder | ResponseDecoder, data: bytes) -> None:
+    """Feed a message in pieces of every size, the shortest first."""
+    at = size = 0
+    while at < len(data):
+        size += 1
+        decoder.feed(data[at : at + size])
+        at += size
+    decoder.end()
+
+
+def chunked_request(*chunks: bytes) -> bytes:
+    """A chunked request to `OHTTP_KEY`, with its head."""
+    sealer, _ = chunked.encapsulate(KeyConfig(1, OHTTP_KEY.kem, OHTTP_KEY.public))
+    return b"".join([sealer.head, *map(sealer.seal, chunks[:-1]), sealer.finish(chunks[-1])])
+
+
+def open_chunks(data: bytes) -> None:
+    """Open it as a gateway does; chunks that do not open are refused like malformed ones."""
+    size = chunked.head_size(parse_header(data)) if data[1:3] == b"\x00\x20" else len(data)
+    try:
+        opener, _ = chunked.open_request(OHTTP_KEY, 1, data[:size], nonce=bytes(16))
+        opener.feed(data[size:])
+        opener.end()
+    except (OpenFailed, KeyProblem) as error:
+        raise MalformedInput(str(error)) from error
 
 
 def ledger_targets(note: bytes) -> dict[str, tuple[Parser, list[bytes]]]:

@@ -14,6 +14,7 @@ from typing import Final
 
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import varint
+from cloister.formats.varint import CutShort
 
 MEDIA_TYPE: Final = "message/bhttp"
 MAXIMUM_SECTION: Final = 32_768  # bytes of one header or trailer section, and of each part of the control data
@@ -63,8 +64,8 @@ class Request:
             raise MalformedInput("the authority is not a host and port")
         if not _PATH.fullmatch(self.path) and (self.method, self.path) != ("OPTIONS", "*"):
             raise MalformedInput("the path does not start with / or has characters that are not visible ASCII")
-        _check_fields(self.headers)
-        _check_fields(self.trailers)
+        check_fields(self.headers)
+        check_fields(self.trailers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class InformationalResponse:
     def __post_init__(self) -> None:
         if not 100 <= self.status <= 199:
             raise MalformedInput(f"{self.status} is not an informational status")
-        _check_fields(self.headers)
+        check_fields(self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +102,23 @@ class Response:
     def __post_init__(self) -> None:
         if not 200 <= self.status <= 599:
             raise MalformedInput(f"{self.status} is not a final status")
-        _check_fields(self.headers)
-        _check_fields(self.trailers)
+        check_fields(self.headers)
+        check_fields(self.trailers)
 
 
 def encode(message: Request | Response, *, framing: Framing = Framing.KNOWN_LENGTH) -> bytes:
     """The message's bytes, nothing truncated and without padding."""
+    parts = [encode_head(message, framing=framing)]
+    if message.body or framing is Framing.KNOWN_LENGTH:
+        _put(parts, message.body)
+    if framing is Framing.INDETERMINATE_LENGTH:
+        parts.append(b"\x00")
+    parts.append(encode_section(message.trailers, framing))
+    return b"".join(parts)
+
+
+def encode_head(message: Request | Response, *, framing: Framing) -> bytes:
+    """The message's bytes up to its content."""
     parts: list[bytes] = []
     if isinstance(message, Request):
         parts.append(varint.encode(framing))
@@ -115,15 +127,20 @@ def encode(message: Request | Response, *, framing: Framing = Framing.KNOWN_LENG
     else:
         parts.append(varint.encode(framing + 1))
         for interim in message.informational:
-            parts += (varint.encode(interim.status), _section(interim.headers, framing))
+            parts += (varint.encode(interim.status), encode_section(interim.headers, framing))
         parts.append(varint.encode(message.status))
-    parts.append(_section(message.headers, framing))
-    if message.body or framing is Framing.KNOWN_LENGTH:
-        _put(parts, message.body)
-    if framing is Framing.INDETERMINATE_LENGTH:
-        parts.append(b"\x00")
-    parts.append(_section(message.trailers, framing))
+    parts.append(encode_section(message.headers, framing))
     return b"".join(parts)
+
+
+def encode_section(fields: Fields, framing: Framing) -> bytes:
+    """A header or trailer section."""
+    lines: list[bytes] = []
+    for name, value in fields:
+        _put(lines, name.encode("latin-1"))
+        _put(lines, value.encode("latin-1"))
+    section = b"".join(lines)
+    return varint.encode(len(section)) + section if framing is Framing.KNOWN_LENGTH else section + b"\x00"
 
 
 def decode_request(data: bytes, *, body_limit: int = MAXIMUM_BODY) -> Request:
@@ -133,9 +150,9 @@ def decode_request(data: bytes, *, body_limit: int = MAXIMUM_BODY) -> Request:
         TooLarge: a section, or the body, is over its cap.
         MalformedInput: anything else that is not a valid request.
     """
-    reader = _Reader(data)
+    reader = Reader(data)
     framing = reader.framing(0)
-    method, scheme, authority, path = (reader.text(reader.integer()) for _ in range(4))
+    method, scheme, authority, path = (reader.text() for _ in range(4))
     headers, body, trailers = reader.rest(framing, body_limit)
     return Request(method, scheme, authority, path, headers, body, trailers)
 
@@ -147,107 +164,176 @@ def decode_response(data: bytes, *, body_limit: int = MAXIMUM_BODY) -> Response:
         TooLarge: a section, the body, or the number of interim responses is over its cap.
         MalformedInput: anything else that is not a valid response.
     """
-    reader = _Reader(data)
+    reader = Reader(data)
     framing = reader.framing(1)
     informational: list[InformationalResponse] = []
-    while (status := reader.integer()) < 200:
-        if len(informational) == MAXIMUM_INFORMATIONAL:
-            raise TooLarge(f"more than {MAXIMUM_INFORMATIONAL} informational responses")
+    while (status := reader.status(len(informational))) < 200:
         informational.append(InformationalResponse(status, reader.fields(framing)))
     headers, body, trailers = reader.rest(framing, body_limit)
     return Response(status, headers, body, trailers, tuple(informational))
 
 
-class _Reader:
-    """Reads one message from front to back."""
+class Reader:
+    """Reads one message from front to back; `CutShort` where it ends before what was asked for."""
 
     __slots__ = ("_at", "_data")
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self._data: bytes | bytearray = data
         self._at = 0
 
     def framing(self, kind: int) -> Framing:
+        """The framing of a message of this kind: 0 for requests, 1 for responses."""
         indicator = self.integer()
         if indicator not in (kind, kind + 2):
             raise MalformedInput(f"framing indicator {indicator} is not a {('request', 'response')[kind]}'s")
         return Framing(indicator - kind)
 
     def integer(self) -> int:
+        """The next variable-length integer."""
+        if self._at < len(self._data) and (value := self._data[self._at]) < 1 << 6:  # most are: a third of the time
+            self._at += 1
+            return value
         value, self._at = varint.decode(self._data, self._at)
         return value
 
     def take(self, size: int) -> bytes:
+        """The next `size` bytes."""
         end = self._at + size
         if end > len(self._data):
-            raise MalformedInput("the message is cut short")
-        taken = self._data[self._at : end]
+            raise CutShort("the message is cut short")
+        taken = bytes(self._data[self._at : end])
         self._at = end
         return taken
 
-    def text(self, size: int) -> str:
+    def text(self) -> str:
+        """A part of the control data."""
+        return self._text(self.integer())
+
+    def status(self, informational: int) -> int:
+        """A status code, after as many informational responses."""
+        status = self.integer()
+        if status < 200 and informational == MAXIMUM_INFORMATIONAL:
+            raise TooLarge(f"more than {MAXIMUM_INFORMATIONAL} informational responses")
+        return status
+
+    def _text(self, size: int) -> str:
         if size > MAXIMUM_SECTION:
             raise TooLarge(f"{size} bytes of text, the cap is {MAXIMUM_SECTION}")
         return self.take(size).decode("latin-1")
 
     def rest(self, framing: Framing, body_limit: int) -> tuple[Fields, bytes, Fields]:
+        """Headers, body and trailers, to the end of the message."""
         headers = self.fields(framing)
         body = self._body(framing, body_limit)
         trailers = self.fields(framing)
+        self.padding()
+        return headers, body, trailers
+
+    def padding(self) -> None:
+        """What is left, which is zeros."""
         if self._data.count(0, self._at) != len(self._data) - self._at:
             # "Non-zero padding bytes cause a message to be invalid" (section 3.8)
             raise MalformedInput("the padding is not zero")
-        return headers, body, trailers
+        self._at = len(self._data)
 
     def fields(self, framing: Framing) -> Fields:
         """One field section; a message may end before it, and then it is empty."""
-        if self._ended():
+        if self.ended():
             return ()
-        if framing is Framing.INDETERMINATE_LENGTH:
-            return self._lines()
+        return self._lines() if framing is Framing.INDETERMINATE_LENGTH else self.section()
+
+    def section(self) -> Fields:
+        """A field section of known length."""
         size = self.integer()
         if size > MAXIMUM_SECTION:
             raise TooLarge(f"a field section of {size} bytes, the cap is {MAXIMUM_SECTION}")
         # With a terminator of its own, a section of known length is one of indeterminate length.
-        section = _Reader(self.take(size) + b"\x00")
-        lines = section._lines()
-        if not section._ended():
+        section = Reader(self.take(size) + b"\x00")
+        try:
+            lines = section._lines()
+        except CutShort as error:
+            raise MalformedInput("a field section ends within a field") from error
+        if not section.ended():
             raise MalformedInput("a field section holds a name without characters")
         return lines
 
     def _lines(self) -> Fields:
         """Field lines up to their terminator."""
         lines: list[tuple[str, str]] = []
-        start = self._at
-        while size := self.integer():
-            if len(lines) == MAXIMUM_FIELDS:
-                raise TooLarge(f"more than {MAXIMUM_FIELDS} fields in one section")
-            lines.append((self.text(size), self.text(self.integer())))
-            if self._at - start > MAXIMUM_SECTION:
-                raise TooLarge(f"a field section of more than {MAXIMUM_SECTION} bytes")
+        left = MAXIMUM_SECTION
+        while line := self.line(len(lines), left):
+            lines.append(line[0])
+            left = line[1]
         return tuple(lines)
 
+    def line(self, count: int, left: int) -> tuple[tuple[str, str], int] | None:
+        """A field line after `count` others, and how much of `left` bytes is left then; nothing at the terminator."""
+        start = self._at
+        size = self.integer()
+        if not size:
+            return None
+        if count == MAXIMUM_FIELDS:
+            raise TooLarge(f"more than {MAXIMUM_FIELDS} fields in one section")
+        field = self._text(size), self._text(self.integer())
+        left -= self._at - start
+        if left < 0:
+            raise TooLarge(f"a field section of more than {MAXIMUM_SECTION} bytes")
+        return field, left
+
     def _body(self, framing: Framing, limit: int) -> bytes:
-        if self._ended():
+        if self.ended():
             return b""
         if framing is Framing.KNOWN_LENGTH:
-            return self._content(self.integer(), limit)
+            return self.take(self.size(limit))
         chunks: list[bytes] = []
-        while size := self.integer():
-            chunks.append(self._content(size, limit))
+        while size := self.size(limit):
+            chunks.append(self.take(size))
             limit -= size
         return b"".join(chunks)
 
-    def _content(self, size: int, limit: int) -> bytes:
+    def size(self, limit: int) -> int:
+        """The length of content that follows, of which `limit` bytes may."""
+        size = self.integer()
         if size > limit:
             raise TooLarge(f"the body is {size - limit} bytes or more over its cap")
-        return self.take(size)
+        return size
 
-    def _ended(self) -> bool:
+    def ended(self) -> bool:
+        """Whether nothing is left."""
         return self._at == len(self._data)
 
+    # --- where more may come ---
 
-def _check_fields(fields: Fields) -> None:
+    @property
+    def at(self) -> int:
+        """How far it has read, to come back to."""
+        return self._at
+
+    def back(self, at: int) -> None:
+        """Read on from `at`."""
+        self._at = at
+
+    def extend(self, data: bytes) -> None:
+        """More has come. It is not copied where everything before it was read."""
+        if self._at == len(self._data):
+            self._data, self._at = data, 0
+        else:
+            if not isinstance(self._data, bytearray):
+                self._data, self._at = bytearray(self._data[self._at :]), 0
+            self._data += data
+
+    def available(self, size: int) -> bytes:
+        """What is there of the next `size` bytes."""
+        return self.take(min(size, len(self._data) - self._at))
+
+
+def check_fields(fields: Fields) -> None:
+    """Hold the names and values of a section against RFC 9113 section 8.2.1.
+
+    Raises:
+        MalformedInput: one is malformed there.
+    """
     for name, value in fields:
         if not _NAME.fullmatch(name):
             raise MalformedInput("a field name is not a token in lower case")
@@ -257,12 +343,3 @@ def _check_fields(fields: Fields) -> None:
 
 def _put(parts: list[bytes], value: bytes) -> None:
     parts += (varint.encode(len(value)), value)
-
-
-def _section(fields: Fields, framing: Framing) -> bytes:
-    lines: list[bytes] = []
-    for name, value in fields:
-        _put(lines, name.encode("latin-1"))
-        _put(lines, value.encode("latin-1"))
-    section = b"".join(lines)
-    return varint.encode(len(section)) + section if framing is Framing.KNOWN_LENGTH else section + b"\x00"

@@ -9,6 +9,10 @@ from cloister.errors import MalformedInput, UsageError
 LIMIT: Final = 2**62  # one above the largest
 
 
+class CutShort(MalformedInput):
+    """The bytes end before what they began is whole; where more may come, this says to wait for it."""
+
+
 def encode(value: int) -> bytes:
     """The shortest encoding of `value`.
 
@@ -30,14 +34,14 @@ def decode(data: bytes | bytearray | memoryview, at: int) -> tuple[int, int]:
     """The integer that starts at `at`, and where it ends; longer encodings than needed are integers too.
 
     Raises:
-        MalformedInput: cut short.
+        CutShort: the bytes end before it does.
     """
     if at >= len(data):
-        raise MalformedInput("an integer is missing")
+        raise CutShort("an integer is missing")
     first = data[at]
     if first < 1 << 6:
         return first, at + 1
     end = at + (1 << (first >> 6))
     if end > len(data):
-        raise MalformedInput("an integer is cut short")
+        raise CutShort("an integer is cut short")
     return int.from_bytes(data[at:end], "big") & ((1 << (8 * (end - at) - 2)) - 1), end
