@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "status": Entry("cloister.cli.status:status", "Say what of the local system runs."),
     "env": Entry("cloister.cli.env:env", "Print the variables that point OpenAI clients here."),
     "transcribe": Entry("cloister.cli.transcribe:transcribe", "Turn speech into text, through the chain."),
+    "exec": Entry("cloister.cli.exec:exec_", "Run a program whose OpenAI client goes through the chain."),
     "verify": Entry("cloister.cli.verify:verify", "Examine the service, every step of it."),
     "receipt": Entry("cloister.cli.receipt:receipt", "Check kept receipts, offline."),
     "demo": Entry("cloister.cli.demo:demo", "Show it all on one spoken sentence, and clean up.", node=True),

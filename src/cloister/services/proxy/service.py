@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,11 +45,18 @@ async def serve_proxy(settings: ProxySettings, stop: asyncio.Event, *, clock: Ca
     policy = read_trust_policy(settings.trust_policy)
     token = read_token(settings.token)
     memory = MemoryFile(settings.memory, genesis=policy.constitution)
-    limits = Limits(body_bytes=UNLIMITED, connections=settings.connections)
     listener = listen(LOOPBACK, settings.port)
     async with Session(policy, memory, Relay(settings.relay_url), clock=clock) as session:
         proxy = Proxy(session, token=token, receipts=settings.receipts, port=port_of(listener))
-        await serve_http(proxy.answer, listener, stop, limits=limits, ready=settings.ready)
+        await serve_callers(proxy, listener, stop, connections=settings.connections, ready=settings.ready)
+
+
+async def serve_callers(
+    proxy: Proxy, listener: socket.socket, stop: asyncio.Event, *, connections: int = 64, ready: Path | None = None
+) -> None:
+    """Serve `proxy` on `listener` until `stop` is set."""
+    limits = Limits(body_bytes=UNLIMITED, connections=connections)
+    await serve_http(proxy.answer, listener, stop, limits=limits, ready=ready)
 
 
 def read_token(path: Path) -> SecretBytes:
