@@ -1,5 +1,8 @@
 """The head of an HTTP/1.1 message, parsed whole, with one regular expression and no call per field.
 
+Most heads hold at most one each of the fields that frame a message, spelled as usual: one expression takes those and
+finds these fields on its way. All others go the long way, through a table of fields; both ways say the same.
+
 Pure: bytes in, a head or a refusal out; connections, bodies and time are others'. Stricter than RFC 9112 asks of a
 server, since two readers that differ over one message are how requests are smuggled: no bare line feed, no folded
 line, no white space before a colon, no empty line before the first, one length or one `chunked` and never both.
@@ -18,16 +21,40 @@ MAXIMUM_HEADERS: Final = 100
 SINGLE: Final = (b"host", b"content-length", b"transfer-encoding")  # twice would be read in two ways
 Fields = dict[bytes, bytes]  # by name in lower case; a name's repeats are joined by commas (RFC 9110 section 5.3)
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_CHARACTER = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+_TOKEN = _CHARACTER + rb"++"
 _TEXT = rb"[\t\x20-\x7e\x80-\xff]*+"
 _FIELDS = rb"((?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*+)\r\n"
-_REQUEST = re.compile(rb"(?!CONNECT )(" + _TOKEN + rb") (/[\x21\x22\x24-\x7e]*+) HTTP/1\.1\r\n" + _FIELDS)
-_RESPONSE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) " + _TEXT + rb"\r\n" + _FIELDS)
+_REQUEST_LINE = rb"(?!CONNECT )(" + _TOKEN + rb") (/[\x21\x22\x24-\x7e]*+) HTTP/1\.1\r\n"
+_STATUS_LINE = rb"HTTP/1\.1 ([1-5][0-9]{2}) " + _TEXT + rb"\r\n"
+_REQUEST = re.compile(_REQUEST_LINE + _FIELDS)
+_RESPONSE = re.compile(_STATUS_LINE + _FIELDS)
+# Any line but one that frames the message. The first letter spares most lines the comparison.
+_PLAIN_LINE = (
+    rb"(?:[!#$%&'*+.^_`|~0-9ABD-GI-SU-Zabd-gi-su-z-]" + _CHARACTER + rb"*+"
+    rb"|(?!(?i:host|content-length|content-type|transfer-encoding|connection):)" + _TOKEN + rb"):" + _TEXT + rb"\r\n"
+)
+
+
+def _plain(first_line: bytes, groups: int) -> re.Pattern[bytes]:
+    """A head whose first line has `groups` groups; then come the section, the host, the length and the media type."""
+    host, length, kind = groups + 2, groups + 3, groups + 4
+    return re.compile(
+        first_line + rb"((?:(?(%d)(?!)|[Hh]ost: ?([A-Za-z0-9.\-_:\[\]]++)\r\n)" % host
+        + rb"|(?(%d)(?!)|[Cc]ontent-[Ll]ength: ?([0-9]{1,15}+)\r\n)" % length
+        + rb"|(?(%d)(?!)|[Cc]ontent-[Tt]ype: ?([!-~]++(?: [!-~]++)*+)\r\n)" % kind
+        + rb"|" + _PLAIN_LINE + rb")*+)\r\n"
+    )  # fmt: skip
+
+
+_PLAIN_REQUEST = _plain(_REQUEST_LINE, 2)
+_PLAIN_RESPONSE = _plain(_STATUS_LINE, 1)
 _FIELD = re.compile(rb"([^:]++):([^\r]*+)\r\n")  # of a section that is known to be well formed
 _OTHER_VERSION = re.compile(rb"(?:[^\r\n]* )?HTTP/(?!1\.1[ \r])[0-9]\.[0-9][ \r]")
 _HOST = re.compile(rb"[A-Za-z0-9.\-_~%!$&'()*+,;=:\[\]]*")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _BODILESS = (204, 304)
+_NO_BODY = (b"204", b"304")
 
 
 class HeadTooLarge(TooLarge):
@@ -47,21 +74,33 @@ class RequestHead(NamedTuple):
 
     method: bytes
     target: bytes
-    fields: Fields
+    section: bytes  # its lines of fields, as they came
+    content_type: bytes | None
     length: int | None  # bytes of the body; `None` if it comes in chunks
     keep_alive: bool
     size: int  # bytes of the head: the body begins there
+
+    @property
+    def fields(self) -> Fields:
+        """Every field, parsed anew at each call."""
+        return _fields(self.section)
 
 
 class ResponseHead(NamedTuple):
     """A response's head, an interim one's (1xx) too."""
 
     status: int
-    fields: Fields
+    section: bytes  # its lines of fields, as they came
+    content_type: bytes | None
     length: int | None  # bytes of the body; `None` if it comes in chunks, or lasts until the connection ends
     chunked: bool
     keep_alive: bool
     size: int  # bytes of the head: the body begins there
+
+    @property
+    def fields(self) -> Fields:
+        """Every field, parsed anew at each call."""
+        return _fields(self.section)
 
 
 def parse_request_head(data: bytes | bytearray) -> RequestHead | None:
@@ -72,6 +111,33 @@ def parse_request_head(data: bytes | bytearray) -> RequestHead | None:
         WrongVersion: another version of HTTP.
         HeadTooLarge: over `MAXIMUM_HEAD` bytes or `MAXIMUM_HEADERS` fields.
     """
+    found = _PLAIN_REQUEST.match(data, 0, MAXIMUM_HEAD)
+    if found is None:
+        return read_request_head(data)
+    method, target, section, host, length, content_type = found.groups()
+    if host is None or section.count(b"\n") > MAXIMUM_HEADERS:
+        return read_request_head(data)
+    size = 0 if length is None else int(length)
+    return RequestHead(method, target, section, content_type, size, True, found.end())
+
+
+def parse_response_head(data: bytes | bytearray) -> ResponseHead | None:
+    """The head that `data` begins with, an answer to another method than HEAD; `None` while it may still become one.
+
+    Raises:
+        MalformedInput, WrongVersion, HeadTooLarge: as for a request.
+    """
+    found = _PLAIN_RESPONSE.match(data, 0, MAXIMUM_HEAD)
+    if found is None:
+        return read_response_head(data)
+    status, section, _, length, content_type = found.groups()
+    if length is None or section.count(b"\n") > MAXIMUM_HEADERS or status in _NO_BODY or status < b"200":
+        return read_response_head(data)
+    return ResponseHead(int(status), section, content_type, int(length), False, True, found.end())
+
+
+def read_request_head(data: bytes | bytearray) -> RequestHead | None:
+    """What `parse_request_head` says, the long way, and why it refuses."""
     found = _REQUEST.match(data, 0, MAXIMUM_HEAD)
     if found is None:
         _require_unfinished(data)
@@ -84,24 +150,22 @@ def parse_request_head(data: bytes | bytearray) -> RequestHead | None:
     length, chunked = _framing(fields)
     if length is None and not chunked:
         length = 0
-    return RequestHead(method, target, fields, length, _keeps_alive(fields), found.end())
+    return RequestHead(method, target, section, fields.get(b"content-type"), length, _keeps_alive(fields), found.end())
 
 
-def parse_response_head(data: bytes | bytearray) -> ResponseHead | None:
-    """The head that `data` begins with, an answer to another method than HEAD; `None` while it may still become one.
-
-    Raises:
-        MalformedInput, WrongVersion, HeadTooLarge: as for a request.
-    """
+def read_response_head(data: bytes | bytearray) -> ResponseHead | None:
+    """What `parse_response_head` says, the long way, and why it refuses."""
     found = _RESPONSE.match(data, 0, MAXIMUM_HEAD)
     if found is None:
         _require_unfinished(data)
         return None
-    fields, status = _fields(found[2]), int(found[1])
+    section, status = found[2], int(found[1])
+    fields = _fields(section)
     length, chunked = _framing(fields)
     if status < 200 or status in _BODILESS:
         length, chunked = 0, False
-    return ResponseHead(status, fields, length, chunked, _keeps_alive(fields), found.end())
+    content_type, keep_alive = fields.get(b"content-type"), _keeps_alive(fields)
+    return ResponseHead(status, section, content_type, length, chunked, keep_alive, found.end())
 
 
 def _fields(section: bytes) -> Fields:
