@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 
 import httptools
 
-from cloister.errors import Unavailable
+from cloister.errors import Unavailable, UsageError
 from cloister.hosting.http_body import Body
 from cloister.hosting.http_connection import Connection, PeerLeft, SlowPeer
 from cloister.hosting.http_message import Headers, Origin, encode_head, header
@@ -44,8 +45,18 @@ class Reply:
 class HttpClient:
     """At most `connections` to one origin at a time; more callers wait within their own deadline."""
 
-    def __init__(self, origin: Origin, *, connections: int = 64) -> None:
+    def __init__(self, origin: Origin, *, connections: int = 64, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` is how a secure origin is spoken to, see `hosting.tls.peer_context`.
+
+        Raises:
+            UsageError: the origin is secure and there is no `tls`, or the other way round.
+        """
+        if origin.secure != (tls is not None):
+            raise UsageError(
+                f"{origin} and how it is to be spoken to do not fit: https needs certificates, http has none"
+            )
         self.origin = origin
+        self._tls = tls
         self._idle: list[_ClientConnection] = []
         self._slots = asyncio.Semaphore(connections)
         self._open: set[_ClientConnection] = set()
@@ -120,11 +131,15 @@ class HttpClient:
                 if self.origin.socket_path:
                     _, connection = await loop.create_unix_connection(self._made, self.origin.socket_path)
                 else:
-                    _, connection = await loop.create_connection(self._made, self.origin.host, self.origin.port)
+                    host, port = self.origin.host, self.origin.port
+                    _, connection = await loop.create_connection(self._made, host, port, ssl=self._tls)
+        except ssl.SSLError as error:  # the peer's certificate, or ours to the peer
+            reason = getattr(error, "verify_message", "") or error.reason
+            raise NoConnection(f"{self.origin} and this service do not trust each other: {reason}") from error
         except TimeoutError as error:
             raise NoConnection(f"{self.origin} does not take connections in time") from error
         except OSError as error:
-            raise NoConnection(f"{self.origin} takes no connections: {error.strerror}") from error
+            raise NoConnection(f"{self.origin} takes no connections: {error.strerror or 'it left'}") from error
         return connection
 
     def _made(self) -> _ClientConnection:
@@ -156,7 +171,8 @@ class _ClientConnection(Connection):
         """The origin is gone, or was left."""
         super().connection_lost(exc)
         self._everyone.discard(self)
-        self._fail(PeerLeft(f"{self._origin} closed the connection before its answer was complete"))
+        why = f": {exc.reason}" if isinstance(exc, ssl.SSLError) else ""  # as when it wants another certificate
+        self._fail(PeerLeft(f"{self._origin} closed the connection before its answer was complete{why}"))
 
     async def send(
         self, head: bytes, body: bytes | AsyncIterable[bytes], *, length: int | None, deadline: float

@@ -19,18 +19,19 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".en
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an HTTP/1.1 server listens: a TCP host and port, or a unix socket."""
+    """Where an HTTP/1.1 server listens: a TCP host and port, with TLS or without, or a unix socket."""
 
     host: str
     port: int
     socket_path: str = ""  # of a unix socket; then host and port only fill the Host header
+    secure: bool = False  # https
 
     @staticmethod
     def parse(url: str) -> Origin:
-        """The origin of `http://host[:port]/` or `unix:/absolute/path`.
+        """The origin of `http://host[:port]/`, `https://host[:port]/` or `unix:/absolute/path`.
 
         Raises:
-            UsageError: another scheme, or no host; TLS is a front end's work.
+            UsageError: another scheme, or no host.
         """
         if url.startswith("unix:/"):
             return Origin("localhost", 80, url.removeprefix("unix:"))
@@ -39,9 +40,10 @@ class Origin:
             host, port = parts.hostname, parts.port
         except ValueError as error:
             raise UsageError(f"{url!r} is not a URL: {error}") from error
-        if parts.scheme != "http" or not host or parts.username is not None:
-            raise UsageError(f"{url!r} is not of the form http://host:port or unix:/path")
-        return Origin(host, port or 80)
+        if parts.scheme not in ("http", "https") or not host or parts.username is not None:
+            raise UsageError(f"{url!r} is not of the form http://host:port, https://host:port or unix:/path")
+        secure = parts.scheme == "https"
+        return Origin(host, port or (443 if secure else 80), secure=secure)
 
     @staticmethod
     def split(url: str) -> tuple[Origin, bytes]:
@@ -56,17 +58,19 @@ class Origin:
         parts = urlsplit(url)
         path = parts.path or "/"
         if parts.query or parts.fragment or not _PATH.fullmatch(path):
-            raise UsageError(f"{url!r} is not of the form http://host:port/path")
+            raise UsageError(f"{url!r} is not of the form http://host:port/path or https://host:port/path")
         return origin, path.encode("ascii")
 
     @property
     def authority(self) -> str:
         """The value of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == 80 else f"{host}:{self.port}"
+        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"unix:{self.socket_path}" if self.socket_path else f"http://{self.authority}"
+        if self.socket_path:
+            return f"unix:{self.socket_path}"
+        return f"{'https' if self.secure else 'http'}://{self.authority}"
 
 
 def header(headers: Headers, name: bytes) -> bytes | None:

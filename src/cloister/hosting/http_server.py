@@ -1,7 +1,7 @@
 """A lean HTTP/1.1 server: one coroutine a request, capped, timed, kept alive.
 
 The handler is called when the head is complete and reads the body itself, so that it can refuse before any of it has
-arrived. Not spoken: TLS, HTTP/1.0, upgrades, pipelining (the connection closes after the first answer).
+arrived. Not spoken: HTTP/1.0, upgrades, pipelining (the connection closes after the first answer).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from cloister.hosting.http_exchange import Handler, Limits
 from cloister.hosting.http_server_connection import SWEEP_SECONDS, ServerConnection, ServerState
 from cloister.hosting.loopback import GRACE_SECONDS, announce, port_of
+from cloister.hosting.tls import TlsServer, renewing
 
 
 async def serve_http(
@@ -23,14 +24,16 @@ async def serve_http(
     *,
     limits: Limits | None = None,
     ready: Path | int | None = None,
+    tls: TlsServer | None = None,
 ) -> None:
     """Serve `handler` on `listener` until `stop` is set, then let requests in flight end for `GRACE_SECONDS`."""
-    server = HttpServer(handler, limits or Limits())
+    server = HttpServer(handler, limits or Limits(), tls)
     await server.start(listener)
     try:
-        if listener.family == socket.AF_INET:
+        if listener.family != socket.AF_UNIX:
             announce(port_of(listener), ready)
-        await stop.wait()
+        async with renewing([] if tls is None else [tls]):
+            await stop.wait()
     finally:
         await server.close(GRACE_SECONDS)
 
@@ -38,8 +41,8 @@ async def serve_http(
 class HttpServer:
     """A handler on one listening socket (TCP or unix) and the connections it has."""
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
-        self._state = ServerState(handler, limits)
+    def __init__(self, handler: Handler, limits: Limits, tls: TlsServer | None = None) -> None:
+        self._state = ServerState(handler, limits, tls)
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -47,7 +50,8 @@ class HttpServer:
         """Accept connections."""
         self._sweep()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: ServerConnection(self._state), sock=listener)
+        context = None if self._state.tls is None else self._state.tls.context
+        self._server = await loop.create_server(lambda: ServerConnection(self._state), sock=listener, ssl=context)
 
     async def close(self, grace_seconds: float) -> None:
         """Accept no more, let requests in flight end for `grace_seconds`, then cut them off."""

@@ -17,6 +17,7 @@ from cloister.hosting.http_exchange import Handler, Limits, Request, Response, p
 from cloister.hosting.http_head import WrongVersion
 from cloister.hosting.http_message import encode_head, header, status_line
 from cloister.hosting.problem import problem, problem_of
+from cloister.hosting.tls import TlsServer
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LINGER_SECONDS = 2.0  # in which what a refused client still sends is read, lest a reset destroy its answer
@@ -44,6 +45,7 @@ class ServerState:
 
     handler: Handler
     limits: Limits
+    tls: TlsServer | None = None
     connections: set[ServerConnection] = field(default_factory=set)
     closing: bool = False
     date: bytes = b""  # now, as the Date header says it
@@ -74,7 +76,8 @@ class ServerConnection(Connection):
         super().connection_made(transport)
         self._server.connections.add(self)
         self._deadline = self.loop.time() + self._limits.idle_seconds
-        if self._server.closing or len(self._server.connections) > self._limits.connections:
+        stranger = self._server.tls is not None and not self._server.tls.admits(transport)
+        if stranger or self._server.closing or len(self._server.connections) > self._limits.connections:
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -1,13 +1,14 @@
-"""One listening socket on the loopback interface, readiness announced to a supervisor, and the signal to stop.
+"""One listening socket, readiness announced to a supervisor, and the signal to stop.
 
-TLS and every other interface are a front end's work: a service that listened wider by mistake would show its routes
-to the network.
+Without TLS it listens on the loopback interface only: a service that listened wider by mistake would show its routes to
+the network.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import signal
 import socket
@@ -25,18 +26,24 @@ GRACE_SECONDS = 4.0  # for requests in flight after a signal; the whole stop the
 BACKLOG = 512
 
 
-def listen(address: str, port: int) -> socket.socket:
-    """A listening TCP socket; port 0 lets the kernel choose.
+def listen(address: str, port: int, *, secure: bool = False) -> socket.socket:
+    """A listening TCP socket; port 0 lets the kernel choose. `secure` says that TLS will be spoken on it.
 
     Raises:
-        UsageError: `address` is not 127.0.0.1, or the port is no port, or not this user's.
+        UsageError: `address` is no IP address, or not the loopback interface's and not `secure`; the port is no port,
+            or not this user's.
         Unavailable: the port is taken.
     """
-    if address != LOOPBACK:
-        raise UsageError(f"{address} is not served: services listen on {LOOPBACK} only; put a front end before them")
+    try:
+        family = socket.AF_INET if (found := ipaddress.ip_address(address)).version == 4 else socket.AF_INET6
+    except ValueError as error:
+        raise UsageError(f"{address} is not served: it is no IP address; {LOOPBACK} is this machine alone") from error
+    if not (secure or found.is_loopback):
+        advice = f"give the table [tls] with certificate and key, or listen on {LOOPBACK}"
+        raise UsageError(f"{address} is not served without TLS: other machines can reach it; {advice}")
     if not 0 <= port <= 65_535:
         raise UsageError(f"{port} is not a port")
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY on such
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY on such
     if sys.platform != "win32":  # there it would let another process take the port over
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -12,7 +12,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from cloister.errors import Unavailable
-from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK, announce, listen, port_of, run_until_stopped
+from cloister.hosting.guarded_protocol import GuardedConfig
+from cloister.hosting.loopback import LOOPBACK, announce, listen, port_of, run_until_stopped
+from cloister.hosting.service_limits import ServiceLimits
+from cloister.hosting.tls import TlsServer, renewing
 
 
 def serve(app: ASGIApp, *, port: int, ready: Path | int | None = None, address: str = LOOPBACK) -> None:
@@ -31,27 +34,24 @@ def serve(app: ASGIApp, *, port: int, ready: Path | int | None = None, address: 
 
 
 async def serve_until(
-    app: ASGIApp, listener: socket.socket, stop: asyncio.Event, *, ready: Path | int | None = None
+    app: ASGIApp,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    ready: Path | int | None = None,
+    limits: ServiceLimits | None = None,
+    tls: TlsServer | None = None,
 ) -> None:
     """Serve `app` on `listener` until `stop` is set; `ready` is announced when the start-up is over.
 
     Raises:
         Unavailable: the application's start-up failed.
     """
-    config = uvicorn.Config(
-        app,
-        loop="none",
-        http="httptools",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(GRACE_SECONDS),
-    )
-    server = _Server(config, ready)
+    server = _Server(GuardedConfig(app, limits or ServiceLimits(), tls), ready)
     stopping = asyncio.create_task(_stop(server, stop))
     try:
-        await server.serve([listener])
+        async with renewing([] if tls is None else [tls]):
+            await server.serve([listener])
     except SystemExit as error:  # uvicorn's word for a start-up that failed
         raise Unavailable("the service's start-up failed; its log says why") from error
     except asyncio.CancelledError:

@@ -62,6 +62,8 @@ async def pieces(*values):
     [
         ("http://127.0.0.1:81/", Origin("127.0.0.1", 81), "127.0.0.1:81"),
         ("http://[::1]", Origin("::1", 80), "[::1]"),
+        ("https://h", Origin("h", 443, secure=True), "h"),
+        ("https://h:80", Origin("h", 80, secure=True), "h:80"),
         ("unix:/run/engine", Origin("localhost", 80, "/run/engine"), "localhost"),
     ],
 )
@@ -70,7 +72,7 @@ def test_origins_are_tcp_or_unix(text, origin, authority):
     assert origin.authority == authority
 
 
-@pytest.mark.parametrize("text", ["https://h", "h:80", "http://", "http://u@h", "http://h:x", "unix:x", "http://[", ""])
+@pytest.mark.parametrize("text", ["ftp://h", "h:80", "http://", "http://u@h", "http://h:x", "unix:x", "http://[", ""])
 def test_another_origin_is_refused(text):
     with pytest.raises(UsageError):
         Origin.parse(text)

@@ -15,10 +15,21 @@ from cloister.hosting.loopback import announce, listen, port_of
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "::1", "localhost", "", "192.0.2.1"])
-def test_any_address_but_the_loopbacks_is_refused_by_name(address):
-    with pytest.raises(UsageError, match=f"^{address} is not served"):
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1"])
+def test_any_address_but_the_loopbacks_is_refused_by_name_without_tls(address):
+    with pytest.raises(UsageError, match=f"^{address} is not served without TLS.*give the table .tls."):
         listen(address, 0)
+
+
+@pytest.mark.parametrize("address", ["localhost", "", "0", "127.0.0.1:80"])
+def test_a_name_is_no_address(address):
+    with pytest.raises(UsageError, match=f"^{address} is not served: it is no IP address"):
+        listen(address, 0)
+
+
+def test_every_address_of_the_loopback_interface_is_served():
+    with listen("127.0.0.2", 0) as listener:
+        assert listener.getsockname()[0] == "127.0.0.2"
 
 
 def test_a_taken_port_is_said_to_be_unavailable():
