@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import secrets
 from email.utils import formatdate
 
@@ -79,7 +80,8 @@ class RelayedService:
         content_type = dict(inner.headers).get("content-type", "")
         summary = summarise(inner.method, inner.path, content_type, inner.body)
         salt = secrets.token_bytes(32)
-        said = {"request": summary, "status": self.status, "body": self.text, "salt": salt, "at": self.now}
+        digest = hashlib.sha256(self.text).digest()
+        said = {"request": summary, "status": self.status, "body_digest": digest, "salt": salt, "at": self.now}
         epoch = entry_digest(self.world.log.entries[self.world.epoch_entries[-1]])
         contract = self.world.contract.digest()
         core = sign_receipt(self.signer, Answered(**said | self.receipt), contract=contract, epoch=epoch)

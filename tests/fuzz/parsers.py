@@ -65,7 +65,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
     request = binary_http.Request("POST", "https", "x", "/v1/a", (("content-type", "text/plain"),), b"body")
     framings = list(binary_http.Framing)
     response = binary_http.Response(200, (("date", "x"),), b"body")
-    answered = Answered(summarise("POST", "/v1/a", "text/plain", b"body"), 200, b"body", bytes(32), NOON)
+    answered = Answered(summarise("POST", "/v1/a", "text/plain", b"body"), 200, bytes(32), bytes(32), NOON)
     core = sign_receipt(world.gateway.sign, answered, contract=bytes(32), epoch=bytes(32))
     return {
         "key_bundle": (parse_key_bundle, [canonical.encode(bundle)]),

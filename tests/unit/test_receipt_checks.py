@@ -1,6 +1,7 @@
 """Every step before an answer is shown: each row breaks one link and nothing else."""
 
 from collections.abc import Callable
+from hashlib import sha256
 
 import msgspec
 import pytest
@@ -34,8 +35,8 @@ class Case:
         self.key = self.world.gateway.sign
         self.contract = self.world.contract.digest()
         self.epoch = entry_digest(self.world.log.entries[self.world.epoch_entries[0]])
-        self.answered = Answered(REQUEST, 200, ANSWER, SALT, NOON)
-        self.exchange = Exchange(REQUEST, 200, ANSWER, SALT)
+        self.answered = Answered(REQUEST, 200, sha256(ANSWER).digest(), SALT, NOON)
+        self.exchange = Exchange(REQUEST, 200, sha256(ANSWER).digest(), SALT)
         self.altered = None
 
     def core(self):
@@ -139,7 +140,7 @@ def a_receipt_of_another_path(case):
 
 @breaks("receipt.response")
 def a_wrong_answer(case):
-    case.answered = replace_answer(case, body=b'{"text": "hullo"}')
+    case.answered = replace_answer(case, body_digest=sha256(b'{"text": "hullo"}').digest())
 
 
 @breaks("receipt.response")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
@@ -126,7 +127,7 @@ def open_answer(sealed: Sealed, data: bytes) -> Opened:
     except OpenFailed as error:
         raise AnswerNotOpened(f"the answer does not open: {error}") from error
     shown = tuple((name, value) for name, value in response.headers if name in RESPONSE_HEADERS)
-    exchange = Exchange(sealed.summary, response.status, response.body, salt)
+    exchange = Exchange(sealed.summary, response.status, hashlib.sha256(response.body).digest(), salt)
     return Opened(Response(response.status, shown, response.body), core, exchange)
 
 

@@ -98,7 +98,7 @@ def verify_receipt(
     examination = examine_bundle(bundle, policy, first_contact(policy.constitution), at=at)
     if examination.failed:
         return ReceiptExaminations(examination, None, at)
-    exchange = Exchange(summary, stored.status, response_file, stored.salt)
+    exchange = Exchange(summary, stored.status, hashlib.sha256(response_file).digest(), stored.salt)
     return ReceiptExaminations(examination, examine_receipt(stored.core, exchange, examination.require()), at)
 
 

@@ -67,9 +67,9 @@ def salted(tag: bytes, salt: bytes, data: bytes) -> bytes:
     return hashlib.sha256(b"".join(len(field).to_bytes(4, "big") + field for field in (tag, salt, data))).digest()
 
 
-def response_digest(salt: bytes, status: int, body: bytes) -> bytes:
-    """The salted digest of an answer, 32 bytes."""
-    return salted(b"cloister response v1", salt, cbor2.dumps([status, hashlib.sha256(body).digest()], canonical=True))
+def response_digest(salt: bytes, status: int, body_digest: bytes) -> bytes:
+    """The salted digest of an answer, 32 bytes; `body_digest` is the SHA-256 of its body."""
+    return salted(b"cloister response v1", salt, cbor2.dumps([status, body_digest], canonical=True))
 
 
 def parse_response_receipt(data: bytes) -> ResponseReceipt:

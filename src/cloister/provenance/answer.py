@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cloister.crypto.cose import sign1
 from cloister.crypto.signing import SigningKey
 from cloister.formats import canonical
-from cloister.formats.multipart import parse_multipart
+from cloister.formats.multipart import MultipartReader, PartHead
 from cloister.formats.response_receipt import (
     RECEIPT_TYPE,
     TIME_GRAIN,
@@ -26,7 +25,7 @@ class Answered:
 
     request: RequestSummary
     status: int
-    body: bytes
+    body_digest: bytes  # SHA-256
     salt: bytes  # 32 random bytes, fresh for each answer
     at: int  # seconds since 1970
 
@@ -37,14 +36,70 @@ def summarise(method: str, path: str, content_type: str, body: bytes) -> Request
     Raises:
         MalformedInput, TooLarge: the body calls itself a form and is none.
     """
-    if content_type.lower().startswith("multipart/form-data"):
-        parts: Iterable[tuple[str, bytes | memoryview]] = (
-            (part.name, part.content) for part in parse_multipart(body, content_type)
-        )
-    else:
-        parts = (("", body),) if body else ()
-    digests = tuple(PartDigest(name=name, digest=hashlib.sha256(content).digest()) for name, content in parts)
-    return RequestSummary(method=method, path=path, parts=digests)
+    running = RunningSummary(method, path, content_type)
+    running.update(body)
+    return running.summary()
+
+
+class RunningSummary:
+    """The summary of a request whose body streams by, split anywhere; nothing of it is kept."""
+
+    __slots__ = ("_form", "_method", "_parts", "_path")
+
+    def __init__(self, method: str, path: str, content_type: str) -> None:
+        """Raises `MalformedInput` or `TooLarge` where the content type calls itself a form's and is none."""
+        self._method = method
+        self._path = path
+        self._parts = _PartDigests()
+        is_form = content_type.lower().startswith("multipart/form-data")
+        self._form = MultipartReader(content_type, self._parts) if is_form else None
+
+    def update(self, piece: bytes) -> None:
+        """More of the body.
+
+        Raises:
+            MalformedInput, TooLarge: the body calls itself a form and is none.
+        """
+        if self._form is not None:
+            self._form.feed(piece)
+        elif piece:
+            self._parts.nameless(piece)
+
+    def summary(self) -> RequestSummary:
+        """What it was, once all of the body was seen.
+
+        Raises:
+            MalformedInput: the body calls itself a form and ends before one does.
+        """
+        if self._form is not None:
+            self._form.end()
+        return RequestSummary(method=self._method, path=self._path, parts=self._parts.digests())
+
+
+class _PartDigests:
+    """The digest of each part, in their order."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[str, hashlib._Hash]] = []
+
+    def begin(self, head: PartHead) -> None:
+        self._parts.append((head.name, hashlib.sha256()))
+
+    def content(self, data: bytes, start: int, end: int) -> None:
+        self._parts[-1][1].update(memoryview(data)[start:end])
+
+    def end(self) -> None:
+        """A digest needs no end."""
+
+    def nameless(self, piece: bytes) -> None:
+        if not self._parts:
+            self._parts.append(("", hashlib.sha256()))
+        self._parts[-1][1].update(piece)
+
+    def digests(self) -> tuple[PartDigest, ...]:
+        return tuple(PartDigest(name=name, digest=digest.digest()) for name, digest in self._parts)
 
 
 def sign_receipt(key: SigningKey, answered: Answered, *, contract: bytes, epoch: bytes) -> bytes:
@@ -53,7 +108,7 @@ def sign_receipt(key: SigningKey, answered: Answered, *, contract: bytes, epoch:
         contract=contract,
         epoch=epoch,
         request=answered.request.digest(answered.salt),
-        response=response_digest(answered.salt, answered.status, answered.body),
+        response=response_digest(answered.salt, answered.status, answered.body_digest),
         at=answered.at - answered.at % TIME_GRAIN,
     )
     return sign1(key, canonical.encode(receipt), content_type=RECEIPT_TYPE)

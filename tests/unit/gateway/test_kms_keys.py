@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 
 import msgspec
 import pytest
@@ -237,7 +238,7 @@ async def test_a_receipt_holds_against_the_bundle_that_certifies_the_gateway(sys
     policy = system.policy()
     bundle = examine_bundle(system.bundle(kms), policy, first_contact(policy.constitution), at=system.now).require()
     summary = summarise("POST", "/v1/audio/transcriptions", "audio/wav", b"sound")
-    examine_receipt(core, Exchange(summary, 200, b"text", salt), bundle).require()
+    examine_receipt(core, Exchange(summary, 200, hashlib.sha256(b"text").digest(), salt), bundle).require()
     again = dict(seal(key, request, Response(200, (), b"text")))
     assert again[SALT_HEADER] != fields[SALT_HEADER]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import secrets
 from collections.abc import Callable
 
@@ -26,7 +27,7 @@ def receipts(key: SigningKey, *, contract: bytes, clock: Callable[[], float]) ->
         answered = Answered(
             request=summarise(request.method, request.path, content_type, request.body),
             status=response.status,
-            body=response.body,
+            body_digest=hashlib.sha256(response.body).digest(),
             salt=salt,
             at=int(clock()),
         )
