@@ -14,11 +14,13 @@ from typing import Final
 NO_BYTECODE: Final = "/proc/cloister-loads-no-bytecode"
 
 # Nothing of the caller's environment reaches a service: LD_PRELOAD would run code that is not in the closure. Without
-# HOME Python looks the user up when it starts, and that loads libraries of this system's choice.
+# HOME Python looks the user up when it starts, and that loads libraries of this system's choice. glibc overwrites what
+# is freed: a user's words and keys do not stay in memory that nothing points to (docs/decisions/0010).
 ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
     "HOME": "/nonexistent",
+    "GLIBC_TUNABLES": "glibc.malloc.perturb=85",
 }
 
 
