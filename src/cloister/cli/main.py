@@ -1,58 +1,66 @@
 """`cloister`: finds the command, runs it, and turns every error of ours into a sentence and an exit code.
 
 Commands are imported when they are called, so that `cloister --help` is fast and a client's install, which lacks the
-services' libraries, runs everything that a client needs.
+services' libraries, runs everything that a client needs. A new command is one line of `COMMANDS`.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
 from collections.abc import Mapping
-from typing import Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 import click
 
+from cloister.cli.exit_codes import FOLDER, INTERRUPTED, pointer, table
 from cloister.errors import CloisterError, UsageError
 
-EXIT_INTERRUPTED: Final = 130
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Entry(NamedTuple):
-    """Where a command is, what it is for, and whether it needs the services' libraries."""
+    """Where a command is, what it is for, whether it needs the services' libraries, and how often it is wanted."""
 
     place: str
     says: str
     node: bool = False
+    daily: bool = False
 
 
 COMMANDS: Final[Mapping[str, Entry]] = {
-    "up": Entry("cloister.cli.up:up", "Start a whole local system and keep it running.", node=True),
-    "down": Entry("cloister.cli.down:down", "End the local system."),
-    "status": Entry("cloister.cli.status:status", "Say what of the local system runs."),
-    "env": Entry("cloister.cli.env:env", "Print the variables that point OpenAI clients here."),
-    "transcribe": Entry("cloister.cli.transcribe:transcribe", "Turn speech into text, through the chain."),
-    "exec": Entry("cloister.cli.exec:exec_", "Run a program whose OpenAI client goes through the chain."),
-    "verify": Entry("cloister.cli.verify:verify", "Examine the service, every step of it."),
-    "receipt": Entry("cloister.cli.receipt:receipt", "Check kept receipts, offline."),
-    "demo": Entry("cloister.cli.demo:demo", "Show it all on one spoken sentence, and clean up.", node=True),
-    "doctor": Entry("cloister.cli.doctor:doctor", "Check what this machine has, and say what to do."),
-    "service": Entry("cloister.cli.service:service", "Run one service by itself."),
-    "sandbox": Entry("cloister.cli.sandbox:sandbox", "Show and test what engines are confined in.", node=True),
-    "measure": Entry("cloister.cli.measure:measure", "Measure what a service started here would run.", node=True),
+    "up": Entry("cloister.cli.up:up", "Start a whole local system and keep it running.", node=True, daily=True),
+    "down": Entry("cloister.cli.down:down", "End the local system.", daily=True),
+    "status": Entry("cloister.cli.status:status", "Say what of the local system runs.", daily=True),
+    "env": Entry("cloister.cli.env:env", "Print the variables that point OpenAI clients here.", daily=True),
+    "transcribe": Entry("cloister.cli.transcribe:transcribe", "Turn speech into text, through the chain.", daily=True),
+    "exec": Entry("cloister.cli.exec:exec_", "Run a program whose OpenAI client goes through the chain.", daily=True),
+    "verify": Entry("cloister.cli.verify:verify", "Examine the service, every step of it.", daily=True),
+    "doctor": Entry("cloister.cli.doctor:doctor", "Check what this machine has, and say what to do.", daily=True),
+    "demo": Entry("cloister.cli.demo:demo", "All of it on one spoken sentence, cleaned up after.", node=True),
+    "receipt": Entry("cloister.cli.receipt:receipt", "Kept receipts: check them, offline."),
+    "config": Entry("cloister.cli.config:config", "Settings: check a file, show what is in force."),
+    "service": Entry("cloister.cli.service:service", "One service by itself."),
+    "sandbox": Entry("cloister.cli.sandbox:sandbox", "What engines are confined in: show it, test it.", node=True),
+    "workload": Entry("cloister.cli.workload:workload", "What a service started here would run.", node=True),
+    "completion": Entry("cloister.cli.completion:completion", "Completion of commands in bash, zsh and fish."),
 }
+SECTIONS: Final = (("Daily work", True), ("And by subject", False))
 
-EPILOG: Final = """\b
+EPILOG: Final = f"""\b
 Examples:
   cloister up                          start everything; ctrl-C ends it
   eval "$(cloister env)"               in another shell: point OpenAI clients here
   cloister transcribe speech.wav       or send one file yourself
   cloister verify                      see every check that a request depends on
+  cloister transcribe --help           every command has examples in its help
 
 \b
-Exit codes: 0 done, 1 a fault of ours, 2 wrong usage, 3 refused by a check,
-4 something that is needed does not answer.
+Exit codes ({FOLDER}/):
+{table()}
 """
 
 
@@ -68,10 +76,30 @@ class Lazy(click.Group):
         entry = COMMANDS.get(cmd_name)
         return None if entry is None else load(cmd_name, entry)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that `args` begin with; of one that is not there, the nearest is named."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+            ctx.fail(f"no such command: {name}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table as help."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.says) for name, entry in COMMANDS.items()])
+        for title, daily in SECTIONS:
+            with formatter.section(title):
+                formatter.write_dl([(name, entry.says) for name, entry in COMMANDS.items() if entry.daily == daily])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names that begin so; nothing is imported for it, since a person waits at the tab key."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only completion pays for it
+
+        named = [
+            CompletionItem(name, help=entry.says) for name, entry in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*named, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 class NodeMissing(UsageError):
@@ -124,16 +152,37 @@ def run() -> int:
     """Run the command line of this process; its exit code."""
     try:
         code = cli.main(prog_name="cloister", standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.ClickException as error:
+        return _tell_usage(error)
     except (click.Abort, KeyboardInterrupt):
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except CloisterError as error:
-        from cloister.cli.failure import show  # noqa: PLC0415 - only a failing command pays for it
-
-        show(error)
-        return error.exit_code
+        return _tell(error)
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        from cloister.cli.failure import of_machine  # noqa: PLC0415 - only a failing command pays for it
+
+        return _tell(of_machine(error))
     return code if isinstance(code, int) else 0
+
+
+def _tell_usage(error: click.ClickException) -> int:
+    """What click has against the command line, in the form of our own errors."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    said = error.format_message().rstrip(".")
+    where = "cloister" if context is None else context.command_path
+    for line in (f"cloister: {said[:1].lower()}{said[1:]}", f"  how it is used: {where} --help"):
+        click.echo(line, err=True)
+    click.echo(f"  {pointer(error.exit_code)}", err=True)
+    return error.exit_code
+
+
+def _tell(error: CloisterError) -> int:
+    from cloister.cli.failure import show  # noqa: PLC0415 - only a failing command pays for it
+
+    show(error)
+    return error.exit_code

@@ -32,6 +32,7 @@ SERVICES: Final[Mapping[str, Place]] = {
     "proxy": Place("cloister.services.proxy.settings:ProxySettings", "cloister.services.proxy.service:run"),
 }
 
+LOCAL_SETTINGS: Final = "cloister.cli.local.settings:LocalSettings"
 MEASURED: Final = frozenset({"kms", "gateway"})  # they refuse to run where bytecode may have been loaded
 
 EPILOG: Final = """\b
@@ -50,23 +51,35 @@ files that cloister up writes, in the state folder's config/, are good examples.
 def service(name: str, config: Path | None) -> None:
     """Run one service in the foreground until SIGTERM: witness, ledger, kms, gateway, relay or proxy."""
     forbid_core_dumps()
-    place = SERVICES[name]
     if config is not None and not config.is_file():
         raise UsageError(f"there is no settings file {config}")
     environ = os.environ  # noqa: TID251 - settings are read here, once
+    record, run = settings_record(name), _imported(name, SERVICES[name].run)
+    settings = load(record, service=name, config=config, environ=environ, flags={})
+    if name in MEASURED and not loads_no_bytecode():
+        start_measured(name, config, environ)
+    run(settings)
+
+
+def settings_record(name: str) -> type[object]:
+    """The record of the settings of a service, or of `up`.
+
+    Raises:
+        UsageError: this install lacks a library that the service needs.
+    """
+    record: type[object] = _imported(name, LOCAL_SETTINGS if name == "up" else SERVICES[name].settings)
+    return record
+
+
+def _imported(name: str, place: str) -> Any:
     try:
-        record: type[object] = found(place.settings)
-        run = found(place.run)
+        return found(place)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("cloister"):
             raise
         raise UsageError(
             f"the service {name} needs {error.name}, which this install lacks; on Linux: pip install 'cloister[node]'"
         ) from error
-    settings = load(record, service=name, config=config, environ=environ, flags={})
-    if name in MEASURED and not loads_no_bytecode():
-        start_measured(name, config, environ)
-    run(settings)
 
 
 def start_measured(name: str, config: Path | None, environ: Mapping[str, str]) -> NoReturn:

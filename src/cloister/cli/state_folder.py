@@ -114,8 +114,7 @@ def state_option(command: Command) -> Command:
         type=click.Path(path_type=Path, file_okay=False),
         envvar="CLOISTER_STATE",
         default=default_folder,
-        show_default="$XDG_STATE_HOME/cloister, or ~/.local/state/cloister",
         callback=lambda _context, _option, value: StateFolder(value.absolute()),
-        help="The system's state folder (also $CLOISTER_STATE).",
+        help="The state folder.  [default: $CLOISTER_STATE, $XDG_STATE_HOME/cloister or ~/.local/state/cloister]",
         metavar="DIR",
     )(command)

@@ -35,6 +35,7 @@ class Given(NamedTuple):
 
     value: Any
     place: str
+    raw: Any  # as it was written: of a table, the keys that were given
 
 
 Place = Callable[[tuple[str, ...]], str]  # where the setting at a path of keys was read
@@ -57,7 +58,7 @@ class Reading:
             self.tried.add(name)
             found = [*faults(value, self.types[name], (name,), from_text=from_text)]
             if not found:
-                self.given[name] = Given(convert(value, self.types[name], from_text=from_text), place((name,)))
+                self.given[name] = Given(convert(value, self.types[name], from_text=from_text), place((name,)), value)
         self.wrong.extend(f"{place(fault.path)}: {fault.says}" for fault in found)
 
 

@@ -64,7 +64,11 @@ async def test_a_refused_service_exits_with_3_and_says_what_should_have_held(ser
     assert "✗ trust.unsafe" in ran.out
     first, *rest = ran.err.splitlines()
     assert first.startswith("cloister: refused by trust.unsafe: UnsafeAllowSoftwareTee stands in")
-    assert [line.partition(":")[0].strip() for line in rest] == ["what should hold", "it stands against"]
+    assert [line.partition(":")[0].strip() for line in rest] == [
+        "what should hold",
+        "it stands against",
+        "exit code 3, refused",
+    ]
 
 
 async def test_a_transcript_is_printed_and_its_receipt_verifies_offline(service, tmp_path):
@@ -111,7 +115,10 @@ async def test_an_error_of_the_engine_is_said_in_its_words(service, tmp_path):
     service.status, service.text = 400, b'{"error": {"message": "that is no audio", "code": null}}'
     async with served(service, tmp_path) as options:
         ran = await cloister_command("transcribe", *options, "speech.wav", home=tmp_path)
-    assert (ran.code, ran.err) == (2, "cloister: the service answered 400: that is no audio\n")
+    assert (ran.code, ran.err) == (
+        2,
+        "cloister: the service answered 400: that is no audio\n  exit code 2, usage: docs/exit-codes/2-usage.md\n",
+    )
 
 
 async def test_a_file_over_the_cap_or_missing_is_refused_before_anything_is_asked(service, tmp_path):

@@ -14,11 +14,11 @@ from cloister.cli.local.roles import (
     keep_ports,
     last_ports,
     settings,
-    toml,
     write_settings,
 )
 from cloister.cli.local.settings import LocalSettings, read_settings
 from cloister.cli.local.system import _ports
+from cloister.cli.local.toml import toml
 from cloister.cli.service import SERVICES, found
 from cloister.cli.state_folder import StateFolder
 from cloister.errors import Unavailable, UsageError

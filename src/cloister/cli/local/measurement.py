@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from cloister.cli.exit_codes import pointer
 from cloister.cli.state_folder import StateFolder
 from cloister.client.durable import replace_file
 from cloister.errors import CloisterError
@@ -86,7 +87,7 @@ def measure_in_child(state: StateFolder, engine: str) -> Measurement:
     Raises:
         NotMeasured: it could not; in its words.
     """
-    command = service_command("measure", "--here", "--engine", engine, "--state", str(state.root))
+    command = service_command("workload", "measure", "--here", "--engine", engine, "--state", str(state.root))
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter
             command, env=ENVIRONMENT, capture_output=True, timeout=CHILD_SECONDS, check=False, stdin=subprocess.DEVNULL
@@ -94,10 +95,15 @@ def measure_in_child(state: StateFolder, engine: str) -> Measurement:
     except subprocess.TimeoutExpired as error:
         raise NotMeasured(f"measuring took more than {CHILD_SECONDS:.0f} s") from error
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().removeprefix("cloister: ")
+        said = _said(done.stderr.decode(errors="replace"), done.returncode)
         kind = {3: MeasurementRefused, 4: CannotRunHere}.get(done.returncode, NotMeasured)
         raise kind(said or f"the measuring process ended with {done.returncode}")
     return msgspec.json.decode(done.stdout, type=Measurement)
+
+
+def _said(text: str, code: int) -> str:
+    """The child's error without what this process says again: whose it is, and the page of its exit code."""
+    return text.strip().removesuffix(pointer(code)).strip().removeprefix("cloister: ")
 
 
 def last_manifest(state: StateFolder) -> dict[str, str]:

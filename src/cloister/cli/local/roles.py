@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 
 from cloister.cli.local.keys import LocalKeys, seed_path
 from cloister.cli.local.terms import Found, Terms, origin_of, trust_policy, witness_name
+from cloister.cli.local.toml import Table, toml
 from cloister.cli.state_folder import StateFolder
 from cloister.client.durable import replace_file
 from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
@@ -20,8 +20,6 @@ from cloister.hosting.refused_port import refused_port
 
 ROLES: Final = ("witness", "ledger", "kms", "gateway", "relay", "proxy")  # each needs only those before it
 WITH_READY: Final = frozenset({"witness", "ledger", "kms", "gateway"})  # these have the route /ready
-
-Table = Mapping[str, Any]
 
 
 def url(port: int) -> str:
@@ -134,26 +132,6 @@ def write_settings(state: StateFolder, tables: Mapping[str, Table]) -> None:
     for role, table in tables.items():
         head = f"# Settings of the {role} of this local system, written by cloister up at every start.\n"
         replace_file(config_path(state, role), (head + toml(table)).encode())
-
-
-def toml(table: Table) -> str:
-    """A table as TOML: plain values first, tables after them."""
-    plain = {name: value for name, value in table.items() if not isinstance(value, Mapping)}
-    text = "".join(f"{name} = {_value(value)}\n" for name, value in plain.items())
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            text += f"\n[{name}]\n{toml(value)}"
-    return text
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{name} = {_value(inner)}' for name, inner in value.items())} }}"
-    if isinstance(value, Path):
-        value = str(value)
-    return json.dumps(value, ensure_ascii=False)  # strings, integers and booleans are spelt alike
 
 
 def _free(port: int, *, taken: Any, required: bool) -> int:

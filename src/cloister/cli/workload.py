@@ -1,4 +1,4 @@
-"""`cloister measure`: what services started here would run, file by file."""
+"""`cloister workload measure`: what services started here would run, file by file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from cloister.services.gateway.service import ENGINES
 
 EPILOG = """\b
 Examples:
-  cloister measure
-  cloister measure --json > before.json     # and later: diff what changed
+  cloister workload measure
+  cloister workload measure --json > before.json     # and later: diff what changed
 
 The workload measurement covers the interpreter, every installed distribution and shared object, and our code;
 docs/formats/workload-measurement.md says how. Contracts and constitutions name it.
 """
 
 
-@click.command(epilog=EPILOG)
+@click.group()
+def workload() -> None:
+    """What a service started here would run, as its evidence would say and contracts name it."""
+
+
+@workload.command(epilog=EPILOG, short_help="Measure the code, the sandbox profile, the engine, the model.")
 @state_option
 @click.option("--engine", type=click.Choice(list(ENGINES)), default="speech", show_default=True, help="The engine.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, each file's digest included.")

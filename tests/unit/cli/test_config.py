@@ -1,0 +1,91 @@
+import json
+
+import pytest
+from tests.doubles.command_line import cloister_command
+
+GOOD = (
+    'port = 8400\nbundle_url = "http://127.0.0.1:8401/bundles/00"\ngateway_urls = ["http://127.0.0.1:8402/gateway"]\n'
+)
+GIVE_EACH = "give each in the file, as a flag, or as CLOISTER_RELAY__BUNDLE_URL"
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "relay.toml").write_text(GOOD)
+    (tmp_path / "bad.toml").write_text('port = "8400"\nbundel_url = ""\n')
+    return tmp_path
+
+
+async def test_a_good_file_is_told_so_by_the_service_of_its_name(home):
+    ran = await cloister_command("config", "check", "relay.toml", home=home)
+    assert (ran.code, ran.out, ran.err) == (0, "✓ relay.toml: settings of relay\n", "")
+
+
+async def test_every_wrong_setting_is_named_with_its_line_and_what_it_may_be(home):
+    ran = await cloister_command("config", "check", "--service", "relay", "relay.toml", "bad.toml", home=home)
+    assert ran.code == 2
+    assert ran.out.splitlines() == [
+        "✓ relay.toml: settings of relay",
+        "✗ bad.toml: settings of relay",
+        "  bad.toml, line 1: port must be a whole number, not a string",
+        "  bad.toml, line 2: unknown setting bundel_url; the nearest that exists is bundle_url",
+        f"  missing settings: bundle_url (a string), gateway_urls (a list of strings); {GIVE_EACH}",
+    ]
+    assert ran.err.startswith("cloister: a service would not start with bad.toml\n")
+
+
+async def test_as_json_each_file_is_a_line(home):
+    ran = await cloister_command("config", "check", "--json", "--service", "relay", "relay.toml", "bad.toml", home=home)
+    good, bad = map(json.loads, ran.out.splitlines())
+    assert good == {"file": "relay.toml", "service": "relay", "good": True, "wrong": []}
+    assert (bad["good"], len(bad["wrong"])) == (False, 3)
+
+
+async def test_a_file_that_does_not_tell_whose_it_is_needs_the_service_named(home):
+    ran = await cloister_command("config", "check", "bad.toml", home=home)
+    assert ran.code == 2
+    assert "bad.toml does not tell by its name whose settings it has; say it with --service NAME" in ran.err
+
+
+async def test_a_file_that_is_missing_or_no_toml_is_named_beside_the_others(home):
+    (home / "kms.toml").write_text("port =")
+    ran = await cloister_command("config", "check", "relay.toml", "kms.toml", "ledger.toml", home=home)
+    assert ran.code == 2
+    assert "settings file kms.toml is not TOML" in ran.out
+    assert "settings file ledger.toml cannot be read: No such file or directory" in ran.out
+
+
+async def test_what_is_in_force_is_shown_with_where_it_was_set(home):
+    (home / "kms.toml").write_text(
+        'port = 1\nledger_url = "http://127.0.0.1:2"\nconstitution = "c"\nplatform_key = "k"\n'
+        "[security]\nhead_seconds = 7\n"
+    )
+    options = ("config", "show", "kms", "--config", "kms.toml", "--json")
+    ran = await cloister_command(*options, home=home, CLOISTER_KMS__PORT="9")
+    shown = {setting["name"]: setting for setting in json.loads(ran.out)}
+    assert (shown["port"]["value"], shown["port"]["place"]) == ("9", "CLOISTER_KMS__PORT")
+    assert (shown["constitution"]["value"], shown["constitution"]["place"]) == ('"c"', "kms.toml, line 3")
+    assert (shown["security.head_seconds"]["value"], shown["security.head_seconds"]["place"]) == (
+        "7",
+        "kms.toml, line 5",
+    )
+    assert (shown["security.epoch_seconds"]["value"], shown["security.epoch_seconds"]["place"]) == ("86400", "default")
+    assert shown["follow_seconds"]["may_be"] == "a number"
+
+
+async def test_the_settings_of_a_local_system_need_no_file(home):
+    ran = await cloister_command("config", "show", home=home)
+    assert ran.code == 0
+    assert ran.out.splitlines()[0].split() == ["engine", '"speech"', "default;", "one", "of", "echo,", "speech"]
+
+
+async def test_wrong_settings_are_refused_rather_than_shown(home):
+    ran = await cloister_command("config", "show", "relay", "--config", "bad.toml", home=home)
+    assert (ran.code, ran.out) == (2, "")
+    assert "3 things are wrong in the settings:" in ran.err
+
+
+async def test_settings_of_a_system_that_never_ran_say_what_to_do(home):
+    ran = await cloister_command("config", "show", "kms", home=home)
+    assert ran.code == 2
+    assert "name a settings file with --config FILE, or start a system: cloister up" in ran.err
