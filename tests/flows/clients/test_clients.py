@@ -1,0 +1,89 @@
+"""Clients of OpenAI's API as their makers publish them, unmodified, before a whole local system."""
+
+import pytest
+from tests.flows.clients.conftest import SENTENCE
+from tests.speech import word_error_rate
+
+PYTHON = ("openai 2, proxy", "openai 2, transport", "openai 3, proxy", "openai 3, transport")
+THROUGH_THE_PROXY = ("openai 2, proxy", "openai 3, proxy", "node")
+EVERY_SDK = (*PYTHON, "node")
+
+every_sdk = pytest.mark.parametrize("client", EVERY_SDK)
+python_sdks = pytest.mark.parametrize("client", PYTHON)
+
+
+def is_the_sentence(text):
+    return word_error_rate([SENTENCE], [text]) <= 0.2
+
+
+@every_sdk
+@pytest.mark.parametrize("call", ["json", "text"])
+def test_speech_comes_back_as_text(client, call, outcomes):
+    assert is_the_sentence(outcomes[client][call]["answered"])
+
+
+@every_sdk
+def test_the_raw_response_has_its_headers(client, outcomes):
+    raw = outcomes[client]["raw"]["answered"]
+    assert (raw["status"], raw["headers"]["content-type"]) == (200, "application/json")
+    assert is_the_sentence(raw["text"])
+
+
+@pytest.mark.parametrize("client", THROUGH_THE_PROXY)
+def test_the_raw_response_says_where_its_receipt_is(client, outcomes):
+    assert outcomes[client]["raw"]["answered"]["headers"]["cloister-receipt-file"].endswith(".receipt")
+
+
+@python_sdks
+def test_a_response_may_be_read_as_it_comes(client, outcomes):
+    assert is_the_sentence(outcomes[client]["streamed response"]["answered"])
+
+
+@python_sdks
+def test_an_asynchronous_client_has_several_requests_at_a_time(client, outcomes):
+    assert all(map(is_the_sentence, outcomes[client]["async"]["answered"]))
+
+
+@every_sdk
+@pytest.mark.parametrize(
+    ("call", "raised", "status", "code", "param"),
+    [
+        ("another model", "NotFoundError", 404, "model_not_found", "model"),
+        ("another language", "BadRequestError", 400, "unsupported_value", "language"),
+        ("another endpoint", "NotFoundError", 404, None, None),
+        ("no audio", "BadRequestError", 400, None, "file"),
+    ],
+)
+def test_an_error_of_the_service_is_the_sdks_own(client, call, raised, status, code, param, outcomes):  # noqa: PLR0917
+    error = outcomes[client][call]
+    assert (error["raised"], error["status_code"], error["code"], error["param"]) == (raised, status, code, param)
+    assert str(status) in error["message"]
+
+
+@pytest.mark.parametrize("client", THROUGH_THE_PROXY)
+def test_a_wrong_key_is_an_authentication_error(client, outcomes):
+    error = outcomes[client]["wrong key"]
+    assert (error["raised"], error["status_code"], error["code"]) == ("AuthenticationError", 401, "invalid_api_key")
+
+
+@python_sdks
+def test_a_file_over_25_mib_is_refused_as_too_large(client, outcomes):
+    error = outcomes[client]["too large"]
+    assert (error["raised"], error["status_code"], error["param"]) == ("APIStatusError", 413, "file")
+
+
+@every_sdk
+def test_a_limit_that_passes_is_a_timeout(client, outcomes):
+    expected = "APIConnectionTimeoutError" if client == "node" else "APITimeoutError"
+    assert outcomes[client]["impatient"]["raised"] == expected
+
+
+@every_sdk
+def test_a_way_that_is_closed_is_a_connection_error(client, outcomes):
+    assert outcomes[client]["no connection"]["raised"] == "APIConnectionError"
+
+
+def test_langchains_parser_makes_a_document_of_a_file(outcomes, audio):
+    (document,) = outcomes["langchain"]
+    assert is_the_sentence(document["text"])
+    assert document["metadata"] == {"source": str(audio / "speech.wav"), "chunk": 0}
