@@ -36,6 +36,7 @@ class WorldTee:
     """The software TEE of the test world: any measurement or platform key a test asks for."""
 
     platform = "software"
+    workload = world.WORKLOAD
 
     def __init__(self, key: SigningKey, **changes: object) -> None:
         self._key = key

@@ -8,11 +8,11 @@ from cloister.hosting.serving import serve_until
 
 
 @contextlib.asynccontextmanager
-async def served(app, *, port=0):
+async def served(app, *, port=0, limits=None):
     """The application's URL."""
     listener, stop = listen(LOOPBACK, port), asyncio.Event()
     url = f"http://{LOOPBACK}:{port_of(listener)}"
-    serving = asyncio.create_task(serve_until(app, listener, stop))
+    serving = asyncio.create_task(serve_until(app, listener, stop, limits=limits))
     try:
         yield url
     finally:

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from cloister.hosting import logs
 from cloister.hosting.application import application
+from cloister.hosting.health import Health, Metrics
 from cloister.hosting.serving import serve
 
 
@@ -29,4 +30,8 @@ async def lifespan(app):
 
 
 logs.configure("double")
-serve(application("double", [Route("/slow", slow)], missing=list, lifespan=lifespan), port=0, ready=Path(sys.argv[1]))
+serve(
+    application(Health("double", Metrics("double"), missing=list), [Route("/slow", slow)], lifespan=lifespan),
+    port=0,
+    ready=Path(sys.argv[1]),
+)

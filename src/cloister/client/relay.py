@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import aiohttp
 
 from cloister.errors import TooLarge, Unavailable, UsageError
 from cloister.formats.key_bundle import MAXIMUM_BUNDLE
+from cloister.hosting.tls import require_private, verifying_context
 from cloister.ohttp.encapsulation import REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE
 
 BUNDLE_PATH = "/bundle"
@@ -58,15 +60,21 @@ class BundleReply(NamedTuple):
 class Relay:
     """One relay, over kept-alive connections that carry no cookies, user agent or proxy of the environment."""
 
-    def __init__(self, url: str) -> None:
-        """`url` is the relay's, without a path: `https://relay.example` or `http://127.0.0.1:8400`.
+    def __init__(self, url: str, *, authorities: Path | None = None) -> None:
+        """Prepare to ask.
+
+        Args:
+            url: the relay's, without a path: `https://relay.example`, or `http://127.0.0.1:8400` on this machine.
+            authorities: a PEM file of those who may sign the relay's certificate; the machine's own list without it.
 
         Raises:
-            UsageError: not such a URL.
+            UsageError: not such a URL, or the file holds no certificates.
         """
         if not url.startswith(("http://", "https://")) or "?" in url or "#" in url:
             raise UsageError(f"{url!r} is not a relay's URL; one looks like https://relay.example")
+        require_private(url)
         self.url = url.rstrip("/")
+        self._tls = verifying_context(authorities) if url.startswith("https://") else True
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -123,6 +131,7 @@ class Relay:
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
             self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 
-import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from cloister.errors import CloisterError, TooLarge, UsageError
-from cloister.hosting.fault import place_of
+from cloister.hosting.admission import Admission
+from cloister.hosting.answers import RETRY_SECONDS, problem_response
 from cloister.hosting.health import Health, Metrics
-from cloister.hosting.problem import MEDIA_TYPE, Problem, encode, problem, problem_of
+from cloister.hosting.problem import problem, problem_of
+from cloister.hosting.service_limits import ServiceLimits
 
 
 def application(
-    service: str,
+    health: Health,
     routes: Sequence[BaseRoute],
     *,
-    missing: Callable[[], Sequence[str]],
-    metrics: Metrics | None = None,
+    limits: ServiceLimits | None = None,
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Starlette:
-    """The application of `service`: its routes, the four health routes, and problems for everything else.
+    """The application of a service: its routes, those of its `health`, and problems for everything else."""
 
-    `missing` says in words what still lacks before the service can serve; empty when it is ready.
-    """
-    metrics = Metrics(service) if metrics is None else metrics
-    health = Health(service, metrics, missing=missing)
-
-    def answer(request: Request) -> Response:
-        status, content_type, body = health.answer(request.url.path)
+    async def answer(request: Request) -> Response:
+        status, content_type, body = await health.asked(request.url.path)
         return Response(body, status, {"content-type": content_type})
 
     table = [*routes, *(Route(path, answer) for path in Health.PATHS)]
@@ -45,10 +40,11 @@ def application(
         exception_handlers={
             CloisterError: _answer_error,
             HTTPException: _answer_refused_route,
-            Exception: _answer_fault,
+            ClientDisconnect: _answer_nobody,
         },
     )
-    app.add_middleware(_Counted, metrics=metrics)
+    app.add_middleware(Admission, limits=limits or ServiceLimits())
+    app.add_middleware(_Counted, metrics=health.metrics)
     return app
 
 
@@ -88,14 +84,9 @@ async def read_body(request: Request, *, limit: int) -> bytes:
     return bytes(body)
 
 
-def problem_response(value: Problem) -> Response:
-    """`value` as a response."""
-    return Response(encode(value), value.status, {"content-type": MEDIA_TYPE})
-
-
 def _answer_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, CloisterError)
-    return problem_response(problem_of(error))
+    return problem_response(problem_of(error), retry_seconds=getattr(error, "retry_seconds", RETRY_SECONDS))
 
 
 def _answer_refused_route(_request: Request, error: Exception) -> Response:
@@ -105,9 +96,9 @@ def _answer_refused_route(_request: Request, error: Exception) -> Response:
     return response
 
 
-def _answer_fault(_request: Request, error: Exception) -> Response:
-    structlog.get_logger().error("a request failed by a fault of ours", fault=place_of(error))
-    return problem_response(problem(500, "a fault of the service; it was logged"))
+def _answer_nobody(_request: Request, _error: Exception) -> Response:
+    """The caller left, or was cut off, before its request was whole: nothing is sent, and no fault of ours."""
+    return Response(status_code=400)
 
 
 class _Counted:

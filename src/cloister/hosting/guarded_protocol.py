@@ -19,10 +19,12 @@ from cloister.hosting.http_message import encode_head, status_line
 from cloister.hosting.loopback import GRACE_SECONDS
 from cloister.hosting.problem import MEDIA_TYPE, encode, problem_of
 from cloister.hosting.service_limits import ServiceLimits
-from cloister.hosting.tls import TlsServer
+from cloister.hosting.tls import TlsServer, caller_names
 
 MAXIMUM_HEAD = 32 * 1024  # bytes
 MAXIMUM_HEADERS = 100
+LINGER_SECONDS = 1.0  # in which what a refused caller still sends is read, lest a reset destroy its answer
+CALLER = "caller"  # in a request's state: the names in the caller's certificate, none without TLS
 
 
 class HeadTooLarge(TooLarge):
@@ -54,7 +56,7 @@ class GuardedConfig(uvicorn.Config):
             server_header=False,
             timeout_keep_alive=limits.idle_seconds,
             timeout_graceful_shutdown=int(GRACE_SECONDS),
-            ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls.shown.context,
         )
         self.limits = limits
         self.tls = tls
@@ -82,6 +84,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A caller has connected, and shown its certificate where one is asked for."""
         super().connection_made(transport)
+        self.app_state = {**self.app_state, CALLER: caller_names(transport)}
         stranger = self.config.tls is not None and not self.config.tls.admits(transport)
         if stranger or len(self.connections) > self._limits.connections:
             transport.abort()
@@ -167,7 +170,16 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.abort()
                 return
         self.transport.write(_answer(error))
-        self.transport.close()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Say that no more is written, and drop what still arrives for a moment."""
+        if self.transport.can_write_eof():
+            self.transport.resume_reading()
+            self.transport.write_eof()
+            self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        else:
+            self.transport.close()
 
     def _expect_within(self, seconds: float | None) -> None:
         if self._timer is not None:

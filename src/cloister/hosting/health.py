@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import metadata
 from typing import NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from cloister.errors import CloisterError
+
+Check = Callable[[], Awaitable[object]]  # raises a `CloisterError` where something cannot be had
 
 
 class Answer(NamedTuple):
@@ -46,23 +50,55 @@ class Health:
 
     PATHS = ("/health", "/ready", "/metrics", "/version")
 
-    def __init__(self, service: str, metrics: Metrics, *, missing: Callable[[], Sequence[str]]) -> None:
-        """`missing` says in words what the service still lacks before it can serve; empty when it is ready."""
-        self._service = service
-        self._metrics = metrics
-        self._missing = missing
+    def __init__(
+        self,
+        service: str,
+        metrics: Metrics,
+        *,
+        missing: Callable[[], Sequence[str]],
+        checks: Sequence[Check] = (),
+        about: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare the answers.
 
-    def answer(self, path: str) -> Answer:
-        """The answer to GET `path`, one of `PATHS`."""
+        Args:
+            service: its name.
+            metrics: its own.
+            missing: says in words what the service still lacks before it can serve; empty when it is ready.
+            checks: what is tried, one after another, each time that readiness is asked for by `asked`.
+            about: what `/version` says beside the versions, as the measurement of what runs.
+        """
+        self.metrics = metrics
+        self._service = service
+        self._missing = missing
+        self._checks = tuple(checks)
+        self._about = dict(about or {})
+
+    async def asked(self, path: str) -> Answer:
+        """The answer to GET `path`, one of `PATHS`; readiness is tried."""
+        lacks = await self._found_lacking() if path == "/ready" else []
+        return self.answer(path, lacks)
+
+    def answer(self, path: str, also_missing: Sequence[str] = ()) -> Answer:
+        """The answer to GET `path`, one of `PATHS`, from what is known."""
         if path == "/metrics":
-            return Answer(200, CONTENT_TYPE_LATEST, generate_latest(self._metrics.registry))
+            return Answer(200, CONTENT_TYPE_LATEST, generate_latest(self.metrics.registry))
         if path == "/ready":
-            lacks = list(self._missing())
+            lacks = [*self._missing(), *also_missing]
             return _json(503 if lacks else 200, {"ready": not lacks, "missing": lacks})
         if path == "/version":
             version = {"service": self._service, "version": metadata.version("cloister")}
-            return _json(200, version | {"python": platform.python_version()})
+            return _json(200, version | {"python": platform.python_version()} | self._about)
         return _json(200, {"service": self._service, "alive": True})
+
+    async def _found_lacking(self) -> list[str]:
+        lacks = []
+        for check in self._checks:
+            try:
+                await check()
+            except CloisterError as error:
+                lacks.append(str(error))
+        return lacks
 
 
 def _json(status: int, value: object) -> Answer:

@@ -46,7 +46,7 @@ class HttpClient:
     """At most `connections` to one origin at a time; more callers wait within their own deadline."""
 
     def __init__(self, origin: Origin, *, connections: int = 64, tls: ssl.SSLContext | None = None) -> None:
-        """`tls` is how a secure origin is spoken to, see `hosting.tls.peer_context`.
+        """`tls` is how a secure origin is spoken to, see `hosting.tls.peer_tls`.
 
         Raises:
             UsageError: the origin is secure and there is no `tls`, or the other way round.

@@ -32,7 +32,7 @@ async def serve_http(
     try:
         if listener.family != socket.AF_UNIX:
             announce(port_of(listener), ready)
-        async with renewing([] if tls is None else [tls]):
+        async with renewing([] if tls is None else [tls.shown]):
             await stop.wait()
     finally:
         await server.close(GRACE_SECONDS)
@@ -50,7 +50,7 @@ class HttpServer:
         """Accept connections."""
         self._sweep()
         loop = asyncio.get_running_loop()
-        context = None if self._state.tls is None else self._state.tls.context
+        context = None if self._state.tls is None else self._state.tls.shown.context
         self._server = await loop.create_server(lambda: ServerConnection(self._state), sock=listener, ssl=context)
 
     async def close(self, grace_seconds: float) -> None:

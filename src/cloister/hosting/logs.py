@@ -22,6 +22,7 @@ def configure(service: str, *, level: str = "info", stream: TextIO = sys.stderr)
     """Send this process's logs, the standard library's too, to `stream`; returns the service's logger."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,  # the request's id, which `admission` makes
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         fault_without_message,

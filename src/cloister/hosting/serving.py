@@ -50,7 +50,7 @@ async def serve_until(
     server = _Server(GuardedConfig(app, limits or ServiceLimits(), tls), ready)
     stopping = asyncio.create_task(_stop(server, stop))
     try:
-        async with renewing([] if tls is None else [tls]):
+        async with renewing([] if tls is None else [tls.shown]):
             await server.serve([listener])
     except SystemExit as error:  # uvicorn's word for a start-up that failed
         raise Unavailable("the service's start-up failed; its log says why") from error

@@ -13,7 +13,7 @@ import ipaddress
 import logging
 import ssl
 import stat
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -52,20 +52,13 @@ class PeerTls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 @dataclass(slots=True)
-class TlsServer:
-    """What a listening socket needs to speak TLS."""
+class Shown:
+    """How TLS is spoken with a certificate of ours, from its files."""
 
     context: ssl.SSLContext
-    tls: ServerTls
+    certificate: Path
+    key: Path
     _loaded: tuple[int, ...] = field(default=(), repr=False)
-
-    def admits(self, transport: asyncio.BaseTransport) -> bool:
-        """Whether the caller's certificate, which the handshake has verified, bears a name that may call."""
-        if not self.tls.clients:
-            return True
-        shown = transport.get_extra_info("peercert") or {}
-        names = {name for kind, name in shown.get("subjectAltName", ()) if kind == "DNS"}
-        return not names.isdisjoint(self.tls.clients)
 
     def renew(self) -> None:
         """Load certificate and key again if their files have changed; connections from now on are shown the new ones.
@@ -73,10 +66,28 @@ class TlsServer:
         Raises:
             UsageError: they do not fit; the ones of before stay.
         """
-        found = _ages(self.tls.certificate, self.tls.key)
+        found = _ages(self.certificate, self.key)
         if not found or found != self._loaded:
-            _load(self.context, self.tls.certificate, self.tls.key)
+            _load(self.context, self.certificate, self.key)
             self._loaded = found
+
+
+@dataclass(frozen=True, slots=True)
+class TlsServer:
+    """What a listening socket needs to speak TLS."""
+
+    shown: Shown
+    clients: frozenset[str]  # names, one of which a caller's certificate must bear; empty where none is asked for
+
+    def admits(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether the caller's certificate, which the handshake has verified, bears a name that may call."""
+        return not self.clients or not self.clients.isdisjoint(caller_names(transport))
+
+
+def caller_names(transport: asyncio.BaseTransport) -> frozenset[str]:
+    """The names (DNS, subject alternative name) in the certificate that a caller has shown; none if it showed none."""
+    shown = transport.get_extra_info("peercert") or {}
+    return frozenset(name for kind, name in shown.get("subjectAltName", ()) if kind == "DNS")
 
 
 def open_server_tls(tls: ServerTls) -> TlsServer:
@@ -92,20 +103,9 @@ def open_server_tls(tls: ServerTls) -> TlsServer:
     if tls.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         _trust(context, tls.client_ca)
-    server = TlsServer(context, tls)
-    server.renew()
-    return server
-
-
-def client_context(peers: PeerTls) -> ssl.SSLContext:
-    """The client's side towards services: names and authorities are checked, and a certificate is shown.
-
-    Raises:
-        UsageError: as `open_server_tls`.
-    """
-    context = verifying_context(peers.ca)
-    _load(context, peers.certificate, peers.key)
-    return context
+    shown = Shown(context, tls.certificate, tls.key)
+    shown.renew()
+    return TlsServer(shown, frozenset(tls.clients))
 
 
 def verifying_context(authorities: Path | None) -> ssl.SSLContext:
@@ -123,18 +123,21 @@ def verifying_context(authorities: Path | None) -> ssl.SSLContext:
     return context
 
 
-def peer_context(url: str, peers: PeerTls | None) -> ssl.SSLContext | None:
+def peer_tls(url: str, peers: PeerTls | None) -> Shown | None:
     """How to speak to the service at `url`: in the clear on this machine only, and never where TLS was meant.
 
     Raises:
-        UsageError: `url` is on another machine and not https, or it is https and there are no `peers`.
+        UsageError: `url` is on another machine and not https, or it is https and there are no `peers`; or, as
+            `open_server_tls`, their files are not what they should be.
     """
     require_private(url)
     if not url.startswith("https://"):
         return None
     if peers is None:
         raise UsageError(f"{url} needs the table [peers]: ca, certificate and key, with which services know each other")
-    return client_context(peers)
+    shown = Shown(verifying_context(peers.ca), peers.certificate, peers.key)
+    shown.renew()
+    return shown
 
 
 def require_private(url: str) -> None:
@@ -157,9 +160,9 @@ def is_loopback(host: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def renewing(servers: Sequence[TlsServer]) -> AsyncIterator[None]:
+async def renewing(shown: Iterable[Shown]) -> AsyncIterator[None]:
     """Within the context, changed certificate files are taken into use after `RENEWAL_SECONDS`."""
-    tasks = [asyncio.create_task(_keep_renewing(server.renew)) for server in servers]
+    tasks = [asyncio.create_task(_keep_renewing(one.renew)) for one in shown]
     try:
         yield
     finally:

@@ -17,6 +17,10 @@ class Tee(Protocol):
     def platform(self) -> str:
         """The platform's name, as appraisal policies list it."""
 
+    @property
+    def workload(self) -> bytes:
+        """What was measured of the software that runs, 48 bytes; it is the report that proves it."""
+
     def report(self, report_data: bytes) -> bytes:
         """The platform's signed report over `report_data`, 64 bytes.
 

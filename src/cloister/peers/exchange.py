@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -12,6 +14,7 @@ import aiohttp
 
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge, Unavailable, UsageError
 from cloister.hosting.problem import MAXIMUM_BYTES, Problem, parse
+from cloister.hosting.tls import PeerTls, peer_tls, renewing
 
 KEPT_ALIVE_SECONDS = 2.0  # less than our services keep an idle connection, so that no request meets a closing one
 
@@ -41,11 +44,12 @@ class Exchange:
     It follows no redirects, keeps no cookies, reads no proxy from the environment.
     """
 
-    def __init__(self, name: str, url: str, *, seconds: float) -> None:
+    def __init__(self, name: str, url: str, *, seconds: float, peers: PeerTls | None = None) -> None:
         """`name` is what errors call the peer, `url` its prefix; `seconds` bound each exchange, connecting included.
 
         Raises:
-            UsageError: `url` is not one of HTTP.
+            UsageError: `url` is not one of HTTP; it is of another machine and not https; or it is https, and `peers`
+                do not say how the peer is known and what it is shown.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
@@ -53,11 +57,16 @@ class Exchange:
         self.name = name
         self._url = url.rstrip("/")
         self._seconds = seconds
+        self._shown = peer_tls(url, peers)
+        self._renewing = contextlib.AsyncExitStack()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        shown = [] if self._shown is None else [self._shown]
+        await self._renewing.enter_async_context(renewing(shown))
+        tls = True if self._shown is None else self._shown.context
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=KEPT_ALIVE_SECONDS),
+            connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=KEPT_ALIVE_SECONDS, ssl=tls),
             timeout=aiohttp.ClientTimeout(total=self._seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -69,6 +78,7 @@ class Exchange:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        await self._renewing.aclose()
 
     async def ask(
         self,
@@ -114,8 +124,11 @@ class Exchange:
                 answer = Answer(response.status, response.content_type, bytes(content))
         except TimeoutError as error:
             raise Unavailable(f"{self.name} did not answer within {self._seconds:g} s") from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            reason = getattr(error.certificate_error, "verify_message", "")
+            raise Unavailable(f"{self.name} is not who it should be: {reason or 'its certificate'}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"{self.name} cannot be reached: {type(error).__name__}") from error
+            raise Unavailable(f"{self.name} cannot be reached: {_why(error)}") from error
         if answer.status < 400 and len(answer.body) > limit:
             raise self.broken(TooLarge(f"over {limit} bytes"))
         return answer
@@ -130,3 +143,13 @@ class Exchange:
         if problem.check is not None:
             return Refused(problem.check, f"{self.name}: {problem.detail.removeprefix(f'{problem.check}: ')}")
         return PeerRefused(f"{self.name} refused: {problem.detail}", answer=answer.status)
+
+
+def _why(error: BaseException) -> str:
+    """What broke a connection; TLS says so in words, as when the peer takes no certificate of ours."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS: {cause.reason}"
+        cause = getattr(cause, "os_error", None) or cause.__cause__
+    return type(error).__name__

@@ -8,6 +8,7 @@ from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import canonical
 from cloister.formats.key_bundle import MAXIMUM_BUNDLE
 from cloister.formats.release import ReleaseReply, ReleaseRequest, parse_release_reply
+from cloister.hosting.tls import PeerTls
 from cloister.peers.exchange import Exchange
 
 CHALLENGE_SIZE = 32  # bytes
@@ -23,9 +24,9 @@ class KmsClient:
     names the check that failed; `PeerRefused` says that the KMS takes no such request.
     """
 
-    def __init__(self, url: str, *, seconds: float = SECONDS) -> None:
-        """`url` is the KMS's prefix, as in http://127.0.0.1:7002."""
-        self._exchange = Exchange("the KMS", url, seconds=seconds)
+    def __init__(self, url: str, *, seconds: float = SECONDS, peers: PeerTls | None = None) -> None:
+        """`url` is the KMS's prefix, as in http://127.0.0.1:7002; `peers` say how a remote one is known."""
+        self._exchange = Exchange("the KMS", url, seconds=seconds, peers=peers)
 
     async def __aenter__(self) -> Self:
         await self._exchange.__aenter__()

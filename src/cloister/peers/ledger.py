@@ -20,6 +20,7 @@ from cloister.formats.ledger_messages import (
     parse_entries,
     parse_path,
 )
+from cloister.hosting.tls import PeerTls
 from cloister.peers.exchange import Exchange
 
 T = TypeVar("T")
@@ -36,9 +37,9 @@ class LedgerClient:
     same entry keeps its index. `Refused` and `PeerRefused` say that the ledger would not.
     """
 
-    def __init__(self, url: str, *, seconds: float = SECONDS) -> None:
-        """`url` is the ledger's prefix, as in http://127.0.0.1:7001."""
-        self._exchange = Exchange("the ledger", url, seconds=seconds)
+    def __init__(self, url: str, *, seconds: float = SECONDS, peers: PeerTls | None = None) -> None:
+        """`url` is the ledger's prefix, as in http://127.0.0.1:7001; `peers` say how a remote one is known."""
+        self._exchange = Exchange("the ledger", url, seconds=seconds, peers=peers)
 
     async def __aenter__(self) -> Self:
         await self._exchange.__aenter__()

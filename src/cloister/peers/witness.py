@@ -7,6 +7,7 @@ from typing import Self
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.add_checkpoint import AddCheckpoint
 from cloister.formats.checkpoint import MAXIMUM_NOTE, NoteSignature, parse_signature_lines, parse_size
+from cloister.hosting.tls import PeerTls
 from cloister.ledger.witness_rules import SizeConflict
 from cloister.peers.exchange import Exchange
 
@@ -17,9 +18,9 @@ SIZE_TYPE = "text/x.tlog.size"
 class WitnessClient:
     """Calls one witness; an asynchronous context manager."""
 
-    def __init__(self, name: str, url: str, *, seconds: float = SECONDS) -> None:
-        """`name` is the witness's key name, `url` its submission prefix."""
-        self._exchange = Exchange(f"the witness {name}", url, seconds=seconds)
+    def __init__(self, name: str, url: str, *, seconds: float = SECONDS, peers: PeerTls | None = None) -> None:
+        """`name` is the witness's key name, `url` its submission prefix; `peers` say how a remote one is known."""
+        self._exchange = Exchange(f"the witness {name}", url, seconds=seconds, peers=peers)
 
     async def __aenter__(self) -> Self:
         await self._exchange.__aenter__()

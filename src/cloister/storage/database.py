@@ -13,11 +13,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
+from time import monotonic
 from typing import TypeVar
 
 from cloister.errors import CloisterError, Unavailable
 
 T = TypeVar("T")
+
+PROBE_SECONDS = 1.0
 
 
 class CorruptStore(CloisterError):
@@ -31,6 +34,7 @@ class Database:
         self._connection = connection
         self._thread = thread
         self._path = path
+        self._proved_at = -PROBE_SECONDS
 
     @classmethod
     async def open(cls, path: Path, *, migrations: str) -> Database:
@@ -58,6 +62,16 @@ class Database:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, action)
 
+    async def probe(self) -> None:
+        """Write a page, to know that it can be done; not sooner again than `PROBE_SECONDS` after it could.
+
+        Raises:
+            Unavailable, CorruptStore: as `run`.
+        """
+        if monotonic() >= self._proved_at + PROBE_SECONDS:
+            await self.run(_write_nothing_new)
+            self._proved_at = monotonic()
+
     async def close(self) -> None:
         """Close the file; a transaction in flight ends first."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
@@ -82,6 +96,12 @@ class Database:
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _write_nothing_new(connection: sqlite3.Connection) -> None:
+    """The number of the last migration once more: SQLite writes the page that holds it all the same."""
+    (done,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version={done}")
 
 
 def _open(path: Path, migrations: str) -> sqlite3.Connection:

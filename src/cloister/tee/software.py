@@ -22,11 +22,11 @@ class SoftwareTee:
     def __init__(self, platform_key: SigningKey, workload: bytes) -> None:
         """Take the key, and the 48 bytes that `tee.measurement` found."""
         self._key = platform_key
-        self._workload = workload
+        self.workload = workload
 
     def report(self, report_data: bytes) -> bytes:
         """The signed report over `report_data`, 64 bytes."""
         report = SoftwareReport(
-            platform_measurement=PLATFORM_MEASUREMENT, workload=self._workload, report_data=report_data
+            platform_measurement=PLATFORM_MEASUREMENT, workload=self.workload, report_data=report_data
         )
         return sign1(self._key, canonical.encode(report), content_type=SOFTWARE_REPORT_TYPE)

@@ -12,13 +12,14 @@ from tests.doubles.certificates import HOUR, Authority
 
 from cloister.errors import Unavailable, UsageError
 from cloister.hosting.application import application
+from cloister.hosting.health import Health, Metrics
 from cloister.hosting.http_client import HttpClient
 from cloister.hosting.http_exchange import Response
 from cloister.hosting.http_message import Origin
 from cloister.hosting.http_server import serve_http
 from cloister.hosting.loopback import LOOPBACK, listen, port_of
 from cloister.hosting.serving import serve_until
-from cloister.hosting.tls import PeerTls, ServerTls, client_context, open_server_tls, peer_context, verifying_context
+from cloister.hosting.tls import PeerTls, ServerTls, open_server_tls, peer_tls, verifying_context
 
 
 @pytest.fixture
@@ -37,7 +38,9 @@ async def starlette(listener, stop, tls):
     async def hello(request):
         return PlainTextResponse("hello")
 
-    await serve_until(application("double", [Route("/", hello)], missing=list), listener, stop, tls=tls)
+    await serve_until(
+        application(Health("double", Metrics("double"), missing=list), [Route("/", hello)]), listener, stop, tls=tls
+    )
 
 
 @pytest.fixture(params=[lean, starlette])
@@ -55,6 +58,13 @@ def serving(request, authority):
     return run
 
 
+def showing(peers):
+    """How a service with this certificate speaks to others."""
+    shown = peer_tls("https://127.0.0.1", peers)
+    assert shown is not None
+    return shown.context
+
+
 async def said(origin, context):
     """What the server says to a caller."""
     client = HttpClient(origin, tls=context)
@@ -67,13 +77,13 @@ async def said(origin, context):
 
 async def test_a_caller_with_a_certificate_of_the_authority_and_a_known_name_is_answered(authority, serving):
     async with serving(authority.server("ledger", clients=["kms", "auditor"])) as origin:
-        assert await said(origin, client_context(authority.peer("kms"))) == b"hello"
+        assert await said(origin, showing(authority.peer("kms"))) == b"hello"
 
 
 async def test_a_caller_of_another_name_is_turned_away_unheard(authority, serving):
     async with serving(authority.server("ledger", clients=["kms"])) as origin:
         with pytest.raises(Unavailable):
-            await said(origin, client_context(authority.peer("kms2")))
+            await said(origin, showing(authority.peer("kms2")))
 
 
 async def test_a_caller_without_a_certificate_is_turned_away(authority, serving):
@@ -95,12 +105,12 @@ async def test_a_certificate_of_another_authority_is_turned_away_whatever_its_na
 async def test_an_expired_certificate_of_a_caller_is_turned_away(authority, serving):
     async with serving(authority.server("ledger", clients=["kms"])) as origin:
         with pytest.raises(Unavailable):
-            await said(origin, client_context(authority.peer("kms", lasts=-HOUR)))
+            await said(origin, showing(authority.peer("kms", lasts=-HOUR)))
 
 
 async def test_a_server_of_another_authority_or_address_is_not_believed(authority, serving, tmp_path):
     (tmp_path / "other").mkdir()
-    known = client_context(authority.peer("kms"))
+    known = showing(authority.peer("kms"))
     async with serving(Authority(tmp_path / "other").server("ledger")) as origin:
         with pytest.raises(Unavailable, match="do not trust each other"):
             await said(origin, known)
@@ -135,7 +145,7 @@ async def test_a_new_certificate_is_shown_to_new_connections_once_its_files_are_
     with pytest.raises(Unavailable, match="expired"):
         await said(origin, context)
     authority.signed("relay")
-    server.renew()
+    server.shown.renew()
     assert await said(origin, context) == b"hello"
     stop.set()
     await task
@@ -144,9 +154,9 @@ async def test_a_new_certificate_is_shown_to_new_connections_once_its_files_are_
 def test_a_certificate_that_does_not_fit_leaves_the_one_of_before(authority):
     server = open_server_tls(authority.server("relay"))
     authority.signed("other")
-    server.tls.key.write_bytes((authority.folder / "other.key").read_bytes())
+    server.shown.key.write_bytes((authority.folder / "other.key").read_bytes())
     with pytest.raises(UsageError, match=r"are no certificate \(PEM\) and its key"):
-        server.renew()
+        server.shown.renew()
 
 
 def test_a_key_that_others_may_read_is_refused(authority):
@@ -174,17 +184,17 @@ def test_an_authority_without_names_and_names_without_an_authority_are_refused(h
 @pytest.mark.parametrize("url", ["http://ledger.example:7001", "http://192.0.2.1/", "http://[2001:db8::1]:80"])
 def test_no_other_machine_is_asked_in_the_clear(url, authority):
     with pytest.raises(UsageError, match="is not on this machine: write https://"):
-        peer_context(url, authority.peer("kms"))
+        peer_tls(url, authority.peer("kms"))
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:7001", "http://127.0.0.9/", "http://[::1]:80", "http://localhost:1"])
 def test_on_this_machine_no_tls_is_needed(url):
-    assert peer_context(url, None) is None
+    assert peer_tls(url, None) is None
 
 
 def test_https_without_certificates_is_refused_and_says_what_to_give():
     with pytest.raises(UsageError, match=r"needs the table \[peers\]: ca, certificate and key"):
-        peer_context("https://ledger.example", None)
+        peer_tls("https://ledger.example", None)
 
 
 def test_a_client_of_a_secure_origin_has_certificates_or_is_none(authority):
@@ -192,4 +202,4 @@ def test_a_client_of_a_secure_origin_has_certificates_or_is_none(authority):
         HttpClient(Origin.parse("https://ledger.example"))
     peers = PeerTls(ca=authority.path, certificate=authority.path, key=authority.path)
     with pytest.raises(UsageError):
-        peer_context("https://ledger.example", peers)
+        peer_tls("https://ledger.example", peers)

@@ -237,6 +237,21 @@ async def test_a_kms_that_cannot_start_says_why_to_whoever_asks(system):
     keeper.cancel()
 
 
+async def test_a_kms_without_its_ledger_serves_its_bundle_and_is_not_ready_until_the_ledger_is_back(system):
+    kms = await system.started()
+    keeper = asyncio.create_task(keep(kms, [system.contract_entry], seconds=0.01))
+    async with client_of(kms) as client, asyncio.timeout(10):
+        system.ledger.down = True
+        while not kms.unready():  # noqa: ASYNC110 - it is the KMS that is watched, not our own code
+            await asyncio.sleep(0.01)
+        assert kms.unready() == ["the log and its witnesses: the ledger is down"]
+        assert await client.bundle(system.line)
+        system.ledger.down = False
+        while kms.unready():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    keeper.cancel()
+
+
 async def test_a_request_over_its_cap_is_rejected_before_it_is_parsed(system):
     kms = await system.started()
     async with served(kms) as url:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import time
 
 import aiohttp
 import cbor2
@@ -19,7 +20,8 @@ from cloister.ledger.receipts import verify_inclusion
 from cloister.ledger.statements import open_statement, sign_statement
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.ledger import LedgerClient
-from cloister.services.ledger.routes import build
+from cloister.services.ledger.routes import Log, build
+from cloister.services.ledger.writers import Writers
 from cloister.storage.blobs import BlobStore
 
 SIGNER = SigningKey.generate()
@@ -36,7 +38,9 @@ async def ledger(folder, *, admit=open_statement, capacity=10**9):
     keys = make_keys()
     async with LedgerLife(folder, keys) as life:
         blobs = BlobStore(folder / "blobs", maximum=16 * 1024 * 1024, capacity=capacity)
-        async with served(build(life.sequencer, blobs, keys["log"], admit=admit)) as url, LedgerClient(url) as client:
+        writers = Writers((), None, per_second=10**9, clock=time.monotonic)
+        log = Log(life.sequencer, blobs, keys["log"], admit, writers)
+        async with served(build(log)) as url, LedgerClient(url) as client:
             yield life, client, url
 
 

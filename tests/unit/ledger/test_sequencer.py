@@ -309,3 +309,18 @@ async def test_witness_and_ledger_remember_the_same_head(tmp_path):
         checkpoint = parse_checkpoint(parse_note(appended.checkpoint).text)
         head = await life.witnesses[0]._witnessing._store.head(life.sequencer.log.origin)
         assert head == TreeHead(checkpoint.size, checkpoint.root)
+
+
+async def test_a_ledger_is_ready_once_a_quorum_cosigned_and_says_why_it_no_longer_does(tmp_path):
+    async with LedgerLife(tmp_path, make_keys()) as life:
+        assert life.sequencer.missing() == ["a first checkpoint that witnesses cosigned"]
+        await life.sequencer.renew()  # of the empty log
+        assert (life.sequencer.missing(), life.sequencer.quiet_for() < 60) == ([], True)
+        (witness,) = life.witnesses
+        witness.down = True
+        with pytest.raises(Unwitnessed):
+            await life.sequencer.renew()
+        assert "0 of the 1 witnesses that it takes cosigned" in life.sequencer.missing()[0]
+        witness.down = False
+        await life.sequencer.renew()
+        assert life.sequencer.missing() == []

@@ -16,6 +16,7 @@ class EchoTee:
     """A TEE whose report is the 64 bytes themselves."""
 
     platform = "echo"
+    workload = bytes(48)
 
     def report(self, report_data: bytes) -> bytes:
         return report_data

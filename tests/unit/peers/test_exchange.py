@@ -10,7 +10,7 @@ from tests.doubles.served import served
 
 from cloister.errors import Refused, Unavailable, UsageError
 from cloister.formats.add_checkpoint import AddCheckpoint
-from cloister.hosting.application import problem_response
+from cloister.hosting.answers import problem_response
 from cloister.hosting.problem import Problem
 from cloister.peers.exchange import Exchange, PeerRefused
 from cloister.peers.ledger import LedgerClient

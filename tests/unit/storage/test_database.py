@@ -121,3 +121,20 @@ async def test_a_database_of_a_newer_version_is_refused(tmp_path):
 async def test_a_folder_that_is_not_there_is_unavailable(tmp_path):
     with pytest.raises(Unavailable, match="cannot be opened"):
         await opened(tmp_path / "none" / "x.sqlite")
+
+
+async def test_a_probe_writes_to_the_disk(tmp_path):
+    database = await opened(tmp_path / "x.sqlite")
+    log = tmp_path / "x.sqlite-wal"
+    before = log.stat().st_size if log.exists() else 0
+    await database.probe()
+    assert log.stat().st_size > before
+    await database.close()
+
+
+async def test_a_probe_says_what_stands_against_writing(tmp_path):
+    database = await opened(tmp_path / "x.sqlite")
+    await database.run(lambda connection: connection.execute("PRAGMA query_only=ON"))
+    with pytest.raises(Unavailable, match="cannot be used: attempt to write a readonly database"):
+        await database.probe()
+    await database.close()

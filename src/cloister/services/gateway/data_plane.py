@@ -17,6 +17,7 @@ from cloister.hosting.http_exchange import Limits, Request, Response, problem_re
 from cloister.hosting.http_message import header
 from cloister.hosting.http_server import serve_http
 from cloister.hosting.problem import problem, problem_of
+from cloister.hosting.tls import TlsServer
 from cloister.ohttp.encapsulation import REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE
 from cloister.services.gateway.engine import EngineConnection
 from cloister.services.gateway.exchange import Exchanges, SealReceipt
@@ -74,11 +75,16 @@ def build_gateway(
 
 
 async def serve_gateway(
-    gateway: Gateway, listener: socket.socket, stop: asyncio.Event, *, ready: Path | int | None = None
+    gateway: Gateway,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    ready: Path | int | None = None,
+    tls: TlsServer | None = None,
 ) -> None:
     """Serve on `listener` until `stop` is set."""
     limits = Limits(body_bytes=gateway.limits.request_bytes, connections=gateway.limits.connections)
-    await serve_http(gateway.answer, listener, stop, limits=limits, ready=ready)
+    await serve_http(gateway.answer, listener, stop, limits=limits, ready=ready, tls=tls)
 
 
 class Gateway:

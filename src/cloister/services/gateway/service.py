@@ -12,7 +12,8 @@ import structlog
 
 from cloister.formats.binary_http import Request, Response
 from cloister.hosting import logs
-from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
+from cloister.hosting.listening import listen_to_services
+from cloister.hosting.loopback import run_until_stopped
 from cloister.node.device import open_software_tee
 from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
@@ -81,13 +82,13 @@ async def serve(
     node = GatewayNode(tee, NodeSecrets.generate(), bound, contract, policy)
     settings.run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = EngineService(planned, staged, settings.run_folder, workers=settings.workers, say=_say)
-    async with KmsClient(settings.kms_url) as kms:
+    async with KmsClient(settings.kms_url, peers=settings.peers) as kms:
         witnessed = WitnessedClock(clock)
         keys = KmsKeys(kms, node, clock=witnessed)
         gateway = assemble(node, keys, engine, settings.security, clock=witnessed)
-        listener = listen(LOOPBACK, settings.port)
+        listening = listen_to_services(settings.address, settings.port, settings.tls)
         async with _running(engine, keys, stop, seconds=settings.fetch_seconds):
-            await serve_gateway(gateway, listener, stop, ready=settings.ready)
+            await serve_gateway(gateway, listening.socket, stop, ready=settings.ready, tls=listening.tls)
 
 
 def assemble(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.tls import PeerTls, ServerTls
 from cloister.services.gateway.security import GatewaySecurity
 
 
@@ -14,13 +16,16 @@ class GatewaySettings:
     """What bears on security is in `security`, and so in the evidence; the rest says where things are."""
 
     port: int
-    kms_url: str  # http://host:port
+    kms_url: str  # http://127.0.0.1:port or https://host:port
     contract: Path  # signed entries, first to current
     platform_key: Path  # of the software TEE: 32 bytes, an Ed25519 seed
     state: Path  # engines are staged below it, or where root's sandbox user can get to
     run_folder: Path  # for the engine's socket; made if missing, ours alone
     engine: Literal["speech", "echo"] = "speech"
     workers: int = 1  # sandboxes, each serves one request at a time
+    address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
+    tls: ServerTls | None = None
+    peers: PeerTls | None = None  # for a KMS on another machine
     ready: Path | None = None  # the port is written there when it is served
     fetch_seconds: float = 10.0  # between looks for a new key
     log_level: str = "info"

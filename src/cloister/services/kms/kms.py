@@ -74,7 +74,7 @@ class Kms:
         self._renewed_at = 0
         self._lock = asyncio.Lock()
         self.started = False
-        self.trouble = ""  # why the last attempt to start did not come to its end
+        self.trouble = ""  # why the last attempt to start, or to follow the log, did not come to its end
         self.retired: EvidenceRejected | None = None  # set once the constitution in force no longer names this code
 
     async def start(self, given: Sequence[bytes] = ()) -> None:
@@ -97,7 +97,7 @@ class Kms:
             await self._history.follow(await self._ledger.renew_checkpoint())
             await self._settle()
             self._publish()
-            self.started = True
+            self.started, self.trouble = True, ""
 
     async def follow(self) -> None:
         """Take in what the log holds now, do what is due, renew the bundles: called on a timer.
@@ -153,6 +153,12 @@ class Kms:
         if self.started:
             return []
         return ["the witnessed log, followed to its end" + (f" ({self.trouble})" if self.trouble else "")]
+
+    def unready(self) -> list[str]:
+        """What lacks before a release can be made; bundles are served without the log, too."""
+        if self.started and self.trouble:
+            return [*self.missing(), f"the log and its witnesses: {self.trouble}"]
+        return self.missing()
 
     async def _release(self, asked: Asked, evidence: bytes) -> bytes:
         decision = self._decide(asked)

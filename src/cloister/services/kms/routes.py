@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cloister.hosting.application import application, problem_response, read_body, require_media_type
+from cloister.hosting.answers import problem_response
+from cloister.hosting.application import application, read_body, require_media_type
+from cloister.hosting.health import Health, Metrics
 from cloister.hosting.problem import problem
+from cloister.hosting.service_limits import ServiceLimits
 from cloister.services.kms.kms import Kms
 
 MAXIMUM_REQUEST = 65_536  # bytes of a release request
@@ -21,8 +25,8 @@ BUNDLE_SECONDS = 5  # that a relay may serve a bundle without asking again
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def routes(kms: Kms) -> Starlette:
-    """The application of `kms`."""
+def routes(kms: Kms, *, limits: ServiceLimits | None = None, about: Mapping[str, str] | None = None) -> Starlette:
+    """The application of `kms`; `about` is what its `/version` says beside the versions."""
 
     async def challenges(request: Request) -> Response:
         require_media_type(request, CBOR)
@@ -41,7 +45,7 @@ def routes(kms: Kms) -> Starlette:
         Route("/releases", releases, methods=["POST"]),
         Route("/bundles/{contract}", bundles, methods=["GET"]),
     ]
-    return application("kms", table, missing=kms.missing)
+    return application(Health("kms", Metrics("kms"), missing=kms.unready, about=about), table, limits=limits)
 
 
 def _bundle(kms: Kms, request: Request) -> Response:

@@ -13,7 +13,8 @@ from cloister.attest.evidence import EvidenceRejected
 from cloister.contract.replay import LogRefused
 from cloister.errors import Unavailable
 from cloister.hosting import logs
-from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
+from cloister.hosting.listening import listen_to_services
+from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
 from cloister.node.device import open_software_tee
 from cloister.node.entries_file import read_entries
@@ -58,12 +59,16 @@ async def serve_kms(settings: KmsSettings, tee: Tee, stop: asyncio.Event, *, clo
     genesis, *successors = read_entries(settings.constitution)
     given = [*successors, *(entry for path in settings.contracts for entry in read_entries(path))]
     instance = Instance(tee, NodeSecrets.generate(), settings.security)
-    async with LedgerClient(settings.ledger_url) as ledger:
+    async with LedgerClient(settings.ledger_url, peers=settings.peers) as ledger:
         kms = Kms(ledger, instance, genesis=genesis, clock=clock)
         keeper = asyncio.create_task(keep(kms, given, seconds=settings.follow_seconds))
         keeper.add_done_callback(lambda _: stop.set())
         try:
-            await serve_until(routes(kms), listen(LOOPBACK, settings.port), stop, ready=settings.ready)
+            app = routes(kms, limits=settings.limits, about={"platform": tee.platform, "workload": tee.workload.hex()})
+            listening = listen_to_services(settings.address, settings.port, settings.tls)
+            await serve_until(
+                app, listening.socket, stop, ready=settings.ready, limits=settings.limits, tls=listening.tls
+            )
         finally:
             keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -87,7 +92,11 @@ async def keep(kms: Kms, given: Sequence[bytes], *, seconds: float) -> None:
         except EvidenceRejected:
             raise
         except (LogRefused, Unavailable) as error:
-            log.warning("the log cannot be followed", reason=str(error))
+            if kms.trouble != str(error):
+                log.warning("the log cannot be followed", reason=str(error))
+            kms.trouble = str(error)
+        else:
+            kms.trouble = ""
 
 
 async def _start(kms: Kms, given: Sequence[bytes]) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.service_limits import ServiceLimits
+from cloister.hosting.tls import PeerTls, ServerTls
 from cloister.services.kms.security import KmsSecurity
 
 
@@ -13,10 +16,14 @@ class KmsSettings:
     """What bears on security is in `security`, and so in the evidence; the rest says where things are."""
 
     port: int
-    ledger_url: str  # http://host:port
+    ledger_url: str  # http://127.0.0.1:port or https://host:port
     constitution: Path  # signed entries, the genesis first; what the log lacks of them is logged at the start
     platform_key: Path  # of the software TEE: 32 bytes, an Ed25519 seed
     contracts: tuple[Path, ...] = ()  # signed entries, each file one contract with its successors; logged likewise
+    address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
+    tls: ServerTls | None = None
+    peers: PeerTls | None = None  # for a ledger on another machine
+    limits: ServiceLimits = field(default_factory=ServiceLimits)
     ready: Path | None = None  # the port is written there when it is served
     follow_seconds: float = 1.0  # between looks at the log
     log_level: str = "info"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,8 +25,12 @@ from cloister.formats.ledger_messages import (
 )
 from cloister.formats.statement import MAXIMUM_ENTRY
 from cloister.hosting.application import application, read_body, require_media_type
+from cloister.hosting.guarded_protocol import CALLER
+from cloister.hosting.health import Check, Health, Metrics
+from cloister.hosting.service_limits import ServiceLimits
 from cloister.ledger.receipts import sign_inclusion
 from cloister.services.ledger.sequencer import Sequencer
+from cloister.services.ledger.writers import ENTRY_BYTES, Writers
 from cloister.storage.blobs import BlobStore
 
 CBOR = "application/cbor"
@@ -34,9 +39,20 @@ NOTE = "text/plain; charset=utf-8"
 RECEIPT = "application/cose"
 
 
-def build(sequencer: Sequencer, blobs: BlobStore, key: SigningKey, *, admit: Callable[[bytes], object]) -> Starlette:
-    """The application. `admit` raises where bytes are no entry that may be logged."""
-    api = _Api(sequencer, blobs, key, admit)
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the routes are about."""
+
+    sequencer: Sequencer
+    blobs: BlobStore
+    key: SigningKey
+    admit: Callable[[bytes], object]  # raises where bytes are no entry that may be logged
+    writers: Writers
+
+
+def build(log: Log, *, checks: Sequence[Check] = (), limits: ServiceLimits | None = None) -> Starlette:
+    """The application; it is ready where a quorum cosigns and all `checks` pass."""
+    api = _Api(log)
     routes = [
         Route("/entries", api.append, methods=["POST"]),
         Route("/entries", api.entries, methods=["GET"]),
@@ -48,23 +64,25 @@ def build(sequencer: Sequencer, blobs: BlobStore, key: SigningKey, *, admit: Cal
         Route("/blobs", api.put_blob, methods=["PUT"]),
         Route("/blobs/{digest}", api.get_blob, methods=["GET"]),
     ]
-    return application("ledger", routes, missing=list)
+    health = Health("ledger", Metrics("ledger"), missing=log.sequencer.missing, checks=checks)
+    return application(health, routes, limits=limits)
 
 
 class _Api:
-    def __init__(
-        self, sequencer: Sequencer, blobs: BlobStore, key: SigningKey, admit: Callable[[bytes], object]
-    ) -> None:
-        self._sequencer = sequencer
-        self._blobs = blobs
-        self._key = key
-        self._admit = admit
+    def __init__(self, log: Log) -> None:
+        self._sequencer = log.sequencer
+        self._blobs = log.blobs
+        self._key = log.key
+        self._admit = log.admit
+        self._writers = log.writers
         self._writing = asyncio.Lock()
 
     async def append(self, request: Request) -> Response:
+        self._require_writer(request)
         require_media_type(request, CBOR)
         entry = await read_body(request, limit=MAXIMUM_ENTRY)
         self._admit(entry)
+        self._writers.charge(len(entry) + ENTRY_BYTES)
         return Response(canonical.encode(await self._sequencer.append(entry)), media_type=CBOR)
 
     async def entries(self, request: Request) -> Response:
@@ -83,6 +101,7 @@ class _Api:
         return Response(self._sequencer.cosigned.note, media_type=NOTE)
 
     async def renew(self, request: Request) -> Response:
+        self._require_writer(request)
         require_media_type(request, CBOR)
         return Response(await self._sequencer.renew(), media_type=NOTE)
 
@@ -95,8 +114,10 @@ class _Api:
         return Response(encode_list(self._sequencer.consistency(old, new)), media_type=CBOR)
 
     async def put_blob(self, request: Request) -> Response:
+        self._require_writer(request)
         require_media_type(request, BYTES)
         data = await read_body(request, limit=MAXIMUM_BLOB)
+        self._writers.charge(len(data))
         async with self._writing:
             digest = await asyncio.to_thread(self._blobs.put, data)
         return Response(encode_digest(digest), 201, media_type=CBOR)
@@ -106,6 +127,9 @@ class _Api:
         if blob is None:
             raise HTTPException(404, "no blob of this digest is stored")
         return Response(blob, media_type=BYTES)
+
+    def _require_writer(self, request: Request) -> None:
+        self._writers.admit(request.scope["state"][CALLER])
 
 
 def _numbers(request: Request, first: str, second: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Protocol
 
 import structlog
@@ -76,6 +77,8 @@ class Sequencer:
         self._tree = GrowingTree()
         self._cosigned: StoredCheckpoint | None = None
         self._certain = False  # whether the tree is what is on disk
+        self._trouble = ""  # why nothing could be cosigned when last it was tried
+        self._cosigned_at = 0.0  # by a monotonic clock
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -106,6 +109,16 @@ class Sequencer:
         if self._cosigned is None:
             raise Unavailable("no checkpoint was cosigned yet: POST /checkpoint asks the witnesses")
         return self._cosigned
+
+    def missing(self) -> list[str]:
+        """What lacks before an entry can be logged, in words."""
+        if self._trouble:
+            return [f"a checkpoint that counts: {self._trouble}"]
+        return [] if self._cosigned is not None else ["a first checkpoint that witnesses cosigned"]
+
+    def quiet_for(self) -> float:
+        """Seconds since a quorum cosigned a checkpoint of this process."""
+        return monotonic() - self._cosigned_at
 
     async def append(self, entry: bytes) -> Appended:
         """Number and store `entry`; returns when a quorum has cosigned a checkpoint that includes it.
@@ -160,6 +173,7 @@ class Sequencer:
                 await self._serve(batch)
             except CloisterError as error:
                 structlog.get_logger().warning("a batch was not cosigned", requests=len(batch), reason=str(error))
+                self._trouble = str(error)
                 _fail_all(batch, error)
             except asyncio.CancelledError:
                 _fail_all(batch, Unavailable("the ledger is stopping"))
@@ -167,7 +181,8 @@ class Sequencer:
             except Exception as error:  # noqa: BLE001 - the service's outermost loop: one fault must not end it
                 structlog.get_logger().error("a batch failed by a fault of ours", fault=place_of(error))
                 self._certain = False
-                _fail_all(batch, Unavailable("a fault of the ledger; it was logged"))
+                self._trouble = "a fault of the ledger; it was logged"
+                _fail_all(batch, Unavailable(self._trouble))
 
     async def _serve(self, batch: list[_Waiting]) -> None:
         if not self._certain:
@@ -203,7 +218,7 @@ class Sequencer:
         note = await self._cosigners.cosign(sign_checkpoint(checkpoint, self._key), size, self._tree)
         cosigned = StoredCheckpoint(size, checkpoint.root, note.encode())
         await self._store.publish(cosigned)
-        self._cosigned = cosigned
+        self._cosigned, self._cosigned_at, self._trouble = cosigned, monotonic(), ""
 
     async def _recover(self) -> None:
         stored = await self._store.load()

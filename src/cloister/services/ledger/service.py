@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from contextlib import AsyncExitStack
 
-from cloister.errors import UsageError
+from cloister.errors import Unavailable, UsageError
 from cloister.formats.checkpoint import COSIGNATURE_V1, parse_vkey
 from cloister.formats.constitution import Witness
 from cloister.formats.ledger_messages import MAXIMUM_BLOB
 from cloister.hosting import logs
-from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
+from cloister.hosting.listening import listen_to_services
+from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
 from cloister.ledger.statements import open_statement
 from cloister.peers.witness import WitnessClient
 from cloister.services.ledger.quorum import Quorum
-from cloister.services.ledger.routes import build
+from cloister.services.ledger.routes import Log, build
 from cloister.services.ledger.sequencer import Sequencer
 from cloister.services.ledger.settings import LedgerSettings, WitnessAddress
+from cloister.services.ledger.writers import Writers
 from cloister.storage.blobs import BlobStore
 from cloister.storage.database import Database
 from cloister.storage.key_file import read_signing_key
 from cloister.storage.ledger_store import LedgerStore
+
+FRETTING_SECONDS = 2.0  # between tries while nothing can be cosigned
 
 
 def run(settings: LedgerSettings) -> None:
@@ -44,6 +50,8 @@ async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
     """
     key = read_signing_key(settings.key)
     witnesses = _witnesses(settings)
+    per_second = settings.write_bytes_per_second
+    writers = Writers(settings.writers, settings.tls, per_second=per_second, clock=time.monotonic)
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     blobs = BlobStore(settings.folder / "blobs", maximum=MAXIMUM_BLOB, capacity=settings.blobs_bytes)
     async with AsyncExitStack() as stack:
@@ -54,15 +62,29 @@ async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
         callers = [
             (
                 witness,
-                await stack.enter_async_context(WitnessClient(witness.name, url, seconds=settings.witness_seconds)),
+                await stack.enter_async_context(
+                    WitnessClient(witness.name, url, seconds=settings.witness_seconds, peers=settings.peers)
+                ),
             )
             for witness, url in witnesses
         ]
         sequencer = Sequencer(settings.origin, key, store, Quorum(callers, needed=settings.quorum))
         await sequencer.start()
         stack.push_async_callback(sequencer.stop)
-        app = build(sequencer, blobs, key, admit=open_statement)
-        await serve_until(app, listen(LOOPBACK, settings.port), stop, ready=settings.ready)
+        stack.callback(asyncio.create_task(keep_cosigned(sequencer, seconds=settings.renew_seconds)).cancel)
+        log = Log(sequencer, blobs, key, open_statement, writers)
+        app = build(log, checks=[database.probe], limits=settings.limits)
+        listening = listen_to_services(settings.address, settings.port, settings.tls)
+        await serve_until(app, listening.socket, stop, ready=settings.ready, limits=settings.limits, tls=listening.tls)
+
+
+async def keep_cosigned(sequencer: Sequencer, *, seconds: float) -> None:
+    """Have the log's checkpoint cosigned again whenever that was not done for `seconds`, until cancelled."""
+    while True:
+        with contextlib.suppress(Unavailable):  # the sequencer says so, and so does /ready
+            if sequencer.quiet_for() >= seconds or sequencer.missing():
+                await sequencer.renew()
+        await asyncio.sleep(min(seconds, FRETTING_SECONDS) if sequencer.missing() else seconds)
 
 
 def _witnesses(settings: LedgerSettings) -> list[tuple[Witness, str]]:

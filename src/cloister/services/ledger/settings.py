@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+
+from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.service_limits import ServiceLimits
+from cloister.hosting.tls import PeerTls, ServerTls
 
 
 class WitnessAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +29,13 @@ class LedgerSettings:
     key: Path  # the log key: 32 bytes, mode 0600
     witnesses: tuple[WitnessAddress, ...]
     quorum: int  # cosignatures before an append is answered
+    address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
+    tls: ServerTls | None = None
+    peers: PeerTls | None = None  # for witnesses on other machines
+    writers: tuple[str, ...] = ()  # of the names that `tls.clients` lets call, those that may write
+    write_bytes_per_second: int = 1024 * 1024  # of entries and blobs, of all writers together; 64 MiB at once
+    renew_seconds: float = 30  # a checkpoint is cosigned at least this often, so that failing witnesses are noticed
+    limits: ServiceLimits = field(default_factory=ServiceLimits)
     ready: Path | None = None  # the port is written there when it is served
     witness_seconds: float = 5
     blobs_bytes: int = 4 * 1024 * 1024 * 1024  # all blobs together

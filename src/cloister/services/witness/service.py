@@ -9,7 +9,8 @@ from cloister.errors import UsageError
 from cloister.formats.checkpoint import ED25519, parse_vkey
 from cloister.formats.constitution import Log
 from cloister.hosting import logs
-from cloister.hosting.loopback import LOOPBACK, listen, run_until_stopped
+from cloister.hosting.listening import listen_to_services
+from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
 from cloister.services.witness.routes import build
 from cloister.services.witness.settings import WitnessSettings
@@ -43,7 +44,10 @@ async def serve_witness(settings: WitnessSettings, stop: asyncio.Event) -> None:
     database = await Database.open(settings.folder / "witness.sqlite", migrations="witness")
     try:
         witnessing = Witnessing(settings.name, key, logs, WitnessStore(database), clock=_now)
-        await serve_until(build(witnessing), listen(LOOPBACK, settings.port), stop, ready=settings.ready)
+        listening = listen_to_services(settings.address, settings.port, settings.tls)
+        limits = settings.limits
+        app = build(witnessing, checks=[database.probe], limits=limits)
+        await serve_until(app, listening.socket, stop, ready=settings.ready, limits=limits, tls=listening.tls)
     finally:
         await database.close()
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.service_limits import ServiceLimits
+from cloister.hosting.tls import ServerTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,5 +19,8 @@ class WitnessSettings:
     name: str  # its key name, as constitutions have it
     key: Path  # the witness key: 32 bytes, mode 0600; never one of another witness or log
     logs: tuple[str, ...]  # verifier keys of the logs it watches, as C2SP signed-note writes them (type 01)
+    address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
+    tls: ServerTls | None = None
+    limits: ServiceLimits = field(default_factory=ServiceLimits)
     ready: Path | None = None  # the port is written there when it is served
     log_level: str = "info"
