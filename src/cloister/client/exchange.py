@@ -96,19 +96,31 @@ def check_request(request: UserRequest) -> RequestSummary:
     """
     if len(request.body) > MAXIMUM_REQUEST:
         raise TooLarge(f"a request of {len(request.body)} bytes, the cap is {MAXIMUM_REQUEST}")
-    path = request.path
+    check_path(request.path)
+    return summarise(request.method, request.path, request.header("content-type"), request.body)
+
+
+def check_path(path: str) -> None:
+    """Let a path through that can travel.
+
+    Raises:
+        UsageError: no contract can name it.
+    """
     if not path.startswith("/") or len(path) > MAXIMUM_PATH or not _PATH_CHARACTERS.issuperset(path):
         raise UsageError("the path is not one that a contract can name: letters, digits and / _ . - only, no query")
-    return summarise(request.method, path, request.header("content-type"), request.body)
 
 
 def seal(request: UserRequest, summary: RequestSummary, config: KeyConfig, *, at: int) -> Sealed:
     """Encode, pad and encapsulate `request` to the key of a verified bundle, at the time `at`."""
+    data, opener = encapsulate_request(config, pad(binary_http.encode(inner_request(request, at=at))))
+    return Sealed(data, opener, summary)
+
+
+def inner_request(request: UserRequest, *, at: int) -> Request:
+    """What travels of `request`, at the time `at`."""
     headers = [(name, value) for name in REQUEST_HEADERS if (value := request.header(name).strip())]
     headers.append(("date", formatdate(at, usegmt=True)))
-    inner = Request(request.method, SCHEME, AUTHORITY, request.path, tuple(headers), request.body)
-    data, opener = encapsulate_request(config, pad(binary_http.encode(inner)))
-    return Sealed(data, opener, summary)
+    return Request(request.method, SCHEME, AUTHORITY, request.path, tuple(headers), request.body)
 
 
 def open_answer(sealed: Sealed, data: bytes) -> Opened:
@@ -120,31 +132,44 @@ def open_answer(sealed: Sealed, data: bytes) -> Opened:
     """
     try:
         response = binary_http.decode_response(sealed.opener.open(data))
-        _require_admitted(response)
-        core, salt = (_carried(response.headers, name) for name in (RECEIPT_HEADER, SALT_HEADER))
+        require_admitted(response)
+        core, salt = (carried(response.headers, name) for name in (RECEIPT_HEADER, SALT_HEADER))
     except (MalformedInput, TooLarge, ValueError) as error:
         raise AnswerNotOpened(f"the answer is not one: {error}") from error
     except OpenFailed as error:
         raise AnswerNotOpened(f"the answer does not open: {error}") from error
-    shown = tuple((name, value) for name, value in response.headers if name in RESPONSE_HEADERS)
     exchange = Exchange(sealed.summary, response.status, hashlib.sha256(response.body).digest(), salt)
-    return Opened(Response(response.status, shown, response.body), core, exchange)
+    return Opened(Response(response.status, shown(response.headers), response.body), core, exchange)
 
 
-def _require_admitted(response: Response) -> None:
-    """Only a gateway that opened the request can have sealed this, so its word on why it has no answer counts."""
+def shown(headers: Fields) -> Fields:
+    """What of an answer's headers the user gets."""
+    return tuple((name, value) for name, value in headers if name in RESPONSE_HEADERS)
+
+
+def require_admitted(response: Response) -> None:
+    """Only a gateway that opened the request can have sealed this, so its word on why it has no answer counts.
+
+    Raises:
+        NotAdmitted: it says that the request was not taken.
+        MalformedInput, TooLarge, ValueError: it says so in no way that can be read.
+    """
     fields = dict(response.headers)
     if fields.get("content-type") == problem.MEDIA_TYPE and RECEIPT_HEADER not in fields:
         date = parsedate_to_datetime(fields["date"]) if "date" in fields else None
         raise NotAdmitted(problem.parse(response.body), int(date.timestamp()) if date else 0)
 
 
-def _carried(headers: Fields, name: str) -> bytes:
-    """A header's base64 value."""
+def carried(headers: Fields, name: str) -> bytes:
+    """A field's base64 value.
+
+    Raises:
+        MalformedInput: there is not one such field, or it is not base64.
+    """
     values = [value for key, value in headers if key == name]
     if len(values) != 1:
-        raise MalformedInput(f"it carries {len(values)} headers {name}, not one")
+        raise MalformedInput(f"it carries {len(values)} fields {name}, not one")
     try:
         return base64.b64decode(values[0], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise MalformedInput(f"its header {name} is not base64") from error
+        raise MalformedInput(f"its field {name} is not base64") from error

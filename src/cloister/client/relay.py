@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -111,24 +113,15 @@ class Relay:
     async def _ask(self, method: str, path: str, body: bytes | None, *, seconds: float, limit: int) -> RelayReply:
         headers = {} if body is None else {"Content-Type": REQUEST_MEDIA_TYPE}
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
-        try:
-            async with self._session().request(
+        with relay_errors(self.url, seconds):
+            async with self.http().request(
                 method, self.url + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 body = await _read(response, limit)
                 return RelayReply(response.status, response.content_type, body, _fresh_seconds(response))
-        except aiohttp.ConnectionTimeoutError as error:
-            raise RelayNotReached(f"the relay {self.url} takes no connection in {CONNECT_SECONDS:.0f} s") from error
-        except TimeoutError as error:
-            raise RelayTooSlow(f"the relay {self.url} did not answer within {seconds:.0f} s") from error
-        except TooLarge as error:
-            raise RelayUnavailable(f"the relay {self.url} sent more than it may: {error}") from error
-        except aiohttp.ClientConnectorError as error:
-            raise RelayNotReached(f"the relay {self.url} takes no connections: {error.os_error.strerror}") from error
-        except (aiohttp.ClientError, ValueError) as error:
-            raise RelayUnavailable(f"the relay {self.url} broke off: {type(error).__name__}") from error
 
-    def _session(self) -> aiohttp.ClientSession:
+    def http(self) -> aiohttp.ClientSession:
+        """The connections, which live until `close`."""
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._tls),
@@ -138,6 +131,27 @@ class Relay:
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
             )
         return self._http
+
+
+@contextlib.contextmanager
+def relay_errors(url: str, seconds: float) -> Iterator[None]:
+    """Say what went wrong with the relay at `url`, of which an answer was awaited for `seconds`.
+
+    Raises:
+        RelayUnavailable: as it says.
+    """
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise RelayNotReached(f"the relay {url} takes no connection in {CONNECT_SECONDS:.0f} s") from error
+    except TimeoutError as error:
+        raise RelayTooSlow(f"the relay {url} did not answer within {seconds:.0f} s") from error
+    except TooLarge as error:
+        raise RelayUnavailable(f"the relay {url} sent more than it may: {error}") from error
+    except aiohttp.ClientConnectorError as error:
+        raise RelayNotReached(f"the relay {url} takes no connections: {error.os_error.strerror}") from error
+    except (aiohttp.ClientError, ValueError) as error:
+        raise RelayUnavailable(f"the relay {url} broke off: {type(error).__name__}") from error
 
 
 def _fresh_seconds(response: aiohttp.ClientResponse) -> int:

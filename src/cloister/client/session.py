@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Self
 
-from cloister.client.exchange import NotAdmitted, Opened, Sealed, UserRequest, check_request, open_answer, seal
+from cloister.client.answer_stream import AnswerStream
+from cloister.client.clear_answer import is_key_problem, refused_by_gateway
+from cloister.client.exchange import NotAdmitted, UserRequest, check_request, open_answer, seal
 from cloister.client.memory_file import MemoryFile
-from cloister.client.relay import Relay, RelayReply, RelayUnavailable
+from cloister.client.relay import Relay, RelayUnavailable
+from cloister.client.relay_stream import RelayStream, stream_through
+from cloister.client.upload import Upload
 from cloister.errors import MalformedInput, TooLarge
 from cloister.examination import Examination
 from cloister.formats.binary_http import Response
 from cloister.formats.key_bundle import parse_key_bundle
 from cloister.formats.response_receipt import RequestSummary, StoredReceipt
 from cloister.formats.trust_policy import TrustPolicy
-from cloister.hosting import problem
-from cloister.ohttp.encapsulation import PROBLEM_TYPE
+from cloister.ohttp.chunked import ResponseOpener
 from cloister.trust.bundle import VerifiedBundle, examine_bundle
-from cloister.trust.receipt import VerifiedReceipt, examine_receipt
+from cloister.trust.receipt import Exchange, VerifiedReceipt, examine_receipt
 
 PATIENCE_SECONDS = 15  # that a request waits for the relay to have a newer bundle
-
-
-class KeyNotHeld(RelayUnavailable):
-    """The gateway does not open requests to the key of the newest bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +114,32 @@ class Session:
         try:
             return await self._exchange(request, summary, at=int(self._clock()))
         except NotAdmitted as error:
-            if not (error.wrong_date and error.clock):
-                raise
-            # RFC 9458 section 6.5.2: a client may ask again with the gateway's date. A gateway that started within
-            # this second takes the next.
-            await asyncio.sleep(1)
-            return await self._exchange(request, summary, at=error.clock + 1)
+            return await self._exchange(request, summary, at=await _corrected(error))
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, request: UserRequest, body: AsyncIterable[bytes] | None = None
+    ) -> AsyncIterator[AnswerStream]:
+        """Send `request` in chunks as `body` comes, and hand the answer on as it comes: `async with`, `async for`.
+
+        Memory stays flat. `body` stands for the request's own. Leaving the context closes the connection to the relay
+        where the answer has not ended. What the answer's pieces are worth before their end, `AnswerStream` says.
+
+        Raises:
+            NotSentAgain: it would have to go again, as in `send`, and more than 1 MiB of `body` is gone.
+            AnswerCut: the answer broke off.
+            Exception: what `send` raises, and what `body` raises.
+        """
+        upload = Upload(request, body)
+        async with contextlib.aclosing(upload), contextlib.AsyncExitStack() as connection:
+            try:
+                answer = await self._streamed(upload, connection, at=int(self._clock()))
+            except NotAdmitted as error:
+                await connection.aclose()
+                at = await _corrected(error)
+                upload.require_kept()
+                answer = await self._streamed(upload, connection, at=at)
+            yield answer
 
     async def hold(self) -> Held:
         """A verified bundle, fetched again well before it is too old.
@@ -141,30 +161,54 @@ class Session:
         held = await self.hold()
         sealed = seal(request, summary, held.verified.key_config, at=at)
         reply = await self._relay.post(sealed.data)
-        if _is_key_problem(reply):
+        if is_key_problem(reply):
             held = await self._renew(held, other=True)
             sealed = seal(request, summary, held.verified.key_config, at=at)
             reply = await self._relay.post(sealed.data)
-        return await self._proved(held, sealed, reply)
-
-    async def _proved(self, held: Held, sealed: Sealed, reply: RelayReply) -> Answer:
         if not reply.is_sealed:
-            raise _refused_by_gateway(reply)
+            raise refused_by_gateway(reply)
         opened = open_answer(sealed, reply.body)
-        examination = _examine(opened, held)
+        return Answer(opened.response, *await self._proved(held, opened.core, opened.exchange))
+
+    async def _streamed(self, upload: Upload, connection: contextlib.AsyncExitStack, *, at: int) -> AnswerStream:
+        """The answer, over `connection`."""
+        held = await self.hold()
+        relayed, opener = await self._sent(upload, connection, held, at=at)
+        if not relayed.is_sealed:
+            reply = await relayed.reply()
+            await connection.aclose()
+            if not is_key_problem(reply):
+                raise refused_by_gateway(reply)
+            upload.require_kept()
+            held = await self._renew(held, other=True)
+            relayed, opener = await self._sent(upload, connection, held, at=at)
+            if not relayed.is_sealed:
+                raise refused_by_gateway(await relayed.reply())
+
+        async def prove(core: bytes, exchange: Exchange) -> StoredReceipt:
+            return (await self._proved(held, core, exchange))[0]
+
+        answer = AnswerStream(relayed, opener, upload, prove)
+        await answer.begin()
+        return answer
+
+    async def _sent(
+        self, upload: Upload, connection: contextlib.AsyncExitStack, held: Held, *, at: int
+    ) -> tuple[RelayStream, ResponseOpener]:
+        pieces, opener = upload.seal(held.verified.key_config, at=at)
+        return await connection.enter_async_context(stream_through(self._relay, pieces)), opener
+
+    async def _proved(self, held: Held, core: bytes, exchange: Exchange) -> tuple[StoredReceipt, VerifiedReceipt]:
+        examination = examine_receipt(core, exchange, held.verified)
         if "receipt.key" in examination.failed:
             # A gateway that was certified since: the newest bundle knows it, or nobody does.
             held = await self._renew(held, other=True)
-            examination = _examine(opened, held)
+            examination = examine_receipt(core, exchange, held.verified)
         verified = examination.require()
         stored = StoredReceipt(
-            core=opened.core,
-            salt=opened.exchange.salt,
-            request=sealed.summary,
-            status=opened.response.status,
-            bundle=held.data,
+            core=core, salt=exchange.salt, request=exchange.request, status=exchange.status, bundle=held.data
         )
-        return Answer(opened.response, stored, verified)
+        return stored, verified
 
     async def _renew(self, known: Held | None, *, other: bool = False) -> Held:
         """Fetch and examine again, unless another request did so since `known` was held.
@@ -192,30 +236,9 @@ class Session:
         return Held(data, verified, now + max(0, usable_until - now) // 2, usable_until)
 
 
-def _examine(opened: Opened, held: Held) -> Examination[VerifiedReceipt]:
-    return examine_receipt(opened.core, opened.exchange, held.verified)
-
-
-def _is_key_problem(reply: RelayReply) -> bool:
-    found = _problem(reply)
-    return found is not None and found.type == PROBLEM_TYPE
-
-
-def _problem(reply: RelayReply) -> problem.Problem | None:
-    if reply.media_type != problem.MEDIA_TYPE:
-        return None
-    try:
-        return problem.parse(reply.body)
-    except (MalformedInput, TooLarge):
-        return None
-
-
-def _refused_by_gateway(reply: RelayReply) -> RelayUnavailable | TooLarge:
-    """What an answer that is not sealed means. Anyone on the way can have written it: its words are not repeated."""
-    if _is_key_problem(reply):
-        return KeyNotHeld("the gateway does not hold the key of the newest bundle; try again in a few seconds")
-    if reply.status == 413:
-        return TooLarge(
-            "the relay or gateway does not take a request this large: cut or compress the file, and send less at once"
-        )
-    return RelayUnavailable(f"no sealed answer came back: the relay or gateway answered {reply.status}")
+async def _corrected(error: NotAdmitted) -> int:
+    """The date with which to ask once more, where `error` says that ours was wrong (RFC 9458 section 6.5.2)."""
+    if not (error.wrong_date and error.clock):
+        raise error
+    await asyncio.sleep(1)  # a gateway that started within this second takes the next
+    return error.clock + 1

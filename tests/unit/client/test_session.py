@@ -5,9 +5,9 @@ import pytest
 from tests.doubles.relayed_service import RelayedService, clear_answer, session_with
 from tests.speech import form
 
+from cloister.client.clear_answer import KeyNotHeld
 from cloister.client.exchange import DATE_PROBLEM_TYPE, MAXIMUM_REQUEST, AnswerNotOpened, NotAdmitted, UserRequest
 from cloister.client.relay import Relay, RelayUnavailable
-from cloister.client.session import KeyNotHeld
 from cloister.errors import TooLarge, UsageError
 from cloister.formats.key_bundle import parse_key_bundle
 from cloister.hosting.http_exchange import Response

@@ -1,0 +1,109 @@
+"""An answer that is handed on while it arrives, and proved at its end (docs/formats/response-receipt.md).
+
+Each piece comes out of a chunk that opened; that it belongs to a whole and proved answer is known when the iteration
+ends without an error, and not before. What comes with the last chunk is handed on only after everything held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from cloister.client.exchange import AnswerNotOpened, carried, require_admitted, shown
+from cloister.client.relay import RelayUnavailable
+from cloister.client.relay_stream import MAXIMUM_PROBLEM, RelayStream
+from cloister.client.upload import Upload
+from cloister.crypto.hpke import OpenFailed
+from cloister.errors import MalformedInput, TooLarge
+from cloister.formats.binary_http import Fields, Response
+from cloister.formats.binary_http_stream import ResponseDecoder
+from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER, StoredReceipt
+from cloister.hosting import problem
+from cloister.ohttp.chunked import ResponseOpener, Truncated
+from cloister.trust.receipt import Exchange
+
+UPLOAD_SECONDS = 20.0  # that a request which the gateway answered may still take to end
+
+Prove = Callable[[bytes, Exchange], Awaitable[StoredReceipt]]
+
+
+class AnswerCut(RelayUnavailable):
+    """The answer ended before its end: what was handed on of it is no whole answer."""
+
+
+class AnswerStream(AsyncIterator[bytes]):
+    """An answer's status and headers, its pieces as they come, and its receipt once the last one came."""
+
+    def __init__(self, relayed: RelayStream, opener: ResponseOpener, upload: Upload, prove: Prove) -> None:
+        self.status = 0
+        self.headers: Fields = ()
+        self.receipt: StoredReceipt | None = None
+        self._relayed = relayed
+        self._opener = opener
+        self._upload = upload
+        self._prove = prove
+        self._decoder = ResponseDecoder()
+        self._digest = hashlib.sha256()
+        self._pieces: list[bytes] = []  # that are to be handed on
+
+    async def begin(self) -> None:
+        """Wait for the head.
+
+        Raises:
+            NotAdmitted: the gateway opened the request and did not take it.
+            AnswerNotOpened, ReceiptRefused, RelayUnavailable: as they say.
+        """
+        while self._decoder.head is None:
+            await self._receive()
+        head = self._decoder.head
+        if dict(head.headers).get("content-type") == problem.MEDIA_TYPE:
+            # Only its end says whether a gateway wrote it, which then did not take the request, or an engine.
+            while not self._decoder.ended:
+                if sum(map(len, self._pieces)) > MAXIMUM_PROBLEM:
+                    raise AnswerNotOpened("the answer is not one: a problem of more than 64 KiB")
+                await self._receive()
+        self.status, self.headers = head.status, shown(head.headers)
+
+    async def __anext__(self) -> bytes:
+        while not self._pieces:
+            if self._decoder.ended:
+                raise StopAsyncIteration
+            await self._receive()
+        return self._pieces.pop(0)
+
+    async def _receive(self) -> None:
+        """Open what has arrived; at the end, prove everything before the last pieces are handed on."""
+        data = await self._relayed.receive()
+        try:
+            pieces = self._open(data)
+            if self._decoder.ended:
+                await self._require_proof(pieces)
+        except Truncated as error:
+            raise AnswerCut("the answer was cut on its way: what came of it is not whole") from error
+        except (MalformedInput, TooLarge, ValueError) as error:
+            raise AnswerNotOpened(f"the answer is not one: {error}") from error
+        except OpenFailed as error:
+            raise AnswerNotOpened(f"the answer does not open: {error}") from error
+        self._pieces += pieces
+
+    def _open(self, data: bytes) -> list[bytes]:
+        if data:
+            pieces = self._decoder.feed(self._opener.feed(data))
+        else:
+            pieces = self._decoder.feed(self._opener.end())
+            self._decoder.end()
+        for piece in pieces:
+            self._digest.update(piece)
+        return pieces
+
+    async def _require_proof(self, last: list[bytes]) -> None:
+        head = self._decoder.head
+        if head is None:
+            raise MalformedInput("it ends before its head does")
+        fields = head.headers + self._decoder.trailers
+        require_admitted(Response(head.status, fields, b"".join([*self._pieces, *last])))
+        core, salt = (carried(fields, name) for name in (RECEIPT_HEADER, SALT_HEADER))
+        summary = await self._upload.read_whole(UPLOAD_SECONDS)
+        if summary is None:
+            raise AnswerNotOpened("the answer came before all of the request was sent, and proves nothing of it")
+        self.receipt = await self._prove(core, Exchange(summary, head.status, self._digest.digest(), salt))
