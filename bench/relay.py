@@ -34,6 +34,7 @@ ANSWERED = (
     b"HTTP/1.1 200 OK\r\ncontent-type: message/ohttp-res\r\ncache-control: no-store\r\n"
     b"date: Sat, 21 Nov 2026 12:00:00 GMT\r\ncontent-length: %d\r\n\r\n" % len(ANSWER)
 ) + ANSWER
+SETTINGS = "client_rate = 1e6\nclient_burst = 1_000_000\n"  # all limits are on, and these clients are one
 FORWARDED = len(REQUEST)  # a request is whole when its body is; its head ends in an empty line
 
 
@@ -143,9 +144,6 @@ def relay(folder: Path) -> Iterator[tuple[int, int]]:
                     raise SystemExit("the relay did not start")
                 time.sleep(0.02)
             yield process.pid, int(ready.read_text())
-
-
-SETTINGS = ""
 
 
 def cpu_seconds(pid: int) -> float:

@@ -13,6 +13,7 @@ import time
 import pytest
 from tests.doubles.http_peers import serving
 from tests.doubles.proxies import PATH, TOKEN, call
+from tests.doubles.relays import relay_before
 from tests.doubles.sandboxes import staged
 from tests.doubles.taps import Tap, found, tapped
 from tests.doubles.whole_system import proxied, speech_engine, tap_before
@@ -26,8 +27,6 @@ from cloister.hosting.loopback import LOOPBACK
 from cloister.ohttp.encapsulation import RESPONSE_MEDIA_TYPE
 from cloister.sandbox.closure import SPEECH
 from cloister.services.gateway.replay import date_header
-from cloister.services.relay.service import Relay
-from cloister.services.relay.settings import RelaySettings
 from cloister.testing.local_system import LocalSystem
 
 CLIENT_ADDRESS = "127.0.0.2"
@@ -139,9 +138,8 @@ async def test_the_same_search_finds_all_that_is_said_where_nothing_is_sealed(sp
 
         inner = Tap(await stack.enter_async_context(serving(unsealed)))
         gateway = await stack.enter_async_context(tapped(inner))
-        relay = Relay(RelaySettings(0, "http://127.0.0.1:1/bundle", (f"{gateway}/gateway",)))
-        stack.push_async_callback(relay.close)
-        outer = Tap(await stack.enter_async_context(serving(relay.answer)), source=CLIENT_ADDRESS)
+        relay = await stack.enter_async_context(relay_before(f"{gateway}/gateway"))
+        outer = Tap(relay, source=CLIENT_ADDRESS)
         client = await stack.enter_async_context(RelayClient(str(await stack.enter_async_context(tapped(outer)))))
         reply = await client.post(request)
     said = content(audio, json.loads(decode_response(reply.body).body)["text"])

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from tests.doubles.http_peers import serving
+from tests.doubles.relays import relay_before
 from tests.doubles.sealed_client import Keys, request
 from tests.doubles.taps import Tap, tapped
 
@@ -17,8 +18,6 @@ from cloister.formats.contract import Endpoint
 from cloister.hosting.http_exchange import Response as HttpResponse
 from cloister.ohttp.encapsulation import encapsulate_request
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
-from cloister.services.relay.service import Relay
-from cloister.services.relay.settings import RelaySettings
 
 AUDIO, TRANSCRIPT, FILE_NAME = b"CANARY-AUDIO" * 100, b"CANARY-TRANSCRIPT", "CANARY-FILE.wav"
 CLIENT_ADDRESS = "127.0.0.2"
@@ -49,9 +48,7 @@ async def path(answer):
     async with contextlib.AsyncExitStack() as stack:
         tap = Tap(await stack.enter_async_context(serving(answer)))
         gateway = await stack.enter_async_context(tapped(tap))
-        relay = Relay(RelaySettings(0, "http://127.0.0.1:1/bundle", (str(gateway),)))
-        stack.push_async_callback(relay.close)
-        yield await stack.enter_async_context(serving(relay.answer)), tap
+        yield await stack.enter_async_context(relay_before(gateway)), tap
 
 
 async def post(origin, body):

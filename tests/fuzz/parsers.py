@@ -42,6 +42,7 @@ from cloister.formats.release import parse_epoch, parse_kms_instance, parse_rele
 from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.statement import parse_statement
 from cloister.formats.trust_policy import format_trust_policy, parse_trust_policy
+from cloister.hosting.http_chunks import ChunkDecoder
 from cloister.hosting.http_head import parse_request_head, parse_response_head
 from cloister.ledger.receipts import sign_consistency, sign_inclusion
 from cloister.ohttp import chunked
@@ -150,9 +151,13 @@ def ledger_targets(note: bytes) -> dict[str, tuple[Parser, list[bytes]]]:
 
 
 def http_targets() -> dict[str, tuple[Parser, list[bytes]]]:
-    """The heads of HTTP/1.1 messages, under each framing."""
+    """The heads of HTTP/1.1 messages, under each framing, and bodies in chunks."""
     framings = (b"Content-Length: 3", b"Transfer-Encoding: chunked", b"Connection: keep-alive, x")
     return {
+        "http_chunks": (
+            lambda data: ChunkDecoder().feed(data),
+            [b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nA: b\r\n\r\n"],
+        ),
         "http_request_head": (
             parse_request_head,
             [b"POST /a?b HTTP/1.1\r\nHost: h:80\r\nAccept: */*\r\n%b\r\n\r\nabc" % line for line in framings],

@@ -270,7 +270,10 @@ class LocalSystem:
             stack,
             "relay",
             lambda ready, stop: serve_relay(
-                RelaySettings(port=0, bundle_url=bundle, gateway_urls=gateways, ready=ready), stop
+                RelaySettings(
+                    port=0, bundle_url=bundle, gateway_urls=gateways, ready=ready, client_rate=5000, client_burst=10_000
+                ),
+                stop,
             ),
         )
 

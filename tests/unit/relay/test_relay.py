@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 from tests.doubles.http_peers import connected, exchange_bytes, serving
+from tests.doubles.relays import relay_before
 
 from cloister.errors import UsageError
 from cloister.hosting.http_client import HttpClient
-from cloister.hosting.http_exchange import Limits, Response, problem_response
+from cloister.hosting.http_exchange import Response, problem_response
 from cloister.hosting.problem import problem
 from cloister.services.relay.bundle import fresh_seconds
-from cloister.services.relay.service import Relay
-from cloister.services.relay.settings import RelaySettings
 
 SEALED = [(b"content-type", b"message/ohttp-req")]
 ANSWER = Response(200, [(b"content-type", b"message/ohttp-res"), (b"set-cookie", b"canary")], b"sealed answer")
@@ -32,14 +31,12 @@ class Upstream:
 
 
 @contextlib.asynccontextmanager
-async def relaying(*gateways, kms=ANSWER, limits=None, **settings):
+async def relaying(*gateways, kms=ANSWER, **settings):
     """A client of a relay in front of these upstreams."""
     async with contextlib.AsyncExitStack() as stack:
         urls = [f"{await stack.enter_async_context(serving(gateway, grace_seconds=0))}/in" for gateway in gateways]
-        kms_origin = await stack.enter_async_context(serving(kms, grace_seconds=0))
-        relay = Relay(RelaySettings(0, f"{kms_origin}/v1/bundle", tuple(urls), **settings))
-        stack.push_async_callback(relay.close)
-        origin = await stack.enter_async_context(serving(relay.answer, limits, grace_seconds=0))
+        bundle = f"{await stack.enter_async_context(serving(kms, grace_seconds=0))}/v1/bundle"
+        origin = await stack.enter_async_context(relay_before(*urls, bundle=bundle, **settings))
         client = HttpClient(origin)
         stack.push_async_callback(client.close)
         yield client
@@ -66,7 +63,7 @@ async def test_only_the_media_type_the_length_and_the_bytes_reach_the_gateway(ta
         (
             "POST",
             "/in",
-            [(b"host", host), (b"content-length", b"6"), (b"content-type", b"message/ohttp-req")],
+            [(b"host", host), (b"content-type", b"message/ohttp-req"), (b"content-length", b"6")],
             b"sealed",
         )
     ]
@@ -109,24 +106,27 @@ async def test_the_gateways_are_asked_in_turn_and_a_dead_one_is_passed_over():
     assert (len(first.seen), len(second.seen)) == (2, 2)
 
     gateway = Upstream(ANSWER)
-    async with serving(gateway) as alive, serving(bundle(b"")) as kms:
-        relay = Relay(RelaySettings(0, str(kms), ("http://127.0.0.1:1", str(alive))))
-        async with serving(relay.answer) as origin:
-            client = HttpClient(origin)
-            assert [(await ask(client))[0] for _ in range(3)] == [200, 200, 200]
-            await client.close()
-        await relay.close()
+    async with serving(gateway) as alive, relay_before("http://127.0.0.1:1", alive) as origin:
+        client = HttpClient(origin)
+        assert [(await ask(client))[0] for _ in range(3)] == [200, 200, 200]
+        await client.close()
 
 
-def test_a_relay_without_a_gateway_does_not_start():
+async def test_a_relay_without_a_gateway_does_not_start():
     with pytest.raises(UsageError, match="at least one gateway"):
-        Relay(RelaySettings(0, "http://h/bundle", ()))
+        async with relay_before():
+            pass
 
 
 @pytest.mark.parametrize("url", ["http://h/?a=b", "http://h/#x", "http://h/a b", "https://h/"])
-def test_an_upstream_is_a_plain_url(url):
-    with pytest.raises(UsageError):
-        Relay(RelaySettings(0, url, ("http://h",)))
+async def test_an_upstream_is_a_plain_url(url):
+    for upstreams in ({"bundle": url}, {"gateways": [url]}):
+        with pytest.raises(UsageError):
+            async with relay_before(
+                *upstreams.get("gateways", ["http://127.0.0.1:1"]),
+                bundle=upstreams.get("bundle", "http://127.0.0.1:1/"),
+            ):
+                pass
 
 
 async def never():
@@ -160,13 +160,10 @@ async def test_a_gateway_that_fails_is_a_502_or_504_that_says_to_retry(code, ans
 
 
 async def test_no_gateway_at_all_is_a_502():
-    async with serving(bundle(b"")) as kms:
-        relay = Relay(RelaySettings(0, str(kms), ("http://127.0.0.1:1",)))
-        async with serving(relay.answer) as origin:
-            client = HttpClient(origin)
-            assert (await ask(client))[0] == 502
-            await client.close()
-        await relay.close()
+    async with relay_before("http://127.0.0.1:1") as origin:
+        client = HttpClient(origin)
+        assert (await ask(client))[0] == 502
+        await client.close()
 
 
 async def test_an_answer_that_breaks_off_is_cut_for_the_client_too(caplog):
@@ -204,7 +201,7 @@ async def test_a_client_that_leaves_frees_the_gateways_connection():
         (405, b"PUT", b"/", SEALED),
         (405, b"POST", b"/bundle", SEALED),
         (415, b"POST", b"/gateway", []),
-        (415, b"POST", b"/gateway", [(b"content-type", b"message/ohttp-chunked-req")]),
+        (415, b"POST", b"/gateway", [(b"content-type", b"message/ohttp-res")]),
     ],
 )
 async def test_everything_else_is_refused(code, method, target, headers):
@@ -224,13 +221,13 @@ async def test_a_request_over_the_cap_is_refused(length):
             await asyncio.sleep(0.02)
 
     gateway = Upstream(ANSWER)
-    async with relaying(gateway, limits=Limits(body_bytes=2000)) as client:
+    async with relaying(gateway, request_bytes=2000) as client:
         assert (await ask(client, body=pieces(), length=length))[0] == 413
     assert gateway.seen == []
 
 
 async def test_a_body_that_stops_coming_is_a_408_and_frees_the_gateway():
-    async with relaying(Upstream(ANSWER), limits=Limits(stall_seconds=0.2)) as client:
+    async with relaying(Upstream(ANSWER), rate_seconds=0.2) as client:
         answer = await exchange_bytes(
             client.origin,
             b"POST / HTTP/1.1\r\nHost: h\r\nContent-Type: message/ohttp-req\r\nContent-Length: 9\r\n\r\nhalf",

@@ -115,6 +115,8 @@ def settings(
         "relay": {
             "bundle_url": f"{url(ports['kms'])}/bundles/{line}",
             "gateway_urls": [f"{url(ports['gateway'])}/gateway"],
+            "client_rate": 5000,  # the one client is this machine's own proxy
+            "client_burst": 10_000,
         },
         "proxy": {
             "relay_url": url(ports["relay"]),

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from cloister.errors import CloisterError, Unavailable
 from cloister.hosting.http_client import HttpClient
 from cloister.hosting.http_connection import SlowPeer
-from cloister.hosting.http_exchange import Response
-from cloister.hosting.http_message import Headers, Origin, header
+from cloister.hosting.http_message import Headers, Origin, header, status_line
+from cloister.hosting.tls import Shown, peer_tls
+from cloister.services.relay.settings import RelaySettings
 
 MAXIMUM_AGE = 3600  # seconds; no word of the KMS keeps a bundle longer
 _MAX_AGE = re.compile(rb"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])")
@@ -33,62 +34,73 @@ class BundleTooSlow(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class Bundle:
+    """The bytes that everyone gets."""
+
     content_type: bytes
     body: bytes
     fetched: float
-    seconds: int
+    seconds: int  # for which it may be kept
+
+    def head(self, more: bytes, *, age: int) -> bytes:
+        """The head of the answer; `more` are whole lines."""
+        return b"%bcontent-type: %b\r\ncache-control: public, max-age=%d\r\nage: %d\r\n%bcontent-length: %d\r\n\r\n" % (
+            status_line(200),
+            self.content_type,
+            self.seconds,
+            age,
+            more,
+            len(self.body),
+        )
 
 
 class BundleCache:
     """One bundle, and at most one fetch at a time."""
 
-    def __init__(self, url: str, *, seconds: float, limit: int, now: Callable[[], float]) -> None:
-        """`seconds` for a fetch, `limit` bytes for a bundle; `now` is a monotonic clock in seconds."""
-        origin, self._target = Origin.split(url)
-        self._client = HttpClient(origin, connections=1)
-        self._seconds = seconds
-        self._limit = limit
+    def __init__(self, settings: RelaySettings, *, now: Callable[[], float]) -> None:
+        """`now` is a monotonic clock in seconds."""
+        origin, self._target = Origin.split(settings.bundle_url)
+        self.shown: Shown | None = peer_tls(settings.bundle_url, settings.peers)
+        context = None if self.shown is None else self.shown.context
+        self._client = HttpClient(origin, connections=1, tls=context)
+        self._settings = settings
         self._now = now
-        self._kept: _Kept | None = None
-        self._fetch: asyncio.Task[_Kept] | None = None
+        self._kept: Bundle | None = None
+        self._fetch: asyncio.Task[Bundle] | None = None
 
-    async def response(self) -> Response:
-        """The bundle as a response.
+    def fresh(self) -> Bundle | None:
+        """The bundle that is kept, if it may still be given."""
+        kept = self._kept
+        return None if kept is None or self.age(kept) >= kept.seconds else kept
+
+    def age(self, bundle: Bundle) -> int:
+        """Whole seconds since it was fetched."""
+        return int(self._now() - bundle.fetched)
+
+    async def fetched(self) -> Bundle:
+        """The bundle from the KMS.
 
         Raises:
             NoBundle, BundleTooSlow: there is none to give now.
         """
-        kept = self._kept
-        age = 0 if kept is None else int(self._now() - kept.fetched)
-        if kept is None or age >= kept.seconds:
-            kept, age = await self._fetched(), 0
-        headers = [
-            (b"content-type", kept.content_type),
-            (b"cache-control", b"public, max-age=%d" % kept.seconds),
-            (b"age", b"%d" % age),
-        ]
-        return Response(200, headers, kept.body)
-
-    async def close(self) -> None:
-        """Close the connection to the KMS."""
-        await self._client.close()
-
-    async def _fetched(self) -> _Kept:
         if self._fetch is None:
             self._fetch = asyncio.create_task(self._ask())
             self._fetch.add_done_callback(self._done)
         return await asyncio.shield(self._fetch)  # a caller that leaves does not end it for the others
 
-    def _done(self, fetch: asyncio.Task[_Kept]) -> None:
+    async def close(self) -> None:
+        """Close the connection to the KMS."""
+        await self._client.close()
+
+    def _done(self, fetch: asyncio.Task[Bundle]) -> None:
         self._fetch = None
         if not fetch.cancelled() and fetch.exception() is None:
             self._kept = fetch.result()
 
-    async def _ask(self) -> _Kept:
+    async def _ask(self) -> Bundle:
         try:
-            async with self._client.exchange(b"GET", self._target, [], seconds=self._seconds) as reply:
-                body = await reply.body.read(self._limit)
+            async with self._client.exchange(b"GET", self._target, [], seconds=self._settings.bundle_seconds) as reply:
+                body = await reply.body.read(self._settings.bundle_bytes)
         except SlowPeer as error:
             raise BundleTooSlow("the KMS did not give the bundle in time") from error
         except CloisterError as error:
@@ -96,7 +108,7 @@ class BundleCache:
         if reply.status != 200:
             raise NoBundle(f"the KMS answered {reply.status} when asked for the bundle")
         content_type = header(reply.headers, b"content-type") or b"application/octet-stream"
-        return _Kept(content_type, body, self._now(), fresh_seconds(reply.headers))
+        return Bundle(content_type, body, self._now(), fresh_seconds(reply.headers))
 
 
 def fresh_seconds(headers: Headers) -> int:

@@ -5,17 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.tls import PeerTls, ServerTls
+
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
     """None bears on security: a relay is trusted only not to talk with the gateways about who asked."""
 
     port: int
-    bundle_url: str  # of the KMS: http://host:port/path
-    gateway_urls: tuple[str, ...]  # asked in turn
+    bundle_url: str  # of the KMS: http://127.0.0.1:port/path or https://host:port/path
+    gateway_urls: tuple[str, ...]  # likewise; asked in turn
     ready: Path | None = None  # the port is written there when it is served
-    request_bytes: int = 32 * 1024 * 1024
+    address: str = LOOPBACK  # an IP address; clients on other machines need `tls`
+    tls: ServerTls | None = None
+    peers: PeerTls | None = None  # for a KMS and gateways on other machines
+    # all clients together
     connections: int = 1024  # of clients at a time
+    requests: int = 1024  # under way at a time
+    # each client, an address or an IPv6 /64
+    client_rate: float = 100  # requests a second, in the long run
+    client_burst: int = 1000  # requests at once, after a pause
+    client_requests: int = 128  # under way at a time
+    client_connections: int = 256
+    trusted_proxies: tuple[str, ...] = ()  # networks of front ends whose X-Forwarded-For names the client
+    # each request
+    request_bytes: int = 32 * 1024 * 1024
+    idle_seconds: float = 75  # between requests
+    head_seconds: float = 10  # from a head's first byte to its last
+    body_seconds: float = 600  # for a whole request
+    minimum_rate: int = 1024  # bytes a second, of a request that is sent or an answer that is taken
+    rate_seconds: float = 20  # over which that is looked at
+    # upstream
     gateway_connections: int = 256  # to each gateway at a time
     gateway_seconds: float = 700  # for an encapsulated request and its answer
     bundle_seconds: float = 10  # for one fetch from the KMS

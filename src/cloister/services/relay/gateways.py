@@ -1,0 +1,150 @@
+"""The gateways: kept connections to each, turns, and a short break for one that takes none."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from cloister.errors import UsageError
+from cloister.hosting.http_message import Origin
+from cloister.hosting.tls import PeerTls, Shown, peer_tls
+from cloister.services.relay.gateway_connection import Asker, GatewayConnection
+from cloister.services.relay.refusals import Busy, NoGateway
+
+CONNECT_SECONDS: Final = 5.0
+IDLE_SECONDS: Final = 30.0  # shorter than gateways keep a connection, so that a request seldom meets a closing one
+FIRST_BREAK_SECONDS: Final = 0.5  # doubled by each failure in a row
+LONGEST_BREAK_SECONDS: Final = 4.0
+
+
+class Gateway:
+    """One gateway's connections."""
+
+    def __init__(self, url: str, peers: PeerTls | None, *, connections: int) -> None:
+        self.origin, self._path = Origin.split(url)
+        self.shown: Shown | None = peer_tls(url, peers)
+        self.idle: list[GatewayConnection] = []
+        self.open: set[GatewayConnection] = set()
+        self._connections = connections
+        self._opening = 0
+        self._failures = 0
+        self._broken_until = 0.0
+        self._heads: dict[bytes, bytes] = {}
+
+    def request_head(self, media_type: bytes, length: int | None) -> bytes:
+        """The head of a request: all that a gateway is told beside the sealed bytes."""
+        start = self._heads.get(media_type)
+        if start is None:
+            host = self.origin.authority.encode()
+            start = b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: %b\r\n" % (self._path, host, media_type)
+            self._heads[media_type] = start
+        if length is None:
+            return start + b"transfer-encoding: chunked\r\n\r\n"
+        return b"%bcontent-length: %d\r\n\r\n" % (start, length)
+
+    def has_room(self) -> bool:
+        """Whether one more connection may be opened."""
+        return len(self.open) + self._opening < self._connections
+
+    def is_broken(self, now: float) -> bool:
+        """Whether it took no connection a moment ago, and is not to be asked yet."""
+        return now < self._broken_until
+
+    async def connect(self) -> GatewayConnection | None:
+        """A new connection; `None` if the gateway takes none, which breaks its circuit for a moment."""
+        loop = asyncio.get_running_loop()
+        if self._failures:  # one request tries for all
+            self._broken_until = loop.time() + CONNECT_SECONDS
+        self._opening += 1
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await loop.create_connection(
+                    lambda: GatewayConnection(self),
+                    self.origin.host,
+                    self.origin.port,
+                    ssl=None if self.shown is None else self.shown.context,
+                )
+        except (OSError, TimeoutError):
+            pause = min(FIRST_BREAK_SECONDS * 2**self._failures, LONGEST_BREAK_SECONDS)
+            self._failures = min(self._failures + 1, 8)
+            self._broken_until = loop.time() + pause
+            return None
+        except asyncio.CancelledError:
+            self._broken_until = min(self._broken_until, loop.time())
+            raise
+        finally:
+            self._opening -= 1
+        self._failures, self._broken_until = 0, 0.0
+        return connection
+
+
+class Gateways:
+    """All of them, asked in turn."""
+
+    def __init__(self, urls: Sequence[str], peers: PeerTls | None, *, connections: int) -> None:
+        """`connections` to each at a time.
+
+        Raises:
+            UsageError: there is none, or a URL is not one that services speak to each other at.
+        """
+        if not urls:
+            raise UsageError("a relay needs at least one gateway")
+        self._gateways = [Gateway(url, peers, connections=connections) for url in urls]
+        self._turns: Iterator[int] = itertools.cycle(range(len(urls)))
+        self._opening: set[asyncio.Task[None]] = set()
+
+    def shown(self) -> list[Shown]:
+        """The certificates that are shown to them."""
+        return [gateway.shown for gateway in self._gateways if gateway.shown is not None]
+
+    def ask(self, asker: Asker) -> None:
+        """Give `asker` a connection, at once or when one is open, or tell it that there is none."""
+        for _ in self._gateways:
+            gateway = self._gateways[next(self._turns)]
+            while gateway.idle:
+                connection = gateway.idle.pop()
+                if connection.usable():
+                    connection.begin(asker)
+                    return
+            if gateway.has_room() and not gateway.is_broken(asker.now()):
+                break
+        task = asyncio.get_running_loop().create_task(self._open(gateway, asker))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        asker.waits(task)
+
+    async def _open(self, first: Gateway, asker: Asker) -> None:
+        """A new connection for `asker`, to `first` or whichever takes one."""
+        others = [gateway for gateway in self._gateways if gateway is not first]
+        full = False
+        for gateway in (first, *others):
+            if gateway.is_broken(asker.now()):
+                continue
+            if not gateway.has_room():
+                full = True
+                continue
+            connection = await gateway.connect()
+            if connection is not None:
+                connection.begin(asker)
+                return
+        asker.fail(
+            Busy("the gateways have all their connections in use")
+            if full
+            else NoGateway("no gateway takes connections")
+        )
+
+    def sweep(self, now: float) -> None:
+        """Close what was not used for long."""
+        for gateway in self._gateways:
+            while gateway.idle and now - gateway.idle[0].idle_since > IDLE_SECONDS:
+                gateway.idle.pop(0).close()
+
+    def close(self) -> None:
+        """Close every connection, at once."""
+        for task in self._opening:
+            task.cancel()
+        for gateway in self._gateways:
+            for connection in list(gateway.open):
+                connection.abort()

@@ -1,0 +1,34 @@
+"""What a relay says: heads of answers, from nothing but their status, media type and framing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cloister.errors import CloisterError
+from cloister.hosting.http_message import status_line
+from cloister.hosting.problem import MEDIA_TYPE, encode, problem_of
+from cloister.services.relay.client_limits import retry_after
+from cloister.services.relay.refusals import Busy, WrongMethod
+
+CLOSE: Final = b"connection: close\r\n"
+
+
+def sealed_head(status: int, kind: bytes, dated: bytes, length: int | None, more: bytes = b"") -> bytes:
+    """The head of an answer that is passed on; `dated` and `more` are whole lines."""
+    if length is None:
+        return b"%bcontent-type: %b\r\ncache-control: no-store\r\n%b%btransfer-encoding: chunked\r\n\r\n" % (
+            status_line(status), kind, dated, more
+        )  # fmt: skip
+    return b"%bcontent-type: %b\r\ncache-control: no-store\r\n%b%bcontent-length: %d\r\n\r\n" % (
+        status_line(status), kind, dated, more, length
+    )  # fmt: skip
+
+
+def problem_answer(error: CloisterError, dated: bytes, more: bytes = b"") -> bytes:
+    """The whole answer that `error` is, problem details."""
+    if isinstance(error, Busy):
+        more += b"retry-after: %d\r\n" % retry_after(error.seconds)
+    elif isinstance(error, WrongMethod):
+        more += b"allow: %b\r\n" % error.allowed.encode()
+    body = encode(problem_of(error))
+    return sealed_head(error.status, MEDIA_TYPE.encode(), dated, len(body), more) + body
