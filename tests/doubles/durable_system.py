@@ -1,0 +1,417 @@
+"""Three witnesses, a ledger and a KMS, each on a machine of its own that may die: production code over real disks.
+
+What is not production code here are the links between them and the clocks. Everyone who reads an answer is an observer
+and hands what it saw to a `Model`, which says what must never be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from tests.doubles.crashes import FULL, Crash, Ending, Machine
+from tests.doubles.durable_model import Model, require
+from tests.doubles.kms_system import SECURITY, AskingNode, WorldTee
+
+from cloister.crypto.signing import SigningKey
+from cloister.errors import Refused, Unavailable
+from cloister.formats.appraisal_policy import RoleReference
+from cloister.formats.constitution import Log, Witness
+from cloister.formats.cose_sign1 import CoseSign1
+from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
+from cloister.formats.release import Revocation, parse_release_reply
+from cloister.ledger.statements import sign_statement
+from cloister.node.keys import NodeSecrets
+from cloister.services.kms.instance import Instance
+from cloister.services.kms.kms import Kms
+from cloister.services.kms.security import security_settings as kms_settings
+from cloister.services.ledger.quorum import Quorum
+from cloister.services.ledger.sequencer import Sequencer
+from cloister.services.witness.witness import Witnessing
+from cloister.storage.database import Database
+from cloister.storage.ledger_store import LedgerStore
+from cloister.storage.witness_store import WitnessStore
+from cloister.testing import world
+from cloister.trust.bundle import examine_bundle
+from cloister.trust.memory import first_contact
+
+ORIGIN = "log.test/cloister"
+HOUR = 3600  # seconds
+WITNESSES, QUORUM = 3, 2
+OF_TIME = {"checkpoint.time", "checkpoint.age", "epoch.window"}  # what a clock that is wrong may fail
+
+
+class Variant:
+    """How the parts are made. A test plants a bug by overriding one of these."""
+
+    synchronous = FULL
+    database = Database
+
+    def store(self, database) -> LedgerStore:
+        return LedgerStore(database)
+
+    def sequencer(self, key, store, quorum) -> Sequencer:
+        return Sequencer(ORIGIN, key, store, quorum)
+
+    def witnessing(self, name, key, log, store, clock) -> Witnessing:
+        return Witnessing(name, key, {log.origin: log}, store, clock=clock)
+
+    def instance(self, tee) -> Instance:
+        return Instance(tee, NodeSecrets.generate(), SECURITY)
+
+    def kms(self, ledger, instance, genesis, clock) -> Kms:
+        return Kms(ledger, instance, genesis=genesis, clock=clock)
+
+
+class Clocks:
+    """The true time, moved by hand, and by how much each machine's own clock is wrong."""
+
+    def __init__(self) -> None:
+        self.now = world.NOON
+        self.wrong: dict[str, int] = {}
+
+    def of(self, machine: str) -> Callable[[], int]:
+        return lambda: self.now + self.wrong.get(machine, 0)
+
+
+class WitnessMachine(Machine):
+    """A witness; what leaves it is shown to the model."""
+
+    def __init__(self, number: int, system: DurableSystem) -> None:
+        super().__init__(f"witness{number}", system.folder)
+        self._system = system
+        self._key = SigningKey.generate()
+        self.witness = Witness(name=f"{self.name}.test", key=self._key.public)
+
+    async def start(self) -> None:
+        self.begin()
+        store = WitnessStore(
+            await self.database(
+                "witness", synchronous=self._system.variant.synchronous, kind=self._system.variant.database
+            )
+        )
+        clock = self._system.clocks.of(self.name)
+        self._witnessing = self._system.variant.witnessing(self.witness.name, self._key, self._system.log, store, clock)
+
+    async def add_checkpoint(self, request):
+        async def answer():
+            line = await self._witnessing.add_checkpoint(request)
+            self._system.model.saw_cosignature(self.witness, line, request.note)
+            return (line,)
+
+        return await self._system.ledger.ask(self, "a cosignature", answer)
+
+
+class LedgerMachine(Machine):
+    """The ledger, and how others reach it."""
+
+    def __init__(self, system: DurableSystem) -> None:
+        super().__init__("ledger", system.folder)
+        self._system = system
+        self.key = SigningKey.generate()
+        self.sequencer: Sequencer | None = None
+
+    async def start(self) -> None:
+        await self.abandon()
+        self.begin()
+        variant = self._system.variant
+        self._database = await self.database("ledger", synchronous=variant.synchronous, kind=variant.database)
+        store = variant.store(self._database)
+        quorum = Quorum([(machine.witness, machine) for machine in self._system.witnesses], needed=QUORUM)
+        self._blobs = self.blobs()
+        self.sequencer = variant.sequencer(self.key, store, quorum)
+        try:
+            await store.claim(ORIGIN, self.key.public)
+            await self.sequencer.start()
+        except Crash:
+            return
+
+    async def abandon(self) -> None:
+        """End what still runs of a dead life."""
+        sequencer, self.sequencer = self.sequencer, None
+        if sequencer is not None:
+            with contextlib.suppress(Crash):
+                await sequencer.stop()
+
+    async def end(self) -> None:
+        """End in good order."""
+        await self.abandon()
+        with contextlib.suppress(Crash):
+            await self._database.close()
+            self.stop()
+
+    def put_blob(self, data: bytes) -> bytes:
+        return self._blobs.put(data)
+
+    def blob(self, digest: bytes) -> bytes | None:
+        return self._blobs.get(digest)
+
+
+class ReachedLedger:
+    """The ledger's calls, over a link on which either end may die."""
+
+    def __init__(self, system: DurableSystem, asker: Machine | None) -> None:
+        self._system = system
+        self._asker = asker
+
+    async def append(self, entry):
+        appended = await self._call("an append", lambda: self._sequencer.append(entry))
+        self._system.model.saw_append(entry, appended)
+        return appended
+
+    async def entries(self, start, end):
+        return await self._call("entries", lambda: self._sequencer.entries(start, end, limit=2**20))
+
+    async def checkpoint(self):
+        async def latest():
+            return self._sequencer.cosigned.note
+
+        return self._seen(await self._call("the checkpoint", latest))
+
+    async def renew_checkpoint(self):
+        async def fresh():
+            return await self._sequencer.renew()
+
+        return self._seen(await self._call("a renewal", fresh))
+
+    async def put_blob(self, data):
+        async def put():
+            return self._system.ledger.put_blob(data)
+
+        digest = await self._call("a blob's storage", put)
+        self._system.model.saw_blob(digest, data)
+        return digest
+
+    def _seen(self, note):
+        self._system.model.saw_checkpoint(note)
+        return note
+
+    @property
+    def _sequencer(self):
+        return self._system.ledger.sequencer
+
+    async def _call(self, what, work):
+        if self._asker is None:
+            return await self._system.ledger.serve(what, work)
+        return await self._asker.ask(self._system.ledger, what, work)
+
+
+class KmsMachine(Machine):
+    """The KMS: it has no disk, and each life has keys of its own."""
+
+    def __init__(self, system: DurableSystem) -> None:
+        super().__init__("kms", system.folder)
+        self._system = system
+
+    async def start(self) -> None:
+        """Begin a life; it serves once ledger and witnesses let it, now or at a later `follow`."""
+        self.begin()
+        system = self._system
+        instance = system.variant.instance(system.tee)
+        system.model.saw_instance(instance.key)
+        ledger = ReachedLedger(system, self)
+        self.kms = system.variant.kms(ledger, instance, system.genesis, system.clocks.of(self.name))
+        with contextlib.suppress(Unavailable, Crash):
+            await self.kms.start([system.contract_entry])
+
+    async def follow(self) -> None:
+        """What its timer does."""
+        if not self.kms.started:
+            await self.kms.start([self._system.contract_entry])
+        await self.kms.follow()
+
+
+class DurableSystem:
+    """All of it, and what outsiders do with it. Outsiders live as long as the test."""
+
+    def __init__(self, folder: Path, variant: Variant | None = None) -> None:
+        self.folder = folder
+        self.variant = variant or Variant()
+        self.clocks = Clocks()
+        self.witnesses = [WitnessMachine(number, self) for number in range(WITNESSES)]
+        self.ledger = LedgerMachine(self)
+        self.kms = KmsMachine(self)
+        self.log = Log(origin=ORIGIN, key=self.ledger.key.public)
+        self.model = Model(self.log, [machine.witness for machine in self.witnesses], QUORUM)
+        self._write_papers()
+        self.memory = first_contact(self.policy.constitution)
+        self._said = 0
+
+    @property
+    def machines(self) -> dict[str, WitnessMachine | LedgerMachine | KmsMachine]:
+        machines: list[WitnessMachine | LedgerMachine | KmsMachine] = [*self.witnesses, self.ledger, self.kms]
+        return {machine.name: machine for machine in machines}
+
+    def _write_papers(self) -> None:
+        world_ = world.World()
+        self.parties = world_.parties
+        self._signers = (self.parties.owner, self.parties.operator)
+        self.tee = WorldTee(self.parties.platform)
+        digest = kms_settings(SECURITY, unsafe=("UnsafeAllowSoftwareTee",)).digest()
+        reference = RoleReference(role="kms", workloads=(world.WORKLOAD,), settings=(digest,))
+        witnesses = tuple(machine.witness for machine in self.witnesses)
+        constitution = world_.make_constitution(kms=reference, log=self.log, witnesses=witnesses, quorum=QUORUM)
+        self.genesis = sign_statement("constitution", constitution, self._signers)
+        self.contract = world_.make_contract(
+            constitution=constitution.digest(), not_after=world.NOON + 1000 * world.DAY
+        )
+        self.contract_entry = sign_statement("contract", self.contract, self._signers)
+        self.policy = world_.policy(constitution=constitution.digest(), contract=self.contract.digest())
+
+    @property
+    def line(self) -> bytes:
+        return self.contract.digest()
+
+    async def start(self, name: str) -> None:
+        """Begin a life of a machine that is dead; what is armed may end it at once."""
+        await self.machines[name].start()
+
+    async def start_all(self) -> None:
+        for machine in self.machines.values():
+            if not machine.alive:
+                await machine.start()
+
+    async def restart_the_ledger(self) -> None:
+        """Stop it as `cloister down` does, and start it."""
+        if self.ledger.alive:
+            await self.ledger.end()
+            await self.ledger.start()
+
+    async def settle(self) -> None:
+        """Let go what still runs of machines that died."""
+        if not self.ledger.alive:
+            await self.ledger.abandon()
+        await asyncio.sleep(0)
+
+    # What outsiders do. True where it was answered.
+
+    async def append(self, entry: bytes | None = None) -> bool:
+        """A party logs a statement: a new one, or one again."""
+        self._said += 1
+        revocation = Revocation(contract=self.line, target=hashlib.sha256(b"%d" % self._said).digest(), reason="noise")
+        fresh = sign_statement("revocation", revocation, (self.parties.owner,))
+        return await self._answered(ReachedLedger(self, None).append(entry or fresh))
+
+    async def renew(self) -> bool:
+        return await self._answered(ReachedLedger(self, None).renew_checkpoint())
+
+    async def follow(self) -> bool:
+        """The KMS's timer goes off."""
+        return await self._answered(self.kms.serve("its timer", self.kms.follow))
+
+    async def ask_for_the_key(self, *, before: int = 0) -> bool:
+        """A fresh gateway asks for the key of the epoch that the bundle names, or one so many `before` it."""
+        node = AskingNode(self)  # type: ignore[arg-type]
+        node.key_id = max(self.epoch - before, 0) % 256
+
+        async def release():
+            kms = self.kms.kms
+            return await kms.release(node.request(kms.challenge()))
+
+        async def asking():
+            reply = parse_release_reply(await self.kms.serve("a release", release))
+            self.model.saw_release(reply, node.secrets.wrap)
+
+        return await self._answered(asking())
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch that the current bundle names; 0 where there is none."""
+        bundle = self._bundle()
+        return 0 if bundle is None else parse_state_head(CoseSign1.parse(bundle.head).payload or b"").epoch
+
+    async def ask_for_the_bundle(self) -> bool:
+        """A client asks; only the clocks may make it refuse what it gets."""
+        bundle = self._bundle()
+        if bundle is None:
+            return False
+        self.model.saw_bundle(bundle)
+        examination = examine_bundle(bundle, self.policy, self.memory, at=self.clocks.now)
+        for step in examination.failed:
+            require(step in OF_TIME, f"a client refused an honest bundle: {step}")
+        if not examination.failed:
+            self.memory = examination.require().memory
+        return not examination.failed
+
+    def _bundle(self):
+        published = self.kms.kms.bundle(self.line) if self.kms.alive else None
+        return None if published is None else parse_key_bundle(published.data)
+
+    # The operator's backups of the ledger's disk.
+
+    def keep_backup(self) -> None:
+        """Copy it, also while it is in use, as snapshots are taken."""
+        shutil.rmtree(self.folder / "backup", ignore_errors=True)
+        shutil.copytree(self.ledger.folder, self.folder / "backup")
+
+    async def restore_backup(self, *, after_an_outage: bool) -> None:
+        """Put the copy in its place, try everything, and put the newest back unless the copy was as new."""
+        if not (self.folder / "backup").exists():
+            return
+        shown = self.model.newest
+        self.lose_power(("ledger",) if not after_an_outage else tuple(self.machines))
+        shutil.rmtree(self.folder / "newest", ignore_errors=True)
+        shutil.copytree(self.ledger.folder, self.folder / "newest")
+        self.ledger.replace_disk(self.folder / "backup")
+        await self.start_all()
+        for work in (self.renew, self.append, self.follow, self.ask_for_the_key, self.ask_for_the_bundle, self.append):
+            await work()
+        if self.model.newest == shown:
+            self.lose_power(("ledger",))
+            self.ledger.replace_disk(self.folder / "newest")
+            await self.ledger.start()
+        if self.ledger.alive:  # what the operator threw away is not ours to keep
+            self.model.forget_blobs_beyond(self.ledger.blob)
+
+    def lose_power(self, names: Sequence[str], *, kept: float = 0.0) -> None:
+        """These machines lose it at once."""
+        for name in names:
+            machine = self.machines[name]
+            if machine.alive:
+                machine.arm(Ending(0, power=True, kept=kept))
+                machine.crash()
+
+    async def audit(self) -> None:
+        """Read the whole log and every proof between what was published, wherever the ledger is up."""
+        sequencer = self.ledger.sequencer
+        if not self.ledger.alive or sequencer is None:
+            return
+        try:
+            size = self.model.saw_checkpoint(sequencer.cosigned.note).size
+            entries = await sequencer.entries(0, size, limit=2**24) if size else []
+        except Unavailable:
+            entries = []
+        except Crash:
+            return
+        self.model.saw_log(entries)
+        for old, new in self.model.pairs():
+            self.model.saw_proof(old, new, sequencer.consistency(old, new))
+        for digest, data in self.model.blobs.items():
+            require(self.ledger.blob(digest) == data, "an acknowledged blob is missing")
+
+    async def recover(self) -> None:
+        """Everything is started and left alone, every clock is right and past what it ever said: it must go on."""
+        for machine in self.machines.values():
+            machine.arm(None)
+        self.clocks.wrong.clear()
+        self.clocks.now += 3 * HOUR
+        await self.start_all()
+        require(await self.append(), "nothing can be logged any more")
+        require(await self.follow(), "the KMS does not come back")
+        require(await self.ask_for_the_bundle(), "no client takes the bundle any more")
+        require(await self.ask_for_the_key(), "no gateway gets the key any more")
+        await self.audit()
+
+    async def _answered(self, work: Awaitable[object]) -> bool:
+        try:
+            await work
+        except (Unavailable, Refused):
+            return False
+        finally:
+            await self.settle()
+            self.model.hold()
+        return True

@@ -1,0 +1,264 @@
+"""Ledger, witnesses and KMS die at any durable step, again and again; what must never be never is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from tests.doubles.crashes import Ending
+from tests.doubles.durable_model import Violation
+from tests.doubles.durable_system import HOUR, DurableSystem, Variant
+from tests.doubles.kms_system import SECURITY
+
+from cloister.crypto.hpke import wrap
+from cloister.crypto.merkle import BadProof
+from cloister.formats import canonical
+from cloister.formats.release import WRAP_INFO, ReleaseReply
+from cloister.ledger.statements import entry_digest
+from cloister.ledger.witness_rules import NOTHING
+from cloister.node.keys import NodeSecrets
+from cloister.services.kms.instance import Instance
+from cloister.services.kms.kms import Kms
+from cloister.services.kms.release import release_entry
+from cloister.storage.database import Database
+from cloister.storage.ledger_store import LedgerStore
+from cloister.storage.witness_store import WitnessStore
+
+NAMES = ["kms", "ledger", "witness0", "witness1", "witness2"]
+MEMORY = Path("/dev/shm")
+names = st.sampled_from(NAMES)
+kept = st.sampled_from([0.0, 0.3, 0.7, 0.99, 1.0])
+
+
+class Crashes(RuleBasedStateMachine):
+    """The rules are what outsiders, time and fate do; the invariants are the model's, held at everything it sees."""
+
+    variant = Variant
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The model says what a disk keeps, not the disk: memory is as good, and faster.
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+        self.runner = asyncio.Runner()
+        self.system = DurableSystem(self.folder, self.variant())
+
+    @initialize()
+    def start(self):
+        self.run(self.system.start_all())
+
+    def run(self, work):
+        async def running():
+            await work
+            await self.system.settle()
+            await self.system.audit()
+
+        self.runner.run(running())
+
+    @rule()
+    def append(self):
+        self.run(self.system.append())
+
+    @rule(number=st.integers(0, 50))
+    def append_again(self, number):
+        known = list(self.system.model.indices)
+        if known:
+            self.run(self.system.append(known[number % len(known)]))
+
+    @rule()
+    def append_many_at_once(self):
+        async def many():
+            await asyncio.gather(*(self.system.append() for _ in range(3)))
+
+        self.run(many())
+
+    @rule()
+    def renew(self):
+        self.run(self.system.renew())
+
+    @rule()
+    def the_kms_follows(self):
+        self.run(self.system.follow())
+
+    @rule(before=st.integers(0, 1))
+    def a_gateway_asks_for_the_key(self, before):
+        self.run(self.system.ask_for_the_key(before=before))
+
+    @rule()
+    def a_client_asks_for_the_bundle(self):
+        self.run(self.system.ask_for_the_bundle())
+
+    @rule(name=names, step=st.integers(0, 12), power=st.booleans(), kept=kept)
+    def a_machine_will_die(self, name, step, power, kept):
+        self.system.machines[name].arm(Ending(step, power, kept))
+
+    @rule(name=names, power=st.booleans())
+    def a_machine_dies_now(self, name, power):
+        machine = self.system.machines[name]
+        if machine.alive:
+            machine.arm(Ending(0, power))
+            machine.crash()
+            self.run(self.system.settle())
+
+    @rule(kept=kept)
+    def the_power_goes_for_all_of_them_and_comes_back(self, kept):
+        self.system.lose_power(NAMES, kept=kept)
+        self.run(self.system.start_all())
+
+    @rule(name=names)
+    def a_machine_starts(self, name):
+        if not self.system.machines[name].alive:
+            self.run(self.system.start(name))
+
+    @rule()
+    def all_that_are_dead_start(self):
+        self.run(self.system.start_all())
+
+    @rule()
+    def the_ledger_is_stopped_in_good_order_and_starts(self):
+        self.run(self.system.restart_the_ledger())
+
+    @rule(seconds=st.sampled_from([1, 40, HOUR, 23 * HOUR, 24 * HOUR]))
+    def time_passes(self, seconds):
+        self.system.clocks.now += seconds
+
+    @rule(name=names, wrong=st.sampled_from([-HOUR, 0, HOUR]))
+    def a_clock_jumps(self, name, wrong):
+        self.system.clocks.wrong[name] = wrong
+
+    @rule()
+    def the_operator_takes_a_backup(self):
+        self.system.keep_backup()
+
+    @rule(after_an_outage=st.booleans())
+    def the_operator_restores_the_backup(self, after_an_outage):
+        self.run(self.system.restore_backup(after_an_outage=after_an_outage))
+
+    def teardown(self):
+        try:
+            self.run(self.system.recover())
+        finally:
+            self.runner.close()
+            shutil.rmtree(self.folder)
+
+
+TestCrashes = Crashes.TestCase
+TestCrashes.settings = settings(
+    max_examples=int(os.environ.get("CRASH_EXAMPLES", "15")),
+    stateful_step_count=30,
+    deadline=None,
+    phases=(Phase.reuse, Phase.generate),  # a failure is thirty steps to read; making them fewer takes minutes
+)
+
+
+class Lazy(Database):
+    """Acknowledges before it commits: each transaction is committed when the next begins."""
+
+    def _transact(self, action):
+        if self._connection.in_transaction:
+            self._connection.execute("COMMIT")
+        self._connection.execute("BEGIN IMMEDIATE")
+        return action(self._connection)
+
+
+class CommitsLate(Variant):
+    database = Lazy
+
+
+class SynchronisesLate(Variant):
+    """SQLite's `synchronous=NORMAL`: a commit that has returned is not on disk yet."""
+
+    synchronous = 1
+
+
+class RemembersNothing(WitnessStore):
+    """A witness's heads in memory."""
+
+    def __init__(self):
+        self._heads = {}
+
+    async def advance(self, origin, decide):
+        self._heads[origin] = decide(self._heads.get(origin, NOTHING))
+        return self._heads[origin]
+
+
+class WitnessesForget(Variant):
+    def witnessing(self, name, key, log, store, clock):
+        return super().witnessing(name, key, log, RemembersNothing(), clock)
+
+
+class KeepsNoCheckpoint(LedgerStore):
+    async def publish(self, checkpoint):
+        pass
+
+
+class LedgerForgetsItsCheckpoint(Variant):
+    def store(self, database):
+        return KeepsNoCheckpoint(database)
+
+
+class ReleasesFirst(Kms):
+    """Lets the key go on its decision alone."""
+
+    async def _release(self, asked, evidence):
+        decision = self._decide(asked)
+        entry = release_entry(decision, asked.evidence, self._instance.secrets.sign, at=self._now())
+        secret, here = self._held(decision).secret.reveal(), self._history.checkpoint
+        wrapped = wrap(asked.evidence.keys.wrap, secret, info=WRAP_INFO, aad=entry_digest(entry))
+        epoch = decision.epoch.placed.entry
+        return canonical.encode(
+            ReleaseReply(
+                entry=entry, index=here.size, path=(), checkpoint=here.note, epoch_entry=epoch, wrapped=wrapped
+            )
+        )
+
+
+class KmsReleasesFirst(Variant):
+    def kms(self, ledger, instance, genesis, clock):
+        return ReleasesFirst(ledger, instance, genesis=genesis, clock=clock)
+
+
+class KmsKeepsItsKeys(Variant):
+    """A KMS whose keys outlive it."""
+
+    def __init__(self):
+        self._secrets = NodeSecrets.generate()
+
+    def instance(self, tee):
+        return Instance(tee, self._secrets, SECURITY)
+
+
+BUGS = {
+    CommitsLate: "is missing|were shown|went back|two roots|nothing can be logged",
+    SynchronisesLate: "is missing|were shown|went back|two roots|nothing can be logged",
+    WitnessesForget: "two roots|went back",
+    LedgerForgetsItsCheckpoint: "entries were shown",
+    KmsReleasesFirst: "no entry .* in a log",
+    KmsKeepsItsKeys: "has the keys of its life before",
+}
+
+
+SEEDS: dict[type[Variant], int] = {CommitsLate: 6, WitnessesForget: 3}  # any finds it in the end; these soon
+
+
+@pytest.mark.parametrize(("bug", "found"), BUGS.items(), ids=[bug.__name__ for bug in BUGS])
+def test_the_machine_finds_a_planted_bug(bug, found):
+    class Planted(Crashes):
+        variant = bug
+
+    search = settings(
+        max_examples=200,
+        stateful_step_count=30,
+        deadline=None,
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
+    )
+    with pytest.raises((Violation, BadProof), match=found):
+        run_state_machine_as_test(seed(SEEDS.get(bug, 0))(Planted), settings=search)
