@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 from cloister.formats.trust_policy import format_trust_policy
 from cloister.hosting.http_client import HttpClient
 from cloister.hosting.http_message import Origin
-from cloister.hosting.loopback import LOOPBACK
 from cloister.services.proxy.service import serve_proxy
 from cloister.services.proxy.settings import ProxySettings
 
@@ -15,8 +15,8 @@ PATH = b"/v1/audio/transcriptions"
 
 
 @contextlib.asynccontextmanager
-async def proxy_before(relay_url, policy, folder, *, clock):
-    """The origin of a proxy that trusts by `policy`; what it keeps is in `folder`."""
+async def proxy_before(relay_url, policy, folder, *, clock, **changes):
+    """The origin of a proxy that trusts by `policy`; what it keeps is in `folder`. `changes` are settings of it."""
     (folder / "token").write_text(TOKEN + "\n")
     (folder / "trust-policy.toml").write_text(format_trust_policy(policy, comment="tests"))
     settings = ProxySettings(
@@ -28,18 +28,19 @@ async def proxy_before(relay_url, policy, folder, *, clock):
         receipts=folder / "receipts",
         ready=folder / "ready",
     )
+    settings = replace(settings, **changes)
     stop = asyncio.Event()
     running = asyncio.create_task(serve_proxy(settings, stop, clock=clock))
     try:
-        yield Origin(LOOPBACK, await _port_in(settings.ready))
+        yield Origin(settings.address, await _port_in(settings.ready), secure=settings.tls is not None)
     finally:
         stop.set()
         await running
 
 
-async def call(origin, body, content_type, *, target=PATH, method=b"POST", token=TOKEN, headers=()):
+async def call(origin, body, content_type, *, target=PATH, method=b"POST", token=TOKEN, headers=(), tls=None):
     """Status, headers and body of the answer."""
-    client = HttpClient(origin)
+    client = HttpClient(origin, tls=tls)
     sent = [(b"content-type", content_type.encode()), *headers]
     if token is not None:
         sent.append((b"authorization", b"Bearer " + token.encode()))

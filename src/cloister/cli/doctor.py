@@ -25,7 +25,7 @@ Verdict = Literal["good", "missing", "bad"]
 MARKS = {"good": ("✓", "green"), "missing": ("·", "yellow"), "bad": ("✗", "bold red")}
 NEEDED_BYTES = 512 * 1024 * 1024
 YOUNGEST_CLOCK = 1_767_225_600  # 2026: nothing of ours is older
-NODE_LIBRARIES = ("av", "pocketsphinx", "prometheus_client", "pyseccomp", "starlette", "structlog", "uvicorn", "uvloop")
+NODE_LIBRARIES = ("av", "pocketsphinx", "pyseccomp", "starlette", "uvicorn", "uvloop")
 
 
 class Unfit(CloisterError):

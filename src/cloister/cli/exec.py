@@ -16,8 +16,11 @@ from cloister.cli.client_options import Service, service, service_options
 from cloister.cli.passed_signals import PassedSignals
 from cloister.cli.state_folder import StateFolder
 from cloister.errors import UsageError
-from cloister.hosting.loopback import LOOPBACK, listen, port_of
+from cloister.hosting.listening import listen_with_tokens
+from cloister.hosting.loopback import LOOPBACK, port_of
 from cloister.secret import SecretBytes
+from cloister.services.proxy.callers import OneCaller
+from cloister.services.proxy.door import Door
 from cloister.services.proxy.service import Proxy, serve_callers
 
 SIGNALLED = 128  # and the signal's number: what a shell says of a program that a signal ended
@@ -53,10 +56,11 @@ async def _served(program: Sequence[str], target: Service, receipts: Path) -> in
     token = SecretBytes(secrets.token_urlsafe(32).encode())
     async with target.session() as session:
         await session.hold()  # a refusal is better said before the program runs than by it
-        with contextlib.closing(listen(LOOPBACK, 0)) as listener:
-            port, stop = port_of(listener), asyncio.Event()
-            proxy = Proxy(session, token=token, receipts=receipts, port=port)
-            serving = asyncio.create_task(serve_callers(proxy, listener, stop))
+        listening = listen_with_tokens(LOOPBACK, 0, None)
+        with contextlib.closing(listening.socket):
+            port, stop = port_of(listening.socket), asyncio.Event()
+            proxy = Proxy(session, door=Door.on_this_machine(OneCaller(token), port), receipts=receipts)
+            serving = asyncio.create_task(serve_callers(proxy, listening, stop))
             try:
                 return await _run(program, environment(os.environ, port, token))  # noqa: TID251 - it is handed on
             finally:

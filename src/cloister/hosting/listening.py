@@ -45,6 +45,15 @@ def listen_to_everyone(address: str, port: int, tls: ServerTls | None) -> Listen
     return _listen(address, port, tls)
 
 
+def listen_with_tokens(address: str, port: int, tls: ServerTls | None) -> Listening:
+    """For callers that show a token, and where `tls` asks for them certificates as well.
+
+    Raises:
+        UsageError, Unavailable: as `listen` and `open_server_tls`.
+    """
+    return _listen(address, port, tls)
+
+
 def _listen(address: str, port: int, tls: ServerTls | None) -> Listening:
     opened = None if tls is None else open_server_tls(tls)
     return Listening(listen(address, port, secure=opened is not None), opened)

@@ -12,7 +12,7 @@ from cloister.client.trust_policy_file import read_trust_policy
 from cloister.errors import UsageError
 from cloister.hosting.http_exchange import Response
 from cloister.hosting.http_message import Origin
-from cloister.services.proxy.service import read_token
+from cloister.services.proxy.callers import read_token
 from cloister.testing.world import NOON, Node
 
 SPEECH = b"RIFF of a voice"
@@ -152,5 +152,5 @@ def test_a_missing_policy_and_a_short_token_stop_the_start(tmp_path):
     with pytest.raises(UsageError, match=r"token .* cannot be read"):
         read_token(tmp_path / "missing")
     (tmp_path / "token").write_text("short")
-    with pytest.raises(UsageError, match="at least 16"):
+    with pytest.raises(UsageError, match="has 5 bytes, 16 to 1024 are needed"):
         read_token(tmp_path / "token")

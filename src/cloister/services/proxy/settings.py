@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.tls import ServerTls
+
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
@@ -14,7 +17,11 @@ class ProxySettings:
     relay_url: str
     trust_policy: Path  # TOML
     memory: Path  # made when missing
-    token: Path  # its content is the bearer token that callers must show
+    token: Path  # a file with the bearer token that callers must show, or a folder of such, each named as its caller
     receipts: Path  # a folder, made when missing
+    relay_ca: Path | None = None  # PEM: who may sign the relay's certificate; without it this machine's own list
+    address: str = LOOPBACK  # an IP address; callers of other machines need `tls`
+    tls: ServerTls | None = None
     ready: Path | None = None  # the port is written there when it is served
     connections: int = 64
+    log_level: str = "info"
