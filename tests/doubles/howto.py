@@ -1,8 +1,9 @@
 """Runs a how-to page as its reader does: every `sh` and `console` block, from the top, in one shell.
 
 In `console` blocks the lines after `$ ` are commands, the others what they print; `…` there stands for anything, within
-a line or as a line of its own. Blocks of other languages are to be read. A block without a language is an error: a
-command in it would be executed by nobody.
+a line or as a line of its own. Blocks of other languages are to be read; one with a name behind its language is the
+file that its reader saves. A block without a language is an error: a command in it would be executed by nobody.
+A page that needs programs which not every machine has names them: `<!-- needs: npm -->`.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -18,9 +20,10 @@ from typing import NamedTuple
 from tests.doubles.command_line import cloister_command
 
 RUN = ("sh", "console")
-READ = ("toml", "json", "text", "ini", "python", "yaml")
+READ = ("toml", "json", "text", "ini", "python", "js", "yaml")
 PAGE_SECONDS = 150
-_FENCE = re.compile(r"^```(\S*)\s*$")
+_FENCE = re.compile(r"^```(\S*)(?: +(\S+))?\s*$")
+_NEEDS = re.compile(r"^<!-- needs: (.*) -->$", re.MULTILINE)
 
 
 class Block(NamedTuple):
@@ -29,6 +32,7 @@ class Block(NamedTuple):
     line: int  # of its first line
     language: str
     text: str
+    name: str | None = None  # of the file that it is
 
 
 class Step(NamedTuple):
@@ -47,7 +51,7 @@ def blocks(page):
         if fence is None:
             lines.append(line)
         elif opened is None:
-            opened, lines = Block(number + 1, fence.group(1), ""), []
+            opened, lines = Block(number + 1, fence.group(1), "", fence.group(2)), []
         else:
             found.append(opened._replace(text="\n".join(lines) + "\n"))
             opened = None
@@ -55,6 +59,12 @@ def blocks(page):
     for block in found:
         assert block.language in RUN + READ, f"line {block.line}: say the block's language, one of {RUN + READ}"
     return found
+
+
+def missing(page):
+    """The programs that `page` needs and this machine lacks."""
+    named = _NEEDS.search(page)
+    return [program for program in (named.group(1).split() if named else ()) if shutil.which(program) is None]
 
 
 def steps(page):
@@ -85,8 +95,12 @@ def matches(prints, printed):
 
 async def follow(path, folder, **variables):
     """Run the page at `path` in `folder`, a home of its own with `cloister` on its PATH; all ends with the page."""
-    todo = list(steps(path.read_text(encoding="utf-8")))
+    page = path.read_text(encoding="utf-8")
+    todo = list(steps(page))
     assert todo, f"{path.name} has nothing to run"
+    for block in blocks(page):
+        if block.name is not None:
+            (folder / block.name).write_text(block.text)
     script = folder / ".page.sh"
     script.write_text(_script(folder, todo))
     process = await asyncio.create_subprocess_exec(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.doubles.howto import blocks, follow, matches, steps
+from tests.doubles.howto import blocks, follow, matches, missing, steps
 from tests.speech import SENTENCES, spoken
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "howto").glob("*.md"))
@@ -11,6 +11,8 @@ PAGES = sorted((Path(__file__).parents[2] / "docs" / "howto").glob("*.md"))
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 async def test_every_command_of_the_page_does_what_the_page_says(page, tmp_path):
+    if lacking := missing(page.read_text()):
+        pytest.skip(f"the page needs {', '.join(lacking)}")
     (tmp_path / "speech.wav").write_bytes(spoken(SENTENCES[0], "slt", tmp_path))
     (tmp_path / "spoken.wav").unlink()
     await follow(page, tmp_path)
@@ -35,6 +37,17 @@ async def test_what_a_page_leaves_running_is_ended_and_variables_carry_over(tmp_
     page.write_text("```sh\nsleep 600 &\nown=$!\n```\n\n```sh\nkill -0 $own\necho $own >own\n```\n")
     await follow(page, tmp_path)
     assert not (Path("/proc") / (tmp_path / "own").read_text().strip()).exists()
+
+
+async def test_a_block_with_a_name_is_a_file_that_the_page_can_use(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python ask.py\nprint('asked')\n```\n\n```console\n$ python ask.py\nasked\n```\n")
+    await follow(page, tmp_path)
+
+
+def test_a_page_names_the_programs_that_it_needs():
+    assert missing("# Title\n<!-- needs: sh no-such-program -->\n") == ["no-such-program"]
+    assert missing("# Title\n") == []
 
 
 def test_a_block_without_a_language_is_an_error():

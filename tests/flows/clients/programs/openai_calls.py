@@ -31,9 +31,10 @@ def told(call):
     try:
         return {"answered": call()}
     except openai.APIError as error:
-        beneath, causes = error, []
-        while (beneath := beneath.__cause__) is not None:
+        causes, beneath = [], error.__cause__
+        while beneath is not None:
             causes.append(type(beneath).__name__)
+            beneath = beneath.__cause__
         names = ("code", "param", "status_code", "message")
         return {"raised": type(error).__name__, "causes": causes} | {name: getattr(error, name, None) for name in names}
 
