@@ -21,7 +21,7 @@ from cloister.cli.state_folder import StateFolder
 from cloister.cli.terminal import printable, say
 from cloister.client.receipts import verify_receipt
 from cloister.client.session import Answer
-from cloister.client.transcription import transcribed_text, transcription_request
+from cloister.client.transcription import Wishes, transcribed_text, transcription_request
 from cloister.errors import Refused
 from cloister.examination import Examination, Outcome, Step
 from cloister.formats.release import Release, parse_release
@@ -67,7 +67,7 @@ async def _show(system: System) -> None:
         examination = await session.examine()
         bundle = examination.require()
         system.say(f"sending {SPEECH}, {len(speech)} bytes of speech, to {bundle.contract.endpoints[0].path}")
-        answer = await session.send(transcription_request(speech, model="whisper-1"))
+        answer = await session.send(transcription_request(speech, Wishes(model="whisper-1")))
     receipt = verify_receipt(
         answer.receipt,
         trust_policy(system.prepared.terms),

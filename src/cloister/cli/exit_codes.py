@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 INTERRUPTED: Final = 130
@@ -29,11 +30,17 @@ EXIT_CODES: Final = (
     ExitCode(4, "unavailable", "something that is needed does not answer now: try again"),
     ExitCode(INTERRUPTED, "interrupted", "ended by ctrl-C"),
 )
+_WORSE: Final = (0, 4, 2, 1, 3)
 
 
 def table() -> str:
     """The codes as lines of help."""
     return "\n".join(f"  {one.code:<5}{one.says}" for one in EXIT_CODES)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Of several codes the one that counts: a refusal before a fault of ours, wrong usage, what may be tried again."""
+    return max(codes, key=_WORSE.index, default=0)
 
 
 def pointer(code: int) -> str:

@@ -41,13 +41,16 @@ def sentences(error: CloisterError) -> list[str]:
     return [*lines, pointer(error.exit_code)]
 
 
-def show(error: CloisterError) -> None:
-    """Say `error` on standard error."""
+def show(error: CloisterError, *, about: str = "") -> None:
+    """Say `error` on standard error; where it is `about` one thing of several, without the page of its exit code."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    first, *rest = sentences(error)
-    console.print(Text("cloister: ", style="bold red") + Text(printable(first)))
+    first, *rest, page = sentences(error)
+    named = f"{about}: {first}" if about else first
+    console.print(Text("cloister: ", style="bold red") + Text(printable(named)))
     for line in rest:
-        console.print(Text(printable(f"  {line.strip()}"), style="dim" if line == rest[-1] else ""))
+        console.print(Text(printable(f"  {line.strip()}")))
+    if not about:
+        console.print(Text(f"  {page}", style="dim"))
 
 
 def of_machine(error: OSError) -> MachineFault:

@@ -3,103 +3,176 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
+from cloister.cli.at_file import TextOrFile
 from cloister.cli.client_options import service, service_options
-from cloister.cli.state_folder import StateFolder
+from cloister.cli.exit_codes import pointer, worst
+from cloister.cli.failure import show
 from cloister.cli.terminal import say_result
-from cloister.client.durable import replace_file
-from cloister.client.receipts import SUFFIX, store_receipt
-from cloister.client.session import Answer, Session
-from cloister.client.transcription import MAXIMUM_FILE, transcribed_text, transcription_request
-from cloister.errors import TooLarge, UsageError
+from cloister.cli.transcript_files import SUFFIXES, Output
+from cloister.cli.transcription_batch import Batch, Done, Failed, may_be_sent
+from cloister.cli.transfer_progress import TransferProgress
+from cloister.client.transcription import RESPONSE_FORMATS, ResponseFormat, Wishes
 
-RESPONSE_SUFFIX = ".response.json"
 EPILOG = """\b
 Examples:
   cloister transcribe speech.wav
-  cloister transcribe --receipt-dir receipts monday.mp3 tuesday.ogg
-  cloister receipt verify receipts/monday.mp3.receipt \\
-      --request monday.mp3 --response receipts/monday.mp3.response.json
+  cloister transcribe monday.mp3 tuesday.ogg > week.txt
+  cloister transcribe --response-format srt --output-dir subtitles *.mp4
+  cloister transcribe --prompt @names.txt --language en interview.m4a
+  cloister transcribe --receipt-dir receipts speech.wav
+  cloister receipt verify receipts/speech.wav.receipt \\
+      --request speech.wav --response receipts/speech.wav.response.json
 
-A file has at most 25 MiB and 30 minutes of speech; wav, mp3, ogg, flac, m4a and webm are read, among others. The text
-is printed only when the receipt of the answer has been examined.
+A file has at most 25 MiB and 30 minutes of speech; wav, mp3, ogg, flac, m4a and webm are read, among others. A text
+is printed only when the receipt of the answer has been examined. A file that fails is named and does not stop the
+others; texts come in the order of the files, and the exit code is that of the worst.
 """
+
+
+def wishes_options(command: Any) -> Any:
+    """The options that the API has by the same names."""
+    options = (
+        click.option("--model", default="whisper-1", show_default=True, metavar="NAME", help="The model."),
+        click.option(
+            "--response-format",
+            type=click.Choice(RESPONSE_FORMATS),
+            metavar="FORMAT",
+            help="The answer as the API gives it: json, text, srt, vtt or verbose_json.  [default: the words alone]",
+        ),
+        click.option("--language", default="", metavar="CODE", help="The language spoken, as en."),
+        click.option(
+            "--prompt",
+            type=TextOrFile(),
+            default="",
+            metavar="TEXT|@FILE",
+            help="Words that are likely to come. Other users of this machine see TEXT, not what is in FILE.",
+        ),
+        click.option(
+            "--temperature",
+            type=click.FloatRange(0, 1),
+            metavar="0..1",
+            help="How freely the model may choose words.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def place_options(command: Any) -> Any:
+    """The options that say what is kept, and where."""
+    options = (
+        click.option(
+            "--output-dir",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="Write each text there, as NAME.txt, .srt, .vtt or .json, instead of printing it.",
+        ),
+        click.option("--force", is_flag=True, help="Replace files that are in the output folder already."),
+        click.option("--receipts", is_flag=True, help="Keep each answer and its receipt in the state folder."),
+        click.option(
+            "--receipt-dir",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="Keep them there, as NAME.response.json and NAME.receipt; none is ever replaced.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command(epilog=EPILOG)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@wishes_options
+@place_options
 @click.option(
-    "--receipt-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Keep each answer and its receipt there, as NAME.response.json and NAME.receipt.",
+    "--jobs",
+    type=click.IntRange(1, 16),
+    default=2,
+    metavar="N",
+    help="Files sent at the same time, 1 to 16.  [default: 2]",
 )
-@click.option("--model", default="whisper-1", show_default=True, metavar="NAME", help="The model, by the API's name.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file, a line each.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file, a line each; errors, too.")
 @service_options
-def transcribe(
-    files: Sequence[Path], *, receipt_dir: Path | None, model: str, as_json: bool, **options: Path | StateFolder | None
-) -> None:
+def transcribe(files: Sequence[Path], *, jobs: int, as_json: bool, **options: Any) -> int:
     """Turn speech into text: encrypted here, opened only in code that was examined first."""
-    target = service(**options)  # type: ignore[arg-type]  # click gives each its own type
+    wishes, words_alone = _wishes(options)
+    output = _output(files, options, "text" if words_alone else wishes.response_format)
+    kept, state = options.pop("receipt_dir"), options["state"]
+    receipts = state.receipts if options.pop("receipts") and kept is None else kept
+    target = service(**options)
+    show_one = _show_json if as_json else _Printed(several=len(files) > 1, words_alone=words_alone).show
+    progress = TransferProgress()
 
-    async def main() -> None:
+    async def main() -> int:
+        codes = []
         async with target.session() as session:
-            for file in files:
-                await _one(session, file, model=model, receipts=receipt_dir, as_json=as_json, named=len(files) > 1)
+            if any(map(may_be_sent, files)):
+                await session.hold()  # a service that is refused is so for all files: that is said once
+            batch = Batch(session, wishes, words_alone, receipts, output, progress)
+            with progress.showing():
+                async for one in batch.results(files, jobs=jobs):
+                    with progress.aside():
+                        show_one(one)
+                    codes.append(one.error.exit_code if isinstance(one, Failed) else 0)
+        return worst(codes)
 
-    asyncio.run(main())
+    code = asyncio.run(main())
+    if code:
+        click.echo(f"  {pointer(code)}", err=True)
+    return code
 
 
-async def _one(session: Session, file: Path, *, model: str, receipts: Path | None, as_json: bool, named: bool) -> None:
-    answer = await session.send(transcription_request(audio_in(file), model=model))
-    kept = None if receipts is None else keep(answer, receipts, file.name)
-    text = transcribed_text(answer.response)
-    if as_json:
-        line = {"file": str(file), "text": text, "receipt": None if kept is None else str(kept)}
-        click.echo(msgspec.json.encode(line).decode())
+def _wishes(options: dict[str, Any]) -> tuple[Wishes, bool]:
+    """What is wanted of the service, and whether only the words of it are shown."""
+    chosen: ResponseFormat | None = options.pop("response_format")
+    names = ("model", "language", "prompt", "temperature")
+    return Wishes(response_format=chosen or "json", **{name: options.pop(name) for name in names}), chosen is None
+
+
+def _output(files: Sequence[Path], options: dict[str, Any], response_format: ResponseFormat) -> Output | None:
+    folder, force = options.pop("output_dir"), options.pop("force")
+    if folder is None:
+        return None
+    output = Output(folder, SUFFIXES[response_format], force)
+    output.check(files)
+    return output
+
+
+class _Printed:
+    """Results for a person."""
+
+    def __init__(self, *, several: bool, words_alone: bool) -> None:
+        self._several = several
+        self._words_alone = words_alone
+
+    def show(self, one: Done | Failed) -> None:
+        if isinstance(one, Failed):
+            show(one.error, about=str(one.file))
+        elif one.output is not None:
+            say_result(f"{one.file}: {one.output}")
+        elif self._words_alone:
+            say_result(f"{one.file}: {one.text}" if self._several else one.text)
+        else:
+            say_result(f"==> {one.file} <==\n{one.text.rstrip()}\n" if self._several else one.text.rstrip())
+
+
+def _show_json(one: Done | Failed) -> None:
+    line: dict[str, object] = {"file": str(one.file)}
+    if isinstance(one, Failed):
+        show(one.error, about=str(one.file))
+        line |= {"error": str(one.error), "exit_code": one.error.exit_code, "retry": one.error.retry}
     else:
-        say_result(f"{file}: {text}" if named else text)
-
-
-def audio_in(file: Path) -> bytes:
-    """The bytes of a file of at most 25 MiB; a larger one is not read.
-
-    Raises:
-        TooLarge: it is larger.
-        UsageError: it cannot be read.
-    """
-    try:
-        size = file.stat().st_size
-        if size > MAXIMUM_FILE:
-            raise TooLarge(f"{file} has {size} bytes, at most {MAXIMUM_FILE} (25 MiB) are taken: cut or compress it")
-        return file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
-
-
-def keep(answer: Answer, folder: Path, name: str) -> Path:
-    """Keep the answer's bytes and its receipt, which is verified against them later; the receipt's path.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
-    name = _unused(folder, name)
-    path = store_receipt(folder, answer.receipt, name=name)
-    try:
-        replace_file(folder / (name + RESPONSE_SUFFIX), answer.response.body)
-    except OSError as error:
-        raise UsageError(f"the answer cannot be kept in {folder}: {error.strerror}") from error
-    return path
-
-
-def _unused(folder: Path, name: str) -> str:
-    """`name`, or with a number behind it: a receipt kept before is never replaced."""
-    names = itertools.chain((name,), (f"{name}-{number}" for number in itertools.count(2)))
-    return next(one for one in names if not (folder / (one + SUFFIX)).exists())
+        line |= {"text": one.text, "output": None if one.output is None else str(one.output)}
+        line |= {"receipt": None, "response": None}
+        if one.kept is not None:
+            line |= {"receipt": str(one.kept.receipt), "response": str(one.kept.response)}
+    click.echo(msgspec.json.encode(line).decode())

@@ -39,6 +39,26 @@ def replace_file(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def create_file(path: Path, data: bytes) -> None:
+    """Make a new file with `data`, readable by its owner alone; on disk when this returns.
+
+    Raises:
+        FileExistsError: there is one of that name already; it is as it was.
+        OSError: it could not be written; nothing of it is left.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make the new name durable, too; Windows has no such call and needs none."""
     if sys.platform == "win32":

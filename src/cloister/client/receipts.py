@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from cloister.client.durable import read_at_most, replace_file
+from cloister.client.durable import create_file, read_at_most, replace_file
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge, UsageError
 from cloister.examination import Examination
@@ -64,6 +66,34 @@ def store_receipt(folder: Path, stored: StoredReceipt, *, name: str = "") -> Pat
     except OSError as error:
         raise UsageError(f"the receipt cannot be kept in {folder}: {error.strerror}; name a folder you own") from error
     return path
+
+
+def keep_answer(folder: Path, stored: StoredReceipt, body: bytes, *, name: str, suffix: str) -> tuple[Path, Path]:
+    """Keep an answer beside its receipt in `folder` (made if missing): the paths of the receipt and of the answer.
+
+    They are `name` and `.receipt`, `name` and `suffix`; with a number behind the name where one of the two is there
+    already, so that what was kept before is never replaced, whoever else keeps something at the same time.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    data = canonical.encode(stored)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for number in itertools.count(1):
+            numbered = name if number == 1 else f"{name}-{number}"
+            receipt, answer = folder / (numbered + SUFFIX), folder / (numbered + suffix)
+            with contextlib.suppress(FileExistsError):
+                create_file(answer, body)
+                try:
+                    create_file(receipt, data)
+                except OSError:
+                    answer.unlink()
+                    raise
+                return receipt, answer
+    except OSError as error:
+        raise UsageError(f"the receipt cannot be kept in {folder}: {error.strerror}; name a folder you own") from error
+    raise AssertionError("numbers do not end")
 
 
 def load_receipt(path: Path) -> StoredReceipt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -24,6 +24,9 @@ CONNECT_SECONDS = 10.0
 MAXIMUM_FRESH = 3600  # seconds
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])")
 _PIECE = 65_536
+
+
+Sent = Callable[[int, int], None]  # told how many bytes of how many have left
 
 
 class RelayUnavailable(Unavailable):
@@ -96,13 +99,13 @@ class Relay:
             raise RelayUnavailable(f"the relay {self.url} gave no key bundle: it answered {reply.status}")
         return BundleReply(reply.body, reply.fresh_seconds)
 
-    async def post(self, request: bytes) -> RelayReply:
-        """What the relay brings back for an encapsulated request. It is sent once.
+    async def post(self, request: bytes, sent: Sent | None = None) -> RelayReply:
+        """What the relay brings back for an encapsulated request. It is sent once; `sent` is told how far that is.
 
         Raises:
             RelayUnavailable: nothing came back.
         """
-        return await self._ask("POST", REQUEST_PATH, request, seconds=ANSWER_SECONDS, limit=MAXIMUM_ANSWER)
+        return await self._ask("POST", REQUEST_PATH, request, sent, seconds=ANSWER_SECONDS, limit=MAXIMUM_ANSWER)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -110,12 +113,18 @@ class Relay:
             await self._http.close()
             self._http = None
 
-    async def _ask(self, method: str, path: str, body: bytes | None, *, seconds: float, limit: int) -> RelayReply:
-        headers = {} if body is None else {"Content-Type": REQUEST_MEDIA_TYPE}
+    async def _ask(
+        self, method: str, path: str, body: bytes | None, sent: Sent | None = None, *, seconds: float, limit: int
+    ) -> RelayReply:
+        headers, data = {}, None
+        if body is not None:
+            # The length is said either way: nothing on the wire tells that someone watches.
+            headers = {"Content-Type": REQUEST_MEDIA_TYPE, "Content-Length": str(len(body))}
+            data = body if sent is None else _told(body, sent)
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
         with relay_errors(self.url, seconds):
             async with self.http().request(
-                method, self.url + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
+                method, self.url + path, data=data, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 body = await _read(response, limit)
                 return RelayReply(response.status, response.content_type, body, _fresh_seconds(response))
@@ -152,6 +161,13 @@ def relay_errors(url: str, seconds: float) -> Iterator[None]:
         raise RelayNotReached(f"the relay {url} takes no connections: {error.os_error.strerror}") from error
     except (aiohttp.ClientError, ValueError) as error:
         raise RelayUnavailable(f"the relay {url} broke off: {type(error).__name__}") from error
+
+
+async def _told(body: bytes, sent: Sent) -> AsyncIterator[bytes]:
+    """The body in pieces; `sent` is told of each when the connection has taken it."""
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
+        sent(min(start + _PIECE, len(body)), len(body))
 
 
 def _fresh_seconds(response: aiohttp.ClientResponse) -> int:

@@ -13,7 +13,7 @@ from cloister.client.answer_stream import AnswerStream
 from cloister.client.clear_answer import is_key_problem, refused_by_gateway
 from cloister.client.exchange import NotAdmitted, UserRequest, check_request, open_answer, seal
 from cloister.client.memory_file import MemoryFile
-from cloister.client.relay import Relay, RelayUnavailable
+from cloister.client.relay import Relay, RelayUnavailable, Sent
 from cloister.client.relay_stream import RelayStream, stream_through
 from cloister.client.upload import Upload
 from cloister.errors import MalformedInput, TooLarge
@@ -99,10 +99,11 @@ class Session:
                 self._held = self._holding(data, verified, now)
         return examination
 
-    async def send(self, request: UserRequest) -> Answer:
+    async def send(self, request: UserRequest, *, sent: Sent | None = None) -> Answer:
         """Send `request` encrypted to a key proved to be the service's, and return the proved answer.
 
-        It is posted once; again only where the gateway said that it did not open it, or did not take its date.
+        It is posted once; again only where the gateway said that it did not open it, or did not take its date. `sent`
+        is told how many bytes of how many have left, again from the beginning where it is posted again.
 
         Raises:
             UsageError: a request that cannot travel.
@@ -112,9 +113,9 @@ class Session:
         """
         summary = check_request(request)
         try:
-            return await self._exchange(request, summary, at=int(self._clock()))
+            return await self._exchange(request, summary, sent, at=int(self._clock()))
         except NotAdmitted as error:
-            return await self._exchange(request, summary, at=await _corrected(error))
+            return await self._exchange(request, summary, sent, at=await _corrected(error))
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -157,14 +158,14 @@ class Session:
                 raise
             return held  # as fresh as the trust policy demands, still
 
-    async def _exchange(self, request: UserRequest, summary: RequestSummary, *, at: int) -> Answer:
+    async def _exchange(self, request: UserRequest, summary: RequestSummary, sent: Sent | None, *, at: int) -> Answer:
         held = await self.hold()
         sealed = seal(request, summary, held.verified.key_config, at=at)
-        reply = await self._relay.post(sealed.data)
+        reply = await self._relay.post(sealed.data, sent)
         if is_key_problem(reply):
             held = await self._renew(held, other=True)
             sealed = seal(request, summary, held.verified.key_config, at=at)
-            reply = await self._relay.post(sealed.data)
+            reply = await self._relay.post(sealed.data, sent)
         if not reply.is_sealed:
             raise refused_by_gateway(reply)
         opened = open_answer(sealed, reply.body)

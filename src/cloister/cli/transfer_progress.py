@@ -1,0 +1,63 @@
+"""What a person sees while files are sent: a line a file, true to the bytes that have left. Silent where none looks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from cloister.cli.terminal import printable
+
+
+class TransferProgress:
+    """Lines on standard error while the context lasts, if that is a terminal."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """`console` is standard error, unless a test has its own."""
+        err = console or Console(stderr=True, highlight=False)
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+        self._shown = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+
+    @contextlib.contextmanager
+    def showing(self) -> Iterator[None]:
+        """Show the lines; they are gone at the end."""
+        with self._shown:
+            yield
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the lines away while something else is printed."""
+        self._shown.stop()
+        try:
+            yield
+        finally:
+            self._shown.start()
+
+    @contextlib.contextmanager
+    def of(self, name: str, size: int) -> Iterator[FileProgress]:
+        """The line of one file, of `size` bytes."""
+        task = self._shown.add_task(printable(name), total=size)
+        try:
+            yield FileProgress(self._shown, task, printable(name))
+        finally:
+            self._shown.remove_task(task)
+
+
+class FileProgress:
+    """The line of one file."""
+
+    def __init__(self, shown: Progress, task: TaskID, name: str) -> None:
+        self._shown = shown
+        self._task = task
+        self._name = name
+
+    def sent(self, done: int, total: int) -> None:
+        """So many bytes of so many have left this machine; when all have, the service is at work."""
+        says = self._name if done < total else f"{self._name}: sent, waiting for the text"
+        self._shown.update(self._task, completed=done, total=total, description=says)
+
+    def waits(self, seconds: float) -> None:
+        """The service has no room; it is asked again after `seconds`."""
+        self._shown.update(self._task, description=f"{self._name}: the service is busy, again in {seconds:.0f} s")

@@ -1,0 +1,264 @@
+import asyncio
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+from tests.doubles.command_line import cloister_command, environment
+from tests.doubles.relayed_service import RelayedService
+from tests.doubles.served_service import served
+from tests.speech import tone, wav
+
+from cloister.cli.transfer_progress import TransferProgress
+from cloister.client.receipts import load_receipt
+from cloister.formats import binary_http
+from cloister.formats.multipart import parse_multipart
+from cloister.testing.world import Node
+
+
+class Transcriber(RelayedService):
+    """Answers each file by the marks in its bytes; the fields that each came with are in `fields`."""
+
+    def __init__(self):
+        super().__init__()
+        self.fields = []
+        self.busy = 0  # so many requests are told to come back at once
+
+    def engine(self, inner):
+        parts = {part.name: part for part in parse_multipart(inner.body, dict(inner.headers)["content-type"])}
+        self.fields.append({name: part.text() for name, part in parts.items() if name != "file"})
+        file = bytes(parts["file"].content)
+        self.status, self.text = 200, json.dumps({"text": f"heard {file.decode(errors='replace')}"}).encode()
+        if b"noise" in file:
+            self.status, self.text = 400, b'{"error": {"message": "that is no audio", "code": null}}'
+        elif b"srt" in file:
+            self.text = b"1\n00:00:00,000 --> 00:00:01,000\nheard\n\n"
+        elif self.busy:
+            self.busy -= 1
+            self.status, self.text = 503, b'{"error": {"message": "every engine is at work", "code": null}}'
+        answer = super().engine(inner)
+        return binary_http.Response(answer.status, (*answer.headers, ("retry-after", "0")), answer.body)
+
+
+@pytest.fixture
+def service(now):
+    service = Transcriber()
+    service.now = now
+    return service
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name in ("one", "two", "noise"):
+        (tmp_path / f"{name}.wav").write_bytes(name.encode())
+    return tmp_path
+
+
+async def transcribed(service, home, *arguments):
+    async with served(service, home) as options:
+        return await cloister_command("transcribe", *options, *arguments, home=home)
+
+
+async def test_several_files_are_named_in_their_order(service, files):
+    ran = await transcribed(service, files, "--jobs", "4", "two.wav", "one.wav")
+    assert (ran.code, ran.out) == (0, "two.wav: heard two\none.wav: heard one\n")
+
+
+async def test_one_bad_file_does_not_stop_the_others_and_the_exit_code_is_that_of_the_worst(service, files):
+    ran = await transcribed(service, files, "missing.wav", "one.wav", "noise.wav", "two.wav")
+    assert (ran.code, ran.out) == (2, "one.wav: heard one\ntwo.wav: heard two\n")
+    assert ran.err.splitlines() == [
+        "cloister: missing.wav: it cannot be read: No such file or directory",
+        "cloister: noise.wav: the service answered 400: that is no audio",
+        "  exit code 2, usage: docs/exit-codes/2-usage.md",
+    ]
+
+
+async def test_as_json_every_file_has_a_line_the_failed_ones_too(service, files):
+    ran = await transcribed(service, files, "--json", "one.wav", "noise.wav")
+    assert [json.loads(line) for line in ran.out.splitlines()] == [
+        {"file": "one.wav", "text": "heard one", "output": None, "receipt": None, "response": None},
+        {
+            "file": "noise.wav",
+            "error": "the service answered 400: that is no audio",
+            "exit_code": 2,
+            "retry": False,
+        },
+    ]
+    assert ran.code == 2
+
+
+async def test_what_is_wished_for_travels_as_the_api_names_it_and_nothing_else_does(service, files):
+    (files / "names.txt").write_text("Ada, Grace\n")
+    options = ("--language", "en", "--prompt", "@names.txt", "--temperature", "0.2", "--model", "whisper-2")
+    await transcribed(service, files, *options, "one.wav")
+    await transcribed(service, files, "--prompt", "@@home", "one.wav")
+    assert service.fields == [
+        {
+            "model": "whisper-2",
+            "response_format": "json",
+            "language": "en",
+            "prompt": "Ada, Grace",
+            "temperature": "0.2",
+        },
+        {"model": "whisper-1", "response_format": "json", "prompt": "@home"},
+    ]
+    assert b"one.wav" not in service.opened[0].body
+
+
+async def test_a_format_that_is_asked_for_comes_as_the_api_gives_it(service, files):
+    (files / "srt.mp4").write_bytes(b"srt")
+    alone = await transcribed(service, files, "--response-format", "srt", "srt.mp4")
+    assert alone.out == "1\n00:00:00,000 --> 00:00:01,000\nheard\n"
+    several = await transcribed(service, files, "--response-format", "json", "one.wav", "two.wav")
+    assert several.out == '==> one.wav <==\n{"text": "heard one"}\n\n==> two.wav <==\n{"text": "heard two"}\n\n'
+    assert [fields["response_format"] for fields in service.fields] == ["srt", "json", "json"]
+
+
+async def test_texts_go_into_a_folder_and_replace_nothing_there_unless_told(service, files):
+    (files / "texts").mkdir()
+    first = await transcribed(service, files, "--output-dir", "texts", "one.wav", "two.wav")
+    assert first.out == "one.wav: texts/one.txt\ntwo.wav: texts/two.txt\n"
+    assert (files / "texts/one.txt").read_text() == "heard one\n"
+    (files / "texts/one.txt").write_text("mine")
+    asked = len(service.seen)
+    again = await transcribed(service, files, "--output-dir", "texts", "one.wav")
+    assert again.code == 2
+    assert "texts/one.txt is there already: --force replaces it" in again.err
+    assert ((files / "texts/one.txt").read_text(), len(service.seen)) == ("mine", asked)
+    await transcribed(service, files, "--output-dir", "texts", "--force", "one.wav")
+    assert (files / "texts/one.txt").read_text() == "heard one\n"
+
+
+async def test_two_files_that_would_be_written_to_one_are_refused_before_anything_is_sent(service, files):
+    (files / "texts").mkdir()
+    (files / "one.mp3").write_bytes(b"one")
+    ran = await transcribed(service, files, "--output-dir", "texts", "one.wav", "one.mp3")
+    assert ran.code == 2
+    assert "one.wav, one.mp3 would all be written to texts/one.txt" in ran.err
+    assert service.seen == []
+
+
+async def test_a_receipt_kept_before_is_never_replaced_nor_the_answer_beside_it(service, files):
+    kept = files / "kept"
+    kept.mkdir()
+    (kept / "one.wav.receipt").write_bytes(b"mine")
+    (kept / "one.wav-2.response.json").write_bytes(b"mine, too")
+    ran = await transcribed(service, files, "--receipt-dir", "kept", "--json", "one.wav")
+    assert json.loads(ran.out)["receipt"] == "kept/one.wav-3.receipt"
+    assert {path.name: path.read_bytes() for path in kept.iterdir() if "-3" not in path.name} == {
+        "one.wav.receipt": b"mine",
+        "one.wav-2.response.json": b"mine, too",
+    }
+    assert (kept / "one.wav-3.response.json").read_bytes() == b'{"text": "heard one"}'
+    assert load_receipt(kept / "one.wav-3.receipt").status == 200
+
+
+async def test_receipts_go_into_the_state_folder_where_no_other_is_named(service, files):
+    ran = await transcribed(service, files, "--receipts", "--state", "state", "--json", "one.wav")
+    assert json.loads(ran.out)["receipt"] == str(files / "state/receipts/one.wav.receipt")
+
+
+async def test_that_the_service_refused_is_proved_by_a_receipt_as_well(service, files):
+    ran = await transcribed(service, files, "--receipt-dir", "kept", "noise.wav")
+    assert ran.code == 2
+    assert load_receipt(files / "kept/noise.wav.receipt").status == 400
+
+
+async def test_a_service_that_has_no_room_is_asked_again_when_it_says(service, files):
+    service.busy = 2
+    ran = await transcribed(service, files, "one.wav")
+    assert (ran.code, ran.out, len(service.opened)) == (0, "heard one\n", 3)
+
+
+async def test_a_service_that_never_has_room_is_given_up(service, files):
+    service.busy = 99
+    ran = await transcribed(service, files, "one.wav")
+    assert (ran.code, len(service.opened)) == (4, 5)
+    assert "one.wav: the service answered 503: every engine is at work" in ran.err
+
+
+async def test_an_answer_that_is_not_proved_is_not_printed(service, files):
+    service.signer = Node().sign
+    ran = await transcribed(service, files, "one.wav")
+    assert (ran.code, ran.out) == (3, "")
+    assert "one.wav: refused by receipt.key" in ran.err
+
+
+async def test_a_service_that_is_refused_is_so_once_for_all_files(service, files):
+    async with served(service, files, unsafe=()) as options:
+        ran = await cloister_command("transcribe", *options, "one.wav", "two.wav", home=files)
+    assert ran.code == 3
+    assert ran.err.count("refused by trust.unsafe") == 1
+    assert service.opened == []
+
+
+async def test_files_that_cannot_be_sent_are_refused_before_anything_is_asked(service, files):
+    with (files / "long.wav").open("wb") as file:
+        file.truncate(25 * 1024 * 1024 + 1)
+    (files / "empty.wav").write_bytes(b"")
+    ran = await transcribed(service, files, "long.wav", "missing.wav", "empty.wav", ".")
+    assert ran.code == 2
+    assert [line.split(": ")[1] for line in ran.err.splitlines()[:-1]] == ["long.wav", "missing.wav", "empty.wav", "."]
+    assert "25 MiB" in ran.err
+    assert service.seen == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"), [("@missing", "No such file"), ("@bytes", "is not UTF-8"), ("@long", "more than 65536 bytes")]
+)
+async def test_a_prompt_that_cannot_be_read_is_a_wrong_usage(service, files, prompt, says):
+    (files / "bytes").write_bytes(b"\xff")
+    (files / "long").write_bytes(b"x" * 65_537)
+    ran = await transcribed(service, files, "--prompt", prompt, "one.wav")
+    assert ran.code == 2
+    assert says in ran.err
+
+
+async def test_the_bytes_that_have_left_are_shown_at_a_terminal(service, files):
+    (files / "large.wav").write_bytes(wav(tone(30)))
+    async with served(service, files) as options:
+        seen = await at_a_terminal(files, "transcribe", *options, "large.wav")
+    assert "large.wav" in seen
+    assert "sent, waiting for the text" in seen
+
+
+async def at_a_terminal(home, *arguments):
+    """What standard error, a terminal, has shown when the command has ended."""
+    terminal, inside = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "cloister", *map(str, arguments)),
+        env=environment(home, TERM="xterm"),
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=inside,
+    )
+    os.close(inside)
+    shown = await asyncio.to_thread(everything, terminal)
+    await process.wait()
+    return shown
+
+
+def everything(terminal):
+    shown = b""
+    with os.fdopen(terminal, "rb", buffering=0) as screen:
+        try:
+            while piece := screen.read(65_536):
+                shown += piece
+        except OSError:  # the other end is closed
+            pass
+    return shown.decode()
+
+
+def test_where_nobody_looks_nothing_is_shown():
+    written = io.StringIO()
+    progress = TransferProgress(Console(file=written))
+    with progress.showing(), progress.of("a.wav", 10) as file:
+        file.sent(5, 10)
+    assert written.getvalue().strip() == ""
