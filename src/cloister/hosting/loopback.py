@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import re
 import signal
 import socket
 import sys
@@ -63,9 +64,16 @@ def port_of(listener: socket.socket) -> int:
 
 
 def announce(port: int, ready: Path | int | None) -> None:
-    """Tell a supervisor that `port` is served: one decimal line into a file (whole or not at all) or a descriptor."""
+    """Tell a supervisor that `port` is served.
+
+    `ready` is a descriptor or the path of a file for one decimal line (whole or not at all); or the path of systemd's
+    notification socket (sd_notify(3)), which begins with `@` where it has no file.
+    """
     line = f"{port}\n".encode()
-    if isinstance(ready, Path):
+    if isinstance(ready, Path) and (str(ready).startswith("@") or ready.is_socket()):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.sendto(b"READY=1", re.sub("^@", "\0", str(ready)))
+    elif isinstance(ready, Path):
         partial = ready.with_name(f".{ready.name}.{os.getpid()}")
         partial.write_bytes(line)
         partial.replace(ready)
@@ -75,11 +83,15 @@ def announce(port: int, ready: Path | int | None) -> None:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set; the handlers of before come back at the end. In the main thread only."""
+    """An event that SIGTERM and SIGINT set; the handlers of before come back at the end. In the main thread only.
+
+    The second signal ends the process at once, as it would have without a handler.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
-    def request_stop(_signal: int, _frame: FrameType | None) -> None:
+    def request_stop(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
         loop.call_soon_threadsafe(stop.set)
 
     before = {number: signal.signal(number, request_stop) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -48,6 +48,15 @@ def test_readiness_goes_into_a_file_or_a_descriptor(tmp_path):
         assert pipe.read() == b"8080\n"
 
 
+@pytest.mark.parametrize("abstract", [False, True])
+def test_readiness_goes_to_systemds_socket(tmp_path, abstract):
+    path = f"@cloister-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path.replace("@", "\0"))
+        announce(8080, Path(path))
+        assert manager.recv(100) == b"READY=1"
+
+
 async def start(ready, mode):
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -76,6 +85,23 @@ async def test_a_signal_lets_the_request_in_flight_end_and_the_process_succeeds(
         assert await asyncio.wait_for(process.wait(), 5) == 0
     assert time.monotonic() - stopped < 5
     assert await process.stderr.read() == b""
+
+
+async def test_a_second_signal_ends_the_process_at_once(tmp_path):
+    ready = tmp_path / "port"
+    process = await start(ready, "serve")
+    while not ready.exists():
+        assert process.returncode is None
+        await asyncio.sleep(0.02)
+    _, writer = await asyncio.open_connection("127.0.0.1", int(ready.read_text()))
+    writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asyncio.sleep(0.3)
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.2)
+    assert await asyncio.wait_for(process.wait(), 0.4) == -signal.SIGTERM
+    writer.close()
+    await process.stderr.read()
 
 
 async def test_a_start_up_that_still_waits_is_stopped_too(tmp_path):
