@@ -17,15 +17,28 @@ import msgspec
 from rich.text import Text
 
 from cloister.cli.chain import console
+from cloister.cli.service import settings_record
 from cloister.cli.state_folder import StateFolder, state_option
-from cloister.errors import CloisterError, MalformedInput, TooLarge
+from cloister.errors import CloisterError, MalformedInput, TooLarge, UsageError
+from cloister.hosting.settings import read
 from cloister.trust.memory import parse_memory
 
 Verdict = Literal["good", "missing", "bad"]
 MARKS = {"good": ("✓", "green"), "missing": ("·", "yellow"), "bad": ("✗", "bold red")}
 NEEDED_BYTES = 512 * 1024 * 1024
 YOUNGEST_CLOCK = 1_767_225_600  # 2026: nothing of ours is older
+SEARCH = "/usr/bin:/bin:/usr/local/bin"  # where the sandbox looks for its programs (sandbox/plan.py)
+PROGRAMS = {"bwrap": "bubblewrap", "setpriv": "util-linux"}  # with their packages
 NODE_LIBRARIES = ("av", "pocketsphinx", "pyseccomp", "starlette", "uvicorn", "uvloop")
+
+
+EPILOG = """\b
+Examples:
+  cloister doctor
+  cloister doctor --json | jq '.[] | select(.verdict != "good")'
+
+A tick is good; a dot stands in the way of cloister up alone, a cross of a client, too. Under each stands what to do.
+"""
 
 
 class Unfit(CloisterError):
@@ -41,7 +54,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     advice: str = ""
 
 
-@click.command()
+@click.command(epilog=EPILOG)
 @state_option
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(state: StateFolder, *, as_json: bool) -> None:
@@ -59,15 +72,18 @@ def doctor(state: StateFolder, *, as_json: bool) -> None:
         raise Unfit(f"this machine cannot run Cloister yet: {', '.join(bad)}")
 
 
-def look(state: StateFolder) -> Iterator[Finding]:
-    """All findings, in order."""
+def look(state: StateFolder, *, search: str = SEARCH) -> Iterator[Finding]:
+    """All findings, in order; programs are looked for in the folders `search`."""
     yield _python()
     yield _clock(state)
     yield _folder(state)
+    yield from _settings(state)
     yield _ports()
     yield _libraries()
-    yield from (_program(name, package) for name, package in (("bwrap", "bubblewrap"), ("setpriv", "util-linux")))
-    yield from _sandbox()
+    programs = [_program(name, package, search) for name, package in PROGRAMS.items()]
+    yield from programs
+    lacking = [finding.name for finding in programs if finding.verdict != "good"]
+    yield from _untried(lacking) if lacking else _sandbox()
 
 
 def _python() -> Finding:
@@ -107,6 +123,24 @@ def _folder(state: StateFolder) -> Finding:
     return Finding(name="state folder", verdict="good", found=f"{state.root}, {free // 2**30} GiB free")
 
 
+def _settings(state: StateFolder) -> Iterator[Finding]:
+    """A person's own settings, if there are any."""
+    if not state.settings.exists():
+        return
+    try:
+        record = settings_record("up")
+        reading = read(record, service="up", config=state.settings, environ={}, flags={})
+    except UsageError as error:
+        wrong = str(error)
+    else:
+        wrong = "; ".join(reading.wrong)
+    if wrong:
+        advice = f"cloister config check {state.settings}"
+        yield Finding(name="settings", verdict="missing", found=wrong, advice=advice)
+    else:
+        yield Finding(name="settings", verdict="good", found=str(state.settings))
+
+
 def _ports() -> Finding:
     try:
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -125,11 +159,16 @@ def _libraries() -> Finding:
     return Finding(name="services", verdict="missing", found=found, advice="on Linux: pip install 'cloister[node]'")
 
 
-def _program(name: str, package: str) -> Finding:
-    path = shutil.which(name)
+def _program(name: str, package: str, search: str) -> Finding:
+    path = shutil.which(name, path=search)
     if path is not None:
         return Finding(name=name, verdict="good", found=path)
-    return Finding(name=name, verdict="missing", found="not installed", advice=f"apt-get install {package}")
+    found = f"not in {search.replace(':', ', ')}, where services look"
+    return Finding(name=name, verdict="missing", found=found, advice=f"apt-get install {package}")
+
+
+def _untried(lacking: Sequence[str]) -> Iterator[Finding]:
+    yield Finding(name="sandbox", verdict="missing", found=f"not tried without {' and '.join(lacking)}")
 
 
 def _sandbox() -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloister.sandbox import cgroup
+from cloister.sandbox.advice import advice
 from cloister.sandbox.errors import SandboxUnavailable
 from cloister.sandbox.profile import (
     DROPPED_UID,
@@ -133,23 +134,3 @@ def _try(starter: tuple[str, ...], arguments: tuple[str, ...]) -> None:
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip()[-300:]
         raise SandboxUnavailable(f"this machine cannot hold the sandbox: {said or 'no reason given'}. {advice()}")
-
-
-_SWITCHES = {
-    "kernel/unprivileged_userns_clone": ("0", "1"),
-    "kernel/apparmor_restrict_unprivileged_userns": ("1", "0"),
-    "user/max_user_namespaces": ("0", "15000"),
-}
-
-
-def advice(settings: Path = Path("/proc/sys")) -> str:
-    """What to change, from the kernel's settings that refuse user namespaces."""
-    for name, (refusing, allowing) in _SWITCHES.items():
-        path = settings / name
-        if path.is_file() and path.read_text().strip() == refusing:
-            key = name.replace("/", ".")
-            return f"{key} is {refusing}: as root, sysctl -w {key}={allowing} allows user namespaces"
-    return (
-        "In a container, its seccomp profile or missing user namespaces may refuse it; "
-        "on Debian and Ubuntu the package is: apt-get install bubblewrap"
-    )

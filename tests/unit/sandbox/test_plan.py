@@ -9,21 +9,7 @@ from tests.doubles.sandbox_launcher import ROOT
 from tests.doubles.sandboxes import traversable_folder
 
 from cloister.sandbox.closure import ECHO, SPEECH, model_digest, staging_folder
-from cloister.sandbox.plan import Sizes, advice, plan
-
-
-def test_the_kernel_switch_that_refuses_is_named_with_the_command_that_allows(tmp_path):
-    (tmp_path / "kernel").mkdir()
-    (tmp_path / "kernel" / "unprivileged_userns_clone").write_text("0\n")
-    assert "sysctl -w kernel.unprivileged_userns_clone=1" in advice(tmp_path)
-    (tmp_path / "kernel" / "unprivileged_userns_clone").write_text("1\n")
-    (tmp_path / "kernel" / "apparmor_restrict_unprivileged_userns").write_text("1\n")
-    assert "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in advice(tmp_path)
-    (tmp_path / "user").mkdir()
-    (tmp_path / "user" / "max_user_namespaces").write_text("0\n")
-    (tmp_path / "kernel" / "apparmor_restrict_unprivileged_userns").write_text("0\n")
-    assert "sysctl -w user.max_user_namespaces=15000" in advice(tmp_path)
-    assert "container" in advice(tmp_path / "nothing")
+from cloister.sandbox.plan import Sizes, plan
 
 
 def test_where_user_namespaces_are_refused_nothing_is_planned_and_the_reason_is_said():
