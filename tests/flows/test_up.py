@@ -195,4 +195,5 @@ async def test_changed_settings_and_changed_code_make_successors_and_the_trust_p
         os.kill(system.role("gateway").process.pid, signal.SIGKILL)
         await system.says("gateway is not ready yet: a transport key: evidence.workload: ")
         status = await system.cloister("status")
-        assert (status.code, "not up: gateway" in status.err) == (4, True)
+        assert (status.code, "not ready: gateway" in status.err) == (4, True)
+        assert "the code changed since the start (cli/status.py)" in status.out

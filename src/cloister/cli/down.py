@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 
 import click
 
-from cloister.cli.processes import send, wait_for_end
+from cloister.cli.processes import ProcessName, send, wait_for_end
 from cloister.cli.state_folder import StateFolder, state_option
-from cloister.cli.system_record import SystemRecord, read_record, record_path
+from cloister.cli.system_record import record_path, recorded_processes
 from cloister.errors import CloisterError
 
 STOP_SECONDS = 8.0  # the supervisor takes at most five
@@ -26,27 +27,25 @@ def down(state: StateFolder) -> None:
 
     Processes are known by their start time, too: a number that another process has got since is left alone.
     """
-    record = read_record(state)
-    if record is None or not stop(record):
+    if not stop(recorded_processes(state)):
         click.echo(f"no Cloister system runs in {state.root}")
         return
     record_path(state).unlink(missing_ok=True)
     click.echo("ended")
 
 
-def stop(record: SystemRecord) -> bool:
-    """End everything that the record names; False where nothing of it ran.
+def stop(processes: Sequence[ProcessName]) -> bool:
+    """End all of `processes`, the supervisor first, which ends the others; False where none of them ran.
 
     Raises:
         StillRunning: something did not end.
     """
-    everything = [record.supervisor, *(role.process for role in record.roles if role.process is not None)]
-    if not wait_for_end(everything, seconds=0):
+    if not wait_for_end(processes, seconds=0):
         return False
-    send(record.supervisor, signal.SIGTERM)
-    for name in wait_for_end(everything, seconds=STOP_SECONDS):
+    send(processes[0], signal.SIGTERM)
+    for name in wait_for_end(processes, seconds=STOP_SECONDS):
         send(name, signal.SIGKILL)
-    left = wait_for_end(everything, seconds=KILL_SECONDS)
+    left = wait_for_end(processes, seconds=KILL_SECONDS)
     if left:
         raise StillRunning(f"process {left[0].pid} does not end; look at it with: ps -fp {left[0].pid}")
     return True

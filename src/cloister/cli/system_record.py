@@ -1,17 +1,22 @@
-"""What a running system says of itself: `run/system.json`, written by its supervisor, read by the other commands."""
+"""What a running system says of itself: `run/system.json`, written by its supervisor, read by the other commands.
+
+Its supervisor may be of another version of Cloister than the command that reads it. So `version`, `supervisor` and each
+role's `process` are for good: with them any version can end what any other started.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from cloister.cli.processes import ProcessName, lives
 from cloister.cli.state_folder import StateFolder
 from cloister.client.durable import replace_file
-from cloister.errors import CloisterError, Unavailable
+from cloister.errors import CloisterError, Unavailable, UsageError
 
+VERSION: Final = 1
 Phase = Literal["starting", "ready", "stopping"]
 
 
@@ -25,12 +30,13 @@ class RoleRecord(msgspec.Struct, frozen=True, kw_only=True):
     missing: str  # what it said that it lacks, while it is not ready
     restarts: int
     log: str
+    has_ready: bool = False  # it has the route /ready
 
 
 class SystemRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The whole system."""
 
-    version: Literal[1] = 1
+    version: Literal[1] = VERSION
     phase: Phase
     supervisor: ProcessName
     relay_url: str
@@ -38,8 +44,24 @@ class SystemRecord(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[RoleRecord, ...]
 
 
+class _RoleProcess(msgspec.Struct):
+    process: ProcessName | None = None
+
+
+class _ForGood(msgspec.Struct):
+    """What every version's record has."""
+
+    version: int
+    supervisor: ProcessName
+    roles: tuple[_RoleProcess, ...] = ()
+
+
 class DamagedRecord(CloisterError):
     """The record cannot be read."""
+
+
+class OtherVersion(UsageError):
+    """The system was started by another version of Cloister."""
 
 
 class NotRunning(Unavailable):
@@ -60,15 +82,35 @@ def read_record(state: StateFolder) -> SystemRecord | None:
     """The record as it stands, whether or not the system still runs.
 
     Raises:
+        OtherVersion: another version of Cloister wrote it.
         DamagedRecord: there is one that cannot be read.
     """
-    path = record_path(state)
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=SystemRecord)
-    except FileNotFoundError:
+    read = _for_good(state)
+    if read is None:
         return None
-    except (OSError, msgspec.DecodeError) as error:
-        raise DamagedRecord(f"{path} cannot be read ({error}); if no system runs there, remove it") from error
+    data, known = read
+    if known.version != VERSION:
+        raise OtherVersion(
+            f"the system in {state.root} was started by another version of Cloister (its record has version"
+            f" {known.version}, this one reads {VERSION}): end it with cloister down, which ends systems of every"
+            " version, and start it again with cloister up"
+        )
+    try:
+        return msgspec.json.decode(data, type=SystemRecord)
+    except msgspec.DecodeError as error:
+        raise _damaged(state, error) from error
+
+
+def recorded_processes(state: StateFolder) -> list[ProcessName]:
+    """The processes that the record names, whichever version wrote it, the supervisor first; none where there is none.
+
+    Raises:
+        DamagedRecord: there is one that cannot be read.
+    """
+    read = _for_good(state)
+    if read is None:
+        return []
+    return [read[1].supervisor, *(role.process for role in read[1].roles if role.process is not None)]
 
 
 def running(state: StateFolder) -> SystemRecord:
@@ -76,9 +118,27 @@ def running(state: StateFolder) -> SystemRecord:
 
     Raises:
         NotRunning: none does.
-        DamagedRecord: that cannot be told.
+        OtherVersion, DamagedRecord: that cannot be told.
     """
-    record = read_record(state)
-    if record is None or not lives(record.supervisor):
+    processes = recorded_processes(state)
+    record = read_record(state) if processes and lives(processes[0]) else None
+    if record is None:
         raise NotRunning(f"no Cloister system runs in {state.root}; start one with: cloister up")
     return record
+
+
+def _for_good(state: StateFolder) -> tuple[bytes, _ForGood] | None:
+    try:
+        data = record_path(state).read_bytes()
+        return data, msgspec.json.decode(data, type=_ForGood)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise _damaged(state, error) from error
+
+
+def _damaged(state: StateFolder, error: Exception) -> DamagedRecord:
+    return DamagedRecord(
+        f"{record_path(state)} cannot be read ({error}). If cloister processes of this folder still run (ps -ef), end"
+        " the one that is cloister up; then remove the file"
+    )

@@ -8,7 +8,6 @@ import pytest
 
 from cloister.cli.down import stop
 from cloister.cli.processes import lives, name_of, send, wait_for_end
-from cloister.cli.system_record import RoleRecord, SystemRecord
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -48,14 +47,12 @@ def test_another_process_under_the_same_number_is_left_alone(sleeper):
     assert lives(name)
 
 
-def test_down_ends_what_the_record_names_and_nothing_else(sleeper):
+def test_down_ends_what_is_named_and_nothing_else(sleeper):
     with subprocess.Popen(SLEEPER) as other:
         supervisor = named(sleeper.pid)
         stale = msgspec.structs.replace(named(other.pid), started=1)
-        role = RoleRecord(name="relay", port=1, process=stale, ready=True, missing="", restarts=0, log="")
-        record = SystemRecord(phase="ready", supervisor=supervisor, relay_url="", base_url="", roles=(role,))
-        assert stop(record)
+        assert stop([supervisor, stale])
         assert sleeper.wait(5) == -signal.SIGTERM
         assert lives(named(other.pid))
-        assert not stop(record)
+        assert not stop([supervisor, stale])
         other.kill()

@@ -106,14 +106,6 @@ def _said(text: str, code: int) -> str:
     return text.strip().removesuffix(pointer(code)).strip().removeprefix("cloister: ")
 
 
-def last_manifest(state: StateFolder) -> dict[str, str]:
-    """The manifest at the last start, to name what changed since; empty where there is none."""
-    try:
-        return msgspec.json.decode(state.manifest.read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.DecodeError):
-        return {}
-
-
 def keep_manifest(state: StateFolder, measurement: Measurement) -> None:
     """Keep the manifest for the next start."""
     replace_file(state.manifest, msgspec.json.encode(measurement.manifest))

@@ -16,14 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from cloister.cli.local.orphans import adopt_orphans, children, end_orphans
 from cloister.cli.processes import ProcessName, name_of
+from cloister.cli.readiness import NO_ANSWER, lacking
 from cloister.errors import CloisterError, Unavailable
-from cloister.hosting.http_client import HttpClient
-from cloister.hosting.http_message import Origin
-from cloister.hosting.loopback import LOOPBACK
 
 BACKOFF_SECONDS = (0.2, 0.5, 1, 2, 5, 10, 30)
 STEADY_SECONDS = 60.0  # who lived so long is started again at once
@@ -31,11 +27,8 @@ START_SECONDS = 90.0
 PATIENT_SECONDS = 10.0  # then it is said what a service lacks
 STOP_SECONDS = 3.2  # then what still runs is killed, so that all has ended in five
 _POLL_SECONDS = 0.05
-_ASK_SECONDS = 2.0
 _MAXIMUM_LOG = 8 * 1024 * 1024  # bytes; a larger one is put aside at the next start
 _LAST_WORDS = 4096
-
-NO_ANSWER = "it does not answer"
 
 Say = Callable[[str], None]
 
@@ -48,11 +41,6 @@ class RoleFailed(CloisterError):
 
 class RoleSlow(Unavailable):
     """A service did not become ready in its time."""
-
-
-class _Ready(msgspec.Struct):
-    ready: bool
-    missing: list[str] = []
 
 
 @dataclass(slots=True)
@@ -185,7 +173,7 @@ class Supervisor:
                 code = None if role.process is None else role.process.returncode
                 raise RoleFailed(f"{role.name} did not start ({_how(code, role)}); its log: {role.log}")
             if role.announces.exists():
-                role.missing = await _missing(role) if role.has_ready else ""
+                role.missing = await lacking(role.port, has_ready=True) if role.has_ready else ""
                 if not role.missing:
                     role.ready = True
                     self.changed()
@@ -214,19 +202,6 @@ def _dies_with_parent() -> tuple[str, ...]:
     if path is None:
         raise Unavailable("setpriv is missing; install it with: apt-get install util-linux")
     return (path, "--pdeathsig", "KILL", "--")
-
-
-async def _missing(role: Role) -> str:
-    """What `role` says that it lacks before it can serve; empty when it is ready."""
-    client = HttpClient(Origin(LOOPBACK, role.port), connections=1)
-    try:
-        async with client.exchange(b"GET", b"/ready", [], seconds=_ASK_SECONDS) as reply:
-            answer = msgspec.json.decode(await reply.body.read(65_536), type=_Ready)
-    except (CloisterError, msgspec.DecodeError):
-        return NO_ANSWER
-    finally:
-        await client.close()
-    return "" if answer.ready else "; ".join(answer.missing) or "it is not ready"
 
 
 def _how(code: int | None, role: Role) -> str:

@@ -8,12 +8,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from cloister.cli.code_changes import started_with
 from cloister.cli.down import stop as stop_processes
 from cloister.cli.local import roles
 from cloister.cli.local.keys import LocalKeys, make_token, open_keys
 from cloister.cli.local.measurement import (
     keep_manifest,
-    last_manifest,
     measure_in_child,
     service_command,
 )
@@ -32,7 +32,7 @@ from cloister.cli.local.terms import (
 )
 from cloister.cli.processes import name_of
 from cloister.cli.state_folder import StateFolder
-from cloister.cli.system_record import Phase, RoleRecord, SystemRecord, read_record, write_record
+from cloister.cli.system_record import Phase, RoleRecord, SystemRecord, recorded_processes, write_record
 from cloister.client.durable import replace_file
 from cloister.client.memory_file import MemoryFile
 from cloister.client.relay import Relay
@@ -69,9 +69,7 @@ def exclusive(state: StateFolder) -> Iterator[None]:
             raise AlreadyRunning(
                 f"a Cloister system of {state.root} runs already: see cloister status, or end it with cloister down"
             ) from error
-        record = read_record(state)
-        if record is not None:
-            stop_processes(record)
+        stop_processes(recorded_processes(state))
         yield
 
 
@@ -114,7 +112,7 @@ def prepare(state: StateFolder, settings: LocalSettings, say: Say, *, clock: Cal
         settings.kms,
         settings.gateway,
     )
-    terms = _terms(before, keys, found, measurement.differences(last_manifest(state)), say, at=int(clock()))
+    terms = _terms(before, keys, found, measurement.differences(started_with(state)), say, at=int(clock()))
     _keep_signed(state, terms)
     keep_manifest(state, measurement)
     ports = _ports(state, settings, say)
@@ -273,6 +271,7 @@ class System:
                     missing=role.missing,
                     restarts=role.restarts,
                     log=str(role.log),
+                    has_ready=role.has_ready,
                 )
                 for role in self.supervisor.roles
             ),
