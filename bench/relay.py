@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvloop
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from measured import Sample, cpu_seconds, ratio, spread, started, x25519_us
 
 REQUEST = bytes(1024 + 55)  # 1 KiB sealed with X25519 and AES-128-GCM
 ANSWER = bytes(1024 + 32)
@@ -119,17 +119,6 @@ def gateway() -> None:
 
 
 @contextlib.contextmanager
-def started(command: list[str], **options) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is ended with the context."""
-    process = subprocess.Popen(command, **options)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@contextlib.contextmanager
 def relay(folder: Path) -> Iterator[tuple[int, int]]:
     """A gateway, and a relay before it: the relay's process id and port."""
     with started([sys.executable, __file__, "--gateway"], stdout=subprocess.PIPE) as upstream:
@@ -146,26 +135,12 @@ def relay(folder: Path) -> Iterator[tuple[int, int]]:
             yield process.pid, int(ready.read_text())
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU time of another process so far: `clock_getcpuclockid` of it, which Python does not name."""
-    return time.clock_gettime((~pid << 3) | 2)
-
-
-def x25519_us(times: int) -> float:
-    """CPU time of one exchange, in microseconds."""
-    own, other = X25519PrivateKey.generate(), X25519PrivateKey.generate().public_key()
-    begin = time.process_time()
-    for _ in range(times):
-        own.exchange(other)
-    return (time.process_time() - begin) / times * 1e6
-
-
-async def measure(pid: int, port: int, *, rounds: int, requests: int, clients: int) -> list[tuple[float, float]]:
+async def measure(pid: int, port: int, *, rounds: int, requests: int, clients: int) -> list[Sample]:
     """Of each round: microseconds of CPU a request, and of one exchange beside it."""
     load = Load(port, clients)
     await load.connect()
     await load.run(requests)  # warm
-    figures = []
+    figures: list[Sample] = []
     for _ in range(rounds):
         before_unit = x25519_us(400)
         before = cpu_seconds(pid)
@@ -173,11 +148,6 @@ async def measure(pid: int, port: int, *, rounds: int, requests: int, clients: i
         spent = (cpu_seconds(pid) - before) / requests * 1e6
         figures.append((spent, (before_unit + x25519_us(400)) / 2))
     return figures
-
-
-def spread(values: list[float]) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
 def main() -> None:
@@ -194,16 +164,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, relay(Path(folder)) as (pid, port):
         run = measure(pid, port, rounds=given.rounds, requests=given.requests, clients=given.clients)
         figures = uvloop.run(run)
-    spent, unit = [one for one, _ in figures], [one for _, one in figures]
-    ratios = [one / other for one, other in figures]
-    print(f"one X25519 exchange: {spread(unit)} us")
-    print(f"one request of {len(REQUEST):,} bytes forwarded, {len(ANSWER):,} back: {spread(spent)} us")
+    ratios = [cost / unit for cost, unit in figures]
+    unit = statistics.median(one for _, one in figures)
+    print(f"one X25519 exchange: {unit:.1f} us")
+    print(f"one request of {len(REQUEST):,} bytes forwarded, {len(ANSWER):,} back: {spread(figures)}")
     print(
         json.dumps(
             {
-                "x25519_us": round(statistics.median(unit), 1),
-                "forward_us": round(statistics.median(spent), 1),
-                "forward_x": round(statistics.median(ratios), 2),
+                "x25519_us": round(unit, 1),
+                "forward_us": round(statistics.median(cost for cost, _ in figures), 1),
+                "forward_x": ratio(figures),
                 "forward_x_range": [round(min(ratios), 2), round(max(ratios), 2)],
             }
         )
