@@ -23,10 +23,19 @@ from cloister.formats.key_bundle import parse_key_bundle
 from cloister.formats.response_receipt import RequestSummary, StoredReceipt
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.ohttp.chunked import ResponseOpener
-from cloister.trust.bundle import VerifiedBundle, examine_bundle
+from cloister.trust.bundle import BundleRefused, VerifiedBundle, examine_bundle
 from cloister.trust.receipt import Exchange, VerifiedReceipt, examine_receipt
 
 PATIENCE_SECONDS = 15  # that a request waits for the relay to have a newer bundle
+
+
+class BundleTooOld(BundleRefused):
+    """What was held is too old to encrypt to, and nothing newer comes: the relay, the KMS or its log may be down."""
+
+    retry = True
+
+    def __init__(self, check: str, shortfall: str, unavailable: RelayUnavailable) -> None:
+        super().__init__(check, f"{shortfall}, and there is no newer one: {unavailable}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,12 @@ class Held:
     verified: VerifiedBundle
     renew_at: int  # seconds since 1970
     usable_until: int  # as old as the trust policy allows, or the end of the active key
+
+    def outlived(self) -> tuple[str, str]:
+        """The check that it fails from `usable_until` on, and what it says then."""
+        if self.usable_until == self.verified.keys.active.not_after:
+            return "epoch.window", "the key of the bundle that was held is past its window"
+        return "checkpoint.age", "the bundle that was held is as old as the trust policy allows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +168,11 @@ class Session:
             return held
         try:
             return await self._renew(held)
-        except RelayUnavailable:
-            if held is None or self._clock() >= held.usable_until:
+        except RelayUnavailable as error:
+            if held is None:
                 raise
+            if self._clock() >= held.usable_until:
+                raise BundleTooOld(*held.outlived(), error) from error
             return held  # as fresh as the trust policy demands, still
 
     async def _exchange(self, request: UserRequest, summary: RequestSummary, sent: Sent | None, *, at: int) -> Answer:

@@ -262,17 +262,16 @@ class LocalSystem:
         )
         await _until(lambda: not keys.missing())
 
-    async def run_relay(self, stack: contextlib.AsyncExitStack) -> None:
-        """The relay, before the gateway."""
+    async def run_relay(self, stack: contextlib.AsyncExitStack, **limits: float) -> None:
+        """The relay, before the gateway; `limits` are settings of it."""
         bundle = f"{self.url('kms')}/bundles/{self.contract.digest().hex()}"
         gateways = (f"{self.url('gateway')}/gateway",)
+        patient: dict[str, float] = {"client_rate": 5000, "client_burst": 10_000}
         await self._run(
             stack,
             "relay",
             lambda ready, stop: serve_relay(
-                RelaySettings(
-                    port=0, bundle_url=bundle, gateway_urls=gateways, ready=ready, client_rate=5000, client_burst=10_000
-                ),
+                RelaySettings(port=0, bundle_url=bundle, gateway_urls=gateways, ready=ready, **patient | limits),  # type: ignore[arg-type]
                 stop,
             ),
         )

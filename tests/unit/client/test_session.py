@@ -8,6 +8,7 @@ from tests.speech import form
 from cloister.client.clear_answer import KeyNotHeld
 from cloister.client.exchange import DATE_PROBLEM_TYPE, MAXIMUM_REQUEST, AnswerNotOpened, NotAdmitted, UserRequest
 from cloister.client.relay import Relay, RelayUnavailable
+from cloister.client.session import BundleTooOld
 from cloister.errors import TooLarge, UsageError
 from cloister.formats.key_bundle import parse_key_bundle
 from cloister.hosting.http_exchange import Response
@@ -91,7 +92,19 @@ async def test_a_bundle_that_is_fresh_enough_serves_while_no_newer_one_can_be_ha
         service.now = NOON + 599
         assert (await session.send(REQUEST)).response.status == 200
         service.now = NOON + 600
-        with pytest.raises(RelayUnavailable, match="no key bundle"):
+        posted = len(service.opened)
+        with pytest.raises(BundleTooOld, match=r"checkpoint.age: .* as old as the trust policy allows.*no key bundle"):
+            await session.send(REQUEST)
+        assert len(service.opened) == posted
+        assert BundleTooOld.retry
+
+
+async def test_a_bundle_whose_key_is_past_its_window_is_not_served_with_however_fresh_it_is(service, tmp_path):
+    async with session_with(service, tmp_path, maximum_state_age_seconds=7200) as session:
+        await session.send(REQUEST)
+        service.bundle_answer = clear_answer(502)
+        service.now = NOON + 3600
+        with pytest.raises(BundleTooOld, match=r"epoch.window: .* no key bundle"):
             await session.send(REQUEST)
 
 
