@@ -55,7 +55,7 @@ def audio(tmp_path_factory):
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def installing(tmp_path_factory):
-    """Tasks that install each client, or find out why it cannot be; they go on while the system starts."""
+    """Tasks that install each client, or find out why it cannot be."""
     folder = tmp_path_factory.mktemp("clients")
     tasks = {
         "openai 2": asyncio.create_task(python_environment(folder / "openai-2", "openai>=2,<3")),
@@ -76,7 +76,7 @@ async def langchain_environment(folder):
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def system(installing, tmp_path_factory):
+async def system(tmp_path_factory):
     """The local system, for clients that a test runs itself."""
     folder = tmp_path_factory.mktemp("clients-system")
     async with local_system(Installation(folder), folder / "state") as running:
@@ -84,8 +84,8 @@ async def system(installing, tmp_path_factory):
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def outcomes(system, installing, audio):
-    """What each client's program said."""
+async def outcomes(installing, system, audio):
+    """What each client's program said. Installing begins first, and goes on while the system starts."""
     calls = PROGRAMS / "openai_calls.py"
     commands = {
         "openai 2, proxy": (calls, "proxy", audio),
