@@ -87,6 +87,7 @@ async def test_transcribe_verify_status_and_env_need_no_options(system, tmp_path
     assert (await system.cloister("status")).code == 0
     environment = json.loads((await system.cloister("env", "--json")).out)
     assert environment["OPENAI_BASE_URL"] == system.record.base_url
+    assert environment["NO_PROXY"] == "127.0.0.1"
     assert f"Bearer {environment['OPENAI_API_KEY']}" == system.headers["Authorization"]
 
 

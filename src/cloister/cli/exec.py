@@ -14,6 +14,7 @@ import click
 
 from cloister.cli.client_options import Service, service, service_options
 from cloister.cli.passed_signals import PassedSignals
+from cloister.cli.pointed import pointed
 from cloister.cli.state_folder import StateFolder
 from cloister.errors import UsageError
 from cloister.hosting.listening import listen_with_tokens
@@ -62,22 +63,15 @@ async def _served(program: Sequence[str], target: Service, receipts: Path) -> in
             proxy = Proxy(session, door=Door.on_this_machine(OneCaller(token), port), receipts=receipts)
             serving = asyncio.create_task(serve_callers(proxy, listening, stop))
             try:
-                return await _run(program, environment(os.environ, port, token))  # noqa: TID251 - it is handed on
+                return await _run(program, _environment(port, token))
             finally:
                 stop.set()
                 await serving
 
 
-def environment(own: Mapping[str, str], port: int, token: SecretBytes) -> dict[str, str]:
-    """What the program finds: `own`, pointed at the proxy.
-
-    OPENAI_API_BASE is the older name, which some libraries read first. A web proxy of the environment would be sent
-    the requests in the clear, so none is used for the loopback address.
-    """
-    url = f"http://{LOOPBACK}:{port}/v1"
-    pointed = {"OPENAI_BASE_URL": url, "OPENAI_API_BASE": url, "OPENAI_API_KEY": token.reveal().decode()}
-    direct = {name: ",".join(filter(None, (own.get(name), LOOPBACK))) for name in ("NO_PROXY", "no_proxy")}
-    return {**own, **pointed, **direct}
+def _environment(port: int, token: SecretBytes) -> Mapping[str, str]:
+    own = os.environ  # noqa: TID251 - it is handed on
+    return {**own, **pointed(own, f"http://{LOOPBACK}:{port}/v1", token.reveal().decode())}
 
 
 async def _run(program: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -13,6 +13,7 @@ from tests.doubles.command_line import environment
 from tests.doubles.http_peers import serving
 from tests.doubles.relayed_service import RelayedService
 
+from cloister.cli.pointed import pointed
 from cloister.formats.trust_policy import format_trust_policy
 from cloister.testing import world as worlds
 
@@ -189,3 +190,12 @@ async def test_options_of_the_program_are_its_own(service, tmp_path):
     async with running(service, tmp_path, "echo", "--policy", "--", "-h") as process:
         out, _ = await process.communicate()
     assert out == b"--policy -- -h\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("", "127.0.0.1"), ("intranet", "intranet,127.0.0.1"), ("127.0.0.1,intranet", "127.0.0.1,intranet")],
+)
+def test_the_loopback_address_is_taken_out_of_web_proxies_once(before, after):
+    found = pointed({"no_proxy": before}, "http://127.0.0.1:1/v1", "key")
+    assert found["no_proxy"] == after
