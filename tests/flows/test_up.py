@@ -120,7 +120,7 @@ async def test_what_the_contract_does_not_name_is_refused_inside(system):
 async def test_a_second_up_says_that_one_runs(system):
     second = await system.cloister("up")
     assert second.code == 2
-    assert "runs already: see cloister status, or end it with cloister down" in second.err
+    assert f"runs already: cloister status --state {system.state} shows it" in second.err
 
 
 @pytest.mark.parametrize("name", ["witness", "ledger", "kms", "gateway", "relay", "proxy"])

@@ -55,12 +55,12 @@ def show(error: CloisterError, *, about: str = "") -> None:
 
 def of_machine(error: OSError) -> MachineFault:
     """An error of the operating system that no command could say better."""
-    what = f"{error.filename}: " if error.filename else ""
+    what = f"{error.filename}: " if error.filename else "standard output: " if error.errno == errno.ENOSPC else ""
     said = f"{what}{error.strerror or error}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
-            f"{said}. Make room there and run the command again: a file is written whole or not at all, so nothing of"
-            " before is lost"
+            f"{said}. Make room there and run the command again: files are written whole or not at all, so what was"
+            " there before still is"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return NotPermitted(f"{said}. Run the command as the owner of that file, or name another with --state DIR")

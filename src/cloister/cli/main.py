@@ -143,8 +143,10 @@ def main() -> NoReturn:
     code = run()
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has left; the interpreter shall not stumble over it at its end
+    except OSError as error:  # the interpreter shall not stumble over it at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # then whoever read our output has left, having had enough
+            code = _tell_machine(error)
     sys.exit(code)
 
 
@@ -164,9 +166,7 @@ def run() -> int:
     except BrokenPipeError:
         return 0
     except OSError as error:
-        from cloister.cli.failure import of_machine  # noqa: PLC0415 - only a failing command pays for it
-
-        return _tell(of_machine(error))
+        return _tell_machine(error)
     return code if isinstance(code, int) else 0
 
 
@@ -179,6 +179,12 @@ def _tell_usage(error: click.ClickException) -> int:
         click.echo(line, err=True)
     click.echo(f"  {pointer(error.exit_code)}", err=True)
     return error.exit_code
+
+
+def _tell_machine(error: OSError) -> int:
+    from cloister.cli.failure import of_machine  # noqa: PLC0415 - only a failing command pays for it
+
+    return _tell(of_machine(error))
 
 
 def _tell(error: CloisterError) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,12 @@ class StateFolder:
         """What holds only while the system runs."""
         return self.root / "run"
 
+    def command(self, words: str) -> str:
+        """The command line that does `words` with this folder, to be copied."""
+        return f"cloister {words}" + (
+            "" if self.root == default_folder() else f" --state {shlex.quote(str(self.root))}"
+        )
+
     def prepare(self) -> None:
         """Make the folders, readable by their owner alone.
 
@@ -101,9 +108,12 @@ class StateFolder:
             raise UsageError(
                 f"the state folder {self.root} cannot be used: {error.strerror}; name another: --state DIR"
             ) from error
-        if mode.st_uid != os.geteuid() or mode.st_mode & 0o077:
+        if mode.st_uid != os.geteuid():
+            raise UsageError(f"the state folder {self.root} is another user's: name one of your own with --state DIR")
+        if mode.st_mode & 0o077:
             raise UsageError(
-                f"the state folder {self.root} must be yours alone: chown it to you and chmod 700 it, or name another"
+                f"the state folder {self.root} must be yours alone, others may open it: chmod 700 {self.root}, or name"
+                " another with --state DIR"
             )
 
 

@@ -40,7 +40,7 @@ def status(state: StateFolder, *, as_json: bool) -> None:
         shown = msgspec.to_builtins(record) | {"changed": changed}
         click.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
     else:
-        _show(record, changed)
+        _show(state, record, changed)
     missing = [role.name for role in record.roles if not role.ready]
     if missing or record.phase != "ready":
         what = f"not ready: {', '.join(missing)}" if missing else record.phase
@@ -59,17 +59,18 @@ async def _asked(role: RoleRecord) -> RoleRecord:
     return msgspec.structs.replace(role, ready=not missing, missing=missing)
 
 
-def _show(record: SystemRecord, changed: list[str]) -> None:
+def _show(state: StateFolder, record: SystemRecord, changed: list[str]) -> None:
     out = console()
     out.print(f"{record.phase}: {record.base_url} (supervisor {record.supervisor.pid})")
     for role in record.roles:
-        state = "down" if role.process is None else f"process {role.process.pid}"
-        state += "" if role.ready or role.process is None else f", not ready: {role.missing}"
+        is_now = "down" if role.process is None else f"process {role.process.pid}"
+        is_now += "" if role.ready or role.process is None else f", not ready: {role.missing}"
         again = f", started again {role.restarts} times" if role.restarts else ""
-        out.print(f"  {role.name:<8} port {role.port:<6} {state}{again}  {role.log}")
+        out.print(f"  {role.name:<8} port {role.port:<6} {is_now}{again}  {role.log}")
     if changed:
         more = f" and {len(changed) - SHOWN_FILES} more" if len(changed) > SHOWN_FILES else ""
         out.print(
             f"the code changed since the start ({', '.join(changed[:SHOWN_FILES])}{more}): what runs is what was"
-            " measured then, and a role that ends gets no key. To run the new code: cloister down, then cloister up"
+            " measured then, and a role that ends gets no key. To run the new code:"
+            f" {state.command('down')}, then {state.command('up')}"
         )

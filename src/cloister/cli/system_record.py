@@ -92,8 +92,8 @@ def read_record(state: StateFolder) -> SystemRecord | None:
     if known.version != VERSION:
         raise OtherVersion(
             f"the system in {state.root} was started by another version of Cloister (its record has version"
-            f" {known.version}, this one reads {VERSION}): end it with cloister down, which ends systems of every"
-            " version, and start it again with cloister up"
+            f" {known.version}, this one reads {VERSION}): end it with {state.command('down')}, which ends systems of"
+            f" every version, and start it again with {state.command('up')}"
         )
     try:
         return msgspec.json.decode(data, type=SystemRecord)
@@ -123,7 +123,7 @@ def running(state: StateFolder) -> SystemRecord:
     processes = recorded_processes(state)
     record = read_record(state) if processes and lives(processes[0]) else None
     if record is None:
-        raise NotRunning(f"no Cloister system runs in {state.root}; start one with: cloister up")
+        raise NotRunning(f"no Cloister system runs in {state.root}; start one with: {state.command('up')}")
     return record
 
 
@@ -139,6 +139,6 @@ def _for_good(state: StateFolder) -> tuple[bytes, _ForGood] | None:
 
 def _damaged(state: StateFolder, error: Exception) -> DamagedRecord:
     return DamagedRecord(
-        f"{record_path(state)} cannot be read ({error}). If cloister processes of this folder still run (ps -ef), end"
-        " the one that is cloister up; then remove the file"
+        f"{record_path(state)} cannot be read ({error}). If a system of this folder still runs (ps -ef names it), end"
+        f" its process cloister up, which ends the others; the next {state.command('up')} replaces the file"
     )

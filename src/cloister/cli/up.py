@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import click
 
+from cloister.cli.exit_codes import EXIT_CODES
 from cloister.cli.local.measurement import service_command
 from cloister.cli.local.settings import LocalSettings, read_settings
 from cloister.cli.local.stopping import end_on_signals, stop_requested, unless
@@ -17,7 +18,6 @@ from cloister.cli.local.system import System, exclusive, prepare
 from cloister.cli.state_folder import StateFolder, state_option
 from cloister.cli.system_record import read_record
 from cloister.cli.terminal import say
-from cloister.client.local_system import default_folder
 from cloister.errors import CloisterError
 from cloister.hosting.core_dumps import forbid_core_dumps
 from cloister.tee.launch import ENVIRONMENT
@@ -89,29 +89,28 @@ async def _start(system: System) -> None:
 
 def tell_ready(state: StateFolder, base_url: str, seconds: float, *, detached: bool = False) -> None:
     """Say where it is and what to do with it."""
-    option = "" if state.root == default_folder() else f" --state {state.root}"
-    lines = (
-        f"ready in {seconds:.1f} s: {base_url}",
-        "",
-        f'  eval "$(cloister env{option})"          point OpenAI clients of a shell here',
-        f"  cloister transcribe{option} speech.wav  or send a file yourself",
-        f"  cloister verify{option}                 see every check",
-        f"  cloister {'down' if detached else 'status'}{option}",
-        "",
-        SENTENCE,
-    )
-    for line in lines if detached else (*lines, "ctrl-C ends everything"):
-        say(line)
+    commands = {
+        f'eval "$({state.command("env")})"': "point OpenAI clients of a shell here",
+        f"{state.command('transcribe')} speech.wav": "or send a file yourself",
+        state.command("verify"): "see every check",
+        state.command("down" if detached else "status"): "end it" if detached else "see what runs",
+    }
+    width = max(map(len, commands))
+    say(f"ready in {seconds:.1f} s: {base_url}\n")
+    for command, does in commands.items():
+        say(f"  {command:<{width}}  {does}")
+    say(f"\n{SENTENCE}")
+    if not detached:
+        say("ctrl-C ends everything")
 
 
 def _detached(state: StateFolder, settings: LocalSettings, environ: Mapping[str, str]) -> None:
-    """Start this command again in the background, and wait until it is ready."""
+    """Start this command again in the background, and wait until it is ready; ctrl-C ends it."""
     started = time.monotonic()
     state.prepare()
     arguments = ["up", "--state", str(state.root), "--engine", settings.engine]
     arguments += [] if settings.port is None else ["--port", str(settings.port)]
-    log_path = state.logs / "up.log"
-    with log_path.open("w+b") as log:
+    with (state.logs / "up.log").open("w+b") as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
             service_command(*arguments),
             env={**ENVIRONMENT, **environ},
@@ -120,16 +119,40 @@ def _detached(state: StateFolder, settings: LocalSettings, environ: Mapping[str,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        while time.monotonic() < started + DETACHED_SECONDS:
-            if process.poll() is not None:
-                log.seek(0)
-                click.echo(log.read().decode(errors="replace"), err=True, nl=False)
-                raise click.exceptions.Exit(process.returncode)
-            record = read_record(state)
-            if record is not None and record.phase == "ready" and record.supervisor.pid == process.pid:
-                log.seek(0)
-                say(log.read().decode(errors="replace").partition("ready in ")[0].rstrip())
-                tell_ready(state, record.base_url, time.monotonic() - started, detached=True)
-                return
-            time.sleep(_POLL_SECONDS)
-    raise NotDetached(f"the system was not ready in {DETACHED_SECONDS:.0f} s; see {log_path}, and cloister status")
+        try:
+            base_url = _until_ready(state, process, started + DETACHED_SECONDS)
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
+        log.seek(0)
+        said = log.read().decode(errors="replace")
+    if base_url is None:
+        click.echo(said, err=True, nl=False)
+        if process.returncode not in {one.code for one in EXIT_CODES} or not said:
+            raise NotDetached(
+                f"the system ended while it started (exit code {process.returncode}) without a word why: is there room"
+                f" in {state.logs}? {state.command('up')}, without --detach, shows more"
+            )
+        raise click.exceptions.Exit(process.returncode)
+    say(said.partition("ready in ")[0].rstrip())
+    tell_ready(state, base_url, time.monotonic() - started, detached=True)
+
+
+def _until_ready(state: StateFolder, process: subprocess.Popen[bytes], deadline: float) -> str | None:
+    """The proxy's URL once the system is ready; None where it has ended.
+
+    Raises:
+        NotDetached: it is neither at the `deadline`.
+    """
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            return None
+        record = read_record(state)
+        if record is not None and record.phase == "ready" and record.supervisor.pid == process.pid:
+            return record.base_url
+        time.sleep(_POLL_SECONDS)
+    raise NotDetached(
+        f"the system was not ready in {DETACHED_SECONDS:.0f} s and goes on starting:"
+        f" {state.command('status')} shows it, {state.command('down')} ends it"
+    )

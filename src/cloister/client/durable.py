@@ -32,9 +32,10 @@ def replace_file(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+        error.filename = str(path)  # writes name no file, and the partial one says nothing to a person
         raise
     _sync_folder(path.parent)
 
@@ -52,9 +53,10 @@ def create_file(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+        error.filename = str(path)  # writes name no file
         raise
     _sync_folder(path.parent)
 

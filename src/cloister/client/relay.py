@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -158,9 +159,14 @@ def relay_errors(url: str, seconds: float) -> Iterator[None]:
     except TooLarge as error:
         raise RelayUnavailable(f"the relay {url} sent more than it may: {error}") from error
     except aiohttp.ClientConnectorError as error:
-        raise RelayNotReached(f"the relay {url} takes no connections: {error.os_error.strerror}") from error
+        raise RelayNotReached(f"the relay {url} takes no connections: {_why(error.os_error)}") from error
     except (aiohttp.ClientError, ValueError) as error:
         raise RelayUnavailable(f"the relay {url} broke off: {type(error).__name__}") from error
+
+
+def _why(error: OSError) -> str:
+    """The system's words for why no connection was made; asyncio's own repeat the address."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or "its name is not known"
 
 
 async def _told(body: bytes, sent: Sent) -> AsyncIterator[bytes]:

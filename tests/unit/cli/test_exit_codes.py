@@ -3,14 +3,19 @@ import importlib
 import os
 import pkgutil
 import re
+import resource
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tests.doubles.command_line import cloister_command
+from tests.doubles.command_line import cloister_command, environment
 
 import cloister
 from cloister.cli.exit_codes import EXIT_CODES, FOLDER
 from cloister.cli.failure import of_machine, sentences
+from cloister.client.durable import create_file, replace_file
 from cloister.errors import CloisterError, Refused, TooLarge, Unavailable
 
 REPOSITORY = Path(__file__).parents[3]
@@ -67,6 +72,38 @@ def test_under_an_error_stands_the_page_of_its_code(error, page):
 def test_what_the_machine_does_not_do_is_a_sentence_with_the_file_and_a_code(number, code, says):
     told = of_machine(OSError(number, os.strerror(number), "/a/file"))
     assert (told.exit_code, str(told).startswith(says)) == (code, True)
+
+
+@pytest.mark.parametrize("command", ["--help", "config show --json", "env --help"])
+def test_where_standard_output_is_full_that_is_said(tmp_path, command):
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "cloister", *command.split()],
+            env=environment(tmp_path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 4
+    assert ran.stderr.startswith("cloister: standard output: No space left on device")
+
+
+def test_a_file_that_could_not_be_written_is_named_and_what_stood_there_stays(tmp_path):
+    path = tmp_path / "kept"
+    path.write_bytes(b"before")
+    own = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, own[1]))
+    try:
+        for write in (replace_file, create_file):
+            with pytest.raises(OSError, match="File too large") as raised:
+                write(path if write is replace_file else tmp_path / "new", b"x" * 1000)
+            assert Path(raised.value.filename).parent == tmp_path
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, own)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("kept", b"before")]
 
 
 async def test_a_misspelt_command_is_told_the_nearest(tmp_path):

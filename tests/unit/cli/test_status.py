@@ -132,7 +132,7 @@ async def test_code_that_changed_since_the_start_is_told_with_what_to_do(state):
         ran = await status(state)
     assert ran.code == 0
     assert "the code changed since the start (errors.py)" in ran.out
-    assert "cloister down, then cloister up" in ran.out
+    assert f"cloister down --state {state.root}, then cloister up --state {state.root}" in ran.out
 
 
 OTHER_VERSION = {"version": 2, "phase": {"new": "shape"}, "roles": [{"process": None, "name": 3}]}
@@ -171,7 +171,7 @@ async def test_a_damaged_record_is_refused_by_the_name_of_its_file_with_what_to_
     ran = await cloister_command(command, "--state", state.root, home=state.root.parent)
     assert ran.code == 1
     assert f"{record_path(state)} cannot be read" in ran.err
-    assert "then remove the file" in ran.err
+    assert f"the next cloister up --state {state.root} replaces the file" in ran.err
 
 
 async def test_a_record_that_a_killed_system_left_is_no_system(state):

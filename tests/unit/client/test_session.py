@@ -251,7 +251,7 @@ async def test_a_relay_without_a_bundle_is_unavailable(service, tmp_path, answer
 
 async def test_a_relay_that_is_not_there_is_unavailable():
     async with Relay("http://127.0.0.1:9") as relay:
-        with pytest.raises(RelayUnavailable, match="takes no connections"):
+        with pytest.raises(RelayUnavailable, match="takes no connections: Connection refused"):
             await relay.bundle()
 
 

@@ -25,6 +25,12 @@ class NotMeasured(CloisterError):
     """The child could not measure; its own words say why."""
 
 
+class MeasuredWrongly(NotMeasured):
+    """The child was asked for what makes no sense, as a state folder that cannot be used."""
+
+    exit_code = 2
+
+
 class MeasurementRefused(NotMeasured):
     """The child refused to measure what it is."""
 
@@ -96,7 +102,7 @@ def measure_in_child(state: StateFolder, engine: str) -> Measurement:
         raise NotMeasured(f"measuring took more than {CHILD_SECONDS:.0f} s") from error
     if done.returncode:
         said = _said(done.stderr.decode(errors="replace"), done.returncode)
-        kind = {3: MeasurementRefused, 4: CannotRunHere}.get(done.returncode, NotMeasured)
+        kind = {2: MeasuredWrongly, 3: MeasurementRefused, 4: CannotRunHere}.get(done.returncode, NotMeasured)
         raise kind(said or f"the measuring process ended with {done.returncode}")
     return msgspec.json.decode(done.stdout, type=Measurement)
 

@@ -145,7 +145,7 @@ def _free(port: int, *, taken: Any, required: bool) -> int:
         except OSError as error:
             if required:
                 refused = refused_port(LOOPBACK, port, error)
-                raise type(refused)(f"{refused}, with cloister up --port; the proxy then gets a new token") from error
+                raise type(refused)(f"{refused}, with cloister up --port PORT") from error
             return _free(0, taken=taken, required=False)
         chosen: int = probe.getsockname()[1]
     return _free(0, taken=taken, required=False) if chosen in taken else chosen

@@ -35,7 +35,7 @@ def read_signed(state: StateFolder) -> Terms | Genesis | None:
             return Genesis(entries[0], constitution)
     for path in (state.constitutions, state.contracts):
         if path not in there:
-            raise UsageError(f"{path} is missing, and {there[0]} rests on it: {WHAT_TO_DO}")
+            raise UsageError(f"{path} is missing, and {there[-1]} rests on it: {WHAT_TO_DO}")
     constitutions, constitution = _read(state.constitutions, last_constitution)
     contracts, contract = _read(state.contracts, last_contract)
     return Terms(constitutions, contracts, constitution, contract)

@@ -32,7 +32,7 @@ from cloister.cli.local.terms import (
 )
 from cloister.cli.processes import name_of
 from cloister.cli.state_folder import StateFolder
-from cloister.cli.system_record import Phase, RoleRecord, SystemRecord, recorded_processes, write_record
+from cloister.cli.system_record import DamagedRecord, Phase, RoleRecord, SystemRecord, recorded_processes, write_record
 from cloister.client.durable import replace_file
 from cloister.client.memory_file import MemoryFile
 from cloister.client.relay import Relay
@@ -67,9 +67,12 @@ def exclusive(state: StateFolder) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise AlreadyRunning(
-                f"a Cloister system of {state.root} runs already: see cloister status, or end it with cloister down"
+                f"a Cloister system of {state.root} runs already: {state.command('status')} shows it,"
+                f" {state.command('down')} ends it"
             ) from error
-        stop_processes(recorded_processes(state))
+        # The lock is ours, so that the supervisor of a record that cannot be read has ended, and with it its services.
+        with contextlib.suppress(DamagedRecord):
+            stop_processes(recorded_processes(state))
         yield
 
 
@@ -102,6 +105,7 @@ def prepare(state: StateFolder, settings: LocalSettings, say: Say, *, clock: Cal
     """
     before = read_signed(state)
     keys = open_keys(state)
+    ports = _ports(state, settings, say)
     say("measuring what will run")
     measurement = measure_in_child(state, settings.engine)
     found = Found(
@@ -115,7 +119,6 @@ def prepare(state: StateFolder, settings: LocalSettings, say: Say, *, clock: Cal
     terms = _terms(before, keys, found, measurement.differences(started_with(state)), say, at=int(clock()))
     _keep_signed(state, terms)
     keep_manifest(state, measurement)
-    ports = _ports(state, settings, say)
     roles.write_settings(state, roles.settings(state, keys, terms, found, ports))
     return Prepared(state, keys, terms, found, ports)
 
