@@ -13,7 +13,8 @@ from cloister.formats.canonical import Count, Digest, Name, PublicKey, Seconds
 from cloister.formats.constitution import Previous
 
 Method = Literal["GET", "POST"]
-Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9/_.-]{0,200}$")]
+ANY_ID = "{id}"  # as a path's last segment: any one name that is not empty, see `docs/formats/contract.md`
+Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9/_.-]{0,200}$|^/([A-Za-z0-9/_.-]{0,195}/)?\{id\}$")]
 
 
 class Party(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

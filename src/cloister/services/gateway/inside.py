@@ -5,13 +5,14 @@ Everything here is what the client sees after it opened its answer, so errors ha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
 
 from cloister.errors import UsageError
 from cloister.formats.binary_http import Fields, Request, Response
-from cloister.formats.contract import Endpoint
+from cloister.formats.contract import ANY_ID, Endpoint
 
 REQUEST_HEADERS = frozenset({"accept", "content-type"})
 RESPONSE_HEADERS = frozenset({"content-type", "retry-after"})
@@ -20,6 +21,9 @@ REASONS = {  # of the engine; its own words could quote the request
     503: "The engine is busy.",
     504: "The engine did not answer in time.",
 }
+
+
+_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._:-]{1,128}")
 
 
 class NoSuchEndpoint(UsageError):
@@ -35,7 +39,11 @@ class MethodNotAllowed(UsageError):
 
 
 class Endpoints:
-    """The requests that the contract lets through; an empty list lets nothing through."""
+    """The requests that the contract lets through; an empty list lets nothing through.
+
+    A path is let through as it is written. One that ends in `/{id}` stands for every path with a name in that place:
+    letters, digits, `.`, `_`, `:` and `-`, at most 128 of them and not dots alone, so that no path steps elsewhere.
+    """
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._methods: dict[str, set[str]] = {}
@@ -48,11 +56,17 @@ class Endpoints:
         Raises:
             NoSuchEndpoint, MethodNotAllowed: the contract does not name it.
         """
-        methods = self._methods.get(request.path)
-        if methods is None:
-            raise NoSuchEndpoint("The contract of this service names no such path.")
+        methods = self._methods_of(request.path)
         if request.method not in methods:
             raise MethodNotAllowed(f"The contract of this service allows {', '.join(sorted(methods))} here.")
+
+    def _methods_of(self, path: str) -> set[str]:
+        above, _, name = path.rpartition("/")
+        as_written = self._methods.get(path) if name != ANY_ID else None
+        with_any_id = self._methods.get(f"{above}/{ANY_ID}") if _ID.fullmatch(name) else None
+        if methods := as_written or with_any_id:
+            return methods
+        raise NoSuchEndpoint("The contract of this service names no such path.")
 
 
 def for_engine(request: Request) -> Request:
