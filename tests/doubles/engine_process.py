@@ -35,7 +35,7 @@ def unsandboxed(program: Path, folder: Path) -> Iterator[Path]:
     path = folder / "engine.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        listener.listen(8)
+        listener.listen(64)
         source = str(ENGINES.parent.parent)
         code = (
             f"import runpy, sys; sys.path.insert(0, {source!r}); runpy.run_path({str(program)!r}, run_name='__main__')"

@@ -51,7 +51,8 @@ def test_an_engine_is_gone_soon_after_its_launcher_was_killed(report):
 
 async def test_without_its_filters_the_sandbox_lets_things_through_and_the_suite_says_so():
     planned = plan()
-    loose = structs.replace(planned.profile, outer_filter=ALLOW_EVERYTHING, inner_filter=ALLOW_EVERYTHING)
+    filters = dict.fromkeys(("outer_filter", "inner_filter", "request_filter"), ALLOW_EVERYTHING)
+    loose = structs.replace(planned.profile, **filters)
     chosen = [Attempt("sockets", "a TCP socket"), Attempt("processes", "fork"), Attempt("files", "list /var")]
     with traversable_folder() as folder:
         (folder / "run").rmdir()

@@ -38,12 +38,12 @@ async def test_at_most_fifteen_words_in_a_hundred_are_wrong_over_four_voices(spe
     assert max(rates.values()) <= 0.15, rates
 
 
-async def test_the_first_answer_comes_within_two_seconds_of_the_start(speech, tmp_path):
+async def test_the_first_answer_comes_within_five_seconds_of_the_start(speech, tmp_path):
     file = spoken("Good morning.", "slt", tmp_path)
     begun = time.monotonic()
     async with speech.service(Sizes()) as service:
         assert (await transcribed(service, file)).status == 200
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 5
 
 
 async def test_compressed_speech_is_heard_and_answers_come_as_json_or_text(speech, tmp_path):
@@ -64,16 +64,16 @@ async def test_errors_come_in_the_shape_openai_gives_them(speech):
             "no file": await transcribed(service, None),
             "too long": await transcribed(service, wav(bytes(2 * 500 * 1801), rate=500)),
             "too large": await transcribed(service, bytes(25 * 1024 * 1024 + 1)),
-            "no such path": await post(service, "/v1/models"),
+            "no such path": await post(service, "/v1/chat/completions"),
         }
     errors = {why: (reply.status, json.loads(reply.body)["error"]["code"]) for why, reply in answers.items()}
     assert errors == {
-        "not audio": (400, None),
+        "not audio": (400, "unsupported_format"),
         "unknown model": (404, "model_not_found"),
         "no file": (400, "missing_required_parameter"),
-        "too long": (400, None),
+        "too long": (400, "audio_too_long"),
         "too large": (413, None),
-        "no such path": (404, None),
+        "no such path": (404, "unknown_url"),
     }
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.speech import encoded, tone, wav
 
 from cloister.engines.api_error import ApiError
-from cloister.engines.speech_audio import MAXIMUM_SECONDS, decode_audio
+from cloister.engines.speech_audio import MAXIMUM_SECONDS, RATE, Audio
 
 WHOLE = [
     encoded(wav(tone(0.2)), container, codec)
@@ -19,7 +19,9 @@ WHOLE = [
 
 def decoded_or_refused(file: bytes) -> None:
     with contextlib.suppress(ApiError):  # anything else would end the engine
-        assert decode_audio(file).seconds <= MAXIMUM_SECONDS
+        audio = Audio(memoryview(file))
+        assert audio.seconds <= MAXIMUM_SECONDS
+        assert sum(map(len, audio.pieces())) / (2 * RATE) <= MAXIMUM_SECONDS + 1
 
 
 @settings(max_examples=300, deadline=None)

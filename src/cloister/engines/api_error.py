@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cloister.engines.server import Response
+from http import HTTPStatus
+
+from cloister.engines.http_exchange import Response
 from cloister.errors import CloisterError
 
 
@@ -15,7 +17,17 @@ class ApiError(CloisterError):
         self.param = param
         self.code = code
 
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """The error as an object."""
+        error = {"message": str(self), "type": "invalid_request_error", "param": self.param, "code": self.code}
+        return {"error": error}
+
     def response(self) -> Response:
         """The answer that says so."""
-        error = {"message": str(self), "type": "invalid_request_error", "param": self.param, "code": self.code}
-        return Response.json({"error": error}, status=self.http_status)
+        return Response.json(self.body(), status=self.http_status)
+
+
+def no_such_model() -> ApiError:
+    """The API's words for a model that is not there, without its name, which is the client's."""
+    message = "The model does not exist, or you do not have access to it."
+    return ApiError(HTTPStatus.NOT_FOUND, message, param="model", code="model_not_found")

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cloister.engines.known_sample import KnownSample
 from cloister.engines.server import inherited_listener, serve
-from cloister.engines.transcription_api import Transcript, handler
+from cloister.engines.transcript import Segment, Word
+from cloister.engines.transcription_api import Engine, handler
 
-MODELS = frozenset({"whisper-1"})
+MODELS = ("whisper-1",)
+SAMPLE = KnownSample(b"RIFF", "4 bytes")
 
 
-def echo(file: bytes) -> Transcript:
-    """Says how many bytes the file has."""
-    return Transcript(f"{len(file)} bytes", 0)
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Says how many bytes a file has, in a segment for each word."""
+
+    size: int
+    seconds: float = 0
+
+    def __iter__(self) -> Iterator[Segment]:
+        """`N`, then `bytes`."""
+        for word in (str(self.size), "bytes"):
+            yield Segment((Word(word, 0, 0, 1),), 0)
+
+
+def echo(file: memoryview) -> Echo:
+    """Hear `file`."""
+    return Echo(len(file))
 
 
 if __name__ == "__main__":
-    serve(inherited_listener(), handler(echo, models=MODELS))
+    serve(inherited_listener(), handler(Engine(echo, MODELS, SAMPLE)))

@@ -1,64 +1,26 @@
-"""A small HTTP/1.1 server on the one socket that an engine inherits. What requests mean is left to its handler.
+"""Serves the one socket that an engine inherits: each connection in a process of its own, forked from the warm one.
 
-One request is served at a time: a sandbox holds one engine, and more engines are more sandboxes, so that a crash or a
-hang costs one request. Its only peer is our gateway; connections are kept alive. A handler's unforeseen exception ends
-the process: the supervisor outside restarts it, and nothing of a broken state serves the next request.
+The process that loaded the model never reads what a client sent. The one that does serves one request and ends, so
+nothing of it remains for the next; a crash, a hang or an overrun costs that request alone; and when the peer hangs up,
+its process is killed in the middle of whatever it did. Inside the sandbox the second stage confines each such process
+further, in the moment in which it is forked (docs/sandbox.md).
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
+import gc
 import os
-import selectors
+import select
+import signal
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Any
+from typing import NoReturn
 
-import httptools
+from cloister.engines.http_exchange import Handler, Request, Response, answer_one
 
-MAXIMUM_HEAD = 16 * 1024  # bytes of request line and headers together
-MAXIMUM_BODY = 26 * 1024 * 1024  # bytes: OpenAI's 25 MiB for the file, and the form around it
-_READ = 256 * 1024
-_SEND_SECONDS = 30
+__all__ = ["Handler", "Request", "Response", "inherited_listener", "serve"]
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A whole request. Header names are in lower case; of a repeated header the last one counts."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole answer."""
-
-    status: int
-    content_type: str
-    body: bytes
-
-    @classmethod
-    def json(cls, value: object, *, status: int = 200) -> Response:
-        """`value` as a JSON answer."""
-        return cls(status, "application/json", json.dumps(value).encode())
-
-    def encode(self, *, keep: bool) -> bytes:
-        """The bytes on the wire."""
-        head = (
-            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
-            f"content-type: {self.content_type}\r\n"
-            f"content-length: {len(self.body)}\r\n"
-            f"connection: {'keep-alive' if keep else 'close'}\r\n\r\n"
-        )
-        return head.encode("ascii") + self.body
-
-
-Handler = Callable[[Request], Response]
+MAXIMUM_CONNECTIONS = 32  # more wait to be accepted
 
 
 def inherited_listener() -> socket.socket:
@@ -67,110 +29,93 @@ def inherited_listener() -> socket.socket:
 
 
 def serve(listener: socket.socket, handle: Handler) -> None:
-    """Answer requests on `listener`, one after the other, until the process is ended."""
-    with selectors.DefaultSelector() as selector:
-        listener.setblocking(False)
-        selector.register(listener, selectors.EVENT_READ)
+    """Answer requests on `listener`, as many at once as there are processors, until this process is ended."""
+    gc.collect()
+    gc.freeze()  # what is loaded stays in pages that all share
+    Server(listener, handle, at_once=len(os.sched_getaffinity(0))).run()
+
+
+class Server:
+    """The warm process: accepts, forks when a first byte has come, reaps; and kills what works for a peer that left.
+
+    Connections on which nothing was said yet cost a descriptor; requests beyond `at_once` wait in their order.
+    """
+
+    def __init__(self, listener: socket.socket, handle: Handler, *, at_once: int) -> None:
+        self._listener = listener
+        self._handle = handle
+        self._at_once = at_once
+        self._idle: dict[int, socket.socket] = {}  # by descriptor, as are the others
+        self._waiting: dict[int, socket.socket] = {}
+        self._working: dict[int, tuple[socket.socket, int]] = {}  # with the process
+        self._poll = select.poll()
+        self._ended, self._note_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def run(self) -> None:
+        """Serve until this process is ended."""
+        self._listener.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._note_end, warn_on_full_buffer=False)
+        self._poll.register(self._ended, select.POLLIN)
         while True:
-            for key, _ in selector.select():
-                if key.data is None:
-                    _accept(listener, selector, handle)
-                elif not key.data.read():
-                    selector.unregister(key.fileobj)
-                    key.data.socket.close()
+            held = len(self._idle) + len(self._waiting) + len(self._working)
+            self._poll.register(self._listener, select.POLLIN if held < MAXIMUM_CONNECTIONS else 0)
+            events = dict(self._poll.poll())
+            for descriptor in events.keys() & (self._idle.keys() | self._waiting.keys() | self._working.keys()):
+                self._said(descriptor, events[descriptor])
+            if self._ended in events:
+                self._reap()
+            if self._listener.fileno() in events:  # last, since a new connection may get the number of one let go
+                self._accept()
+            while self._waiting and len(self._working) < self._at_once:
+                self._fork(next(iter(self._waiting)))
 
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            connection, _ = self._listener.accept()
+            self._idle[connection.fileno()] = connection
+            self._poll.register(connection, select.POLLIN)
 
-def _accept(listener: socket.socket, selector: selectors.BaseSelector, handle: Handler) -> None:
-    try:
-        connected, _ = listener.accept()
-    except (BlockingIOError, ConnectionAbortedError):
-        return
-    connected.settimeout(_SEND_SECONDS)
-    selector.register(connected, selectors.EVENT_READ, _Connection(connected, handle))
+    def _said(self, descriptor: int, events: int) -> None:
+        if descriptor in self._idle and not events & ~select.POLLIN:
+            self._waiting[descriptor] = self._idle.pop(descriptor)
+            self._poll.modify(descriptor, 0)  # from here on only that the peer left, which is told unasked
+            return
+        self._poll.unregister(descriptor)
+        if descriptor in self._working:  # nobody waits for the answer: end what makes it
+            os.kill(self._working[descriptor][1], signal.SIGKILL)
+        elif connection := self._idle.pop(descriptor, None) or self._waiting.pop(descriptor, None):
+            connection.close()
 
+    def _fork(self, descriptor: int) -> None:
+        connection = self._waiting.pop(descriptor)
+        process = os.fork()
+        if process == 0:
+            self._work(connection)
+        self._working[descriptor] = connection, process
 
-class _TooLarge(Exception):
-    """The request is over a cap; raised inside the parser's callbacks."""
-
-
-@dataclass(slots=True)
-class _Connection:
-    """One kept-alive connection: gathers a request, has it handled, sends the answer."""
-
-    socket: socket.socket
-    handle: Handler
-    parser: Any = None
-    target: bytearray = field(default_factory=bytearray)
-    headers: dict[str, str] = field(default_factory=dict)
-    head_bytes: int = 0
-    body: bytearray = field(default_factory=bytearray)
-    arrived: list[tuple[Request, bool]] = field(default_factory=list)  # with whether the peer keeps the connection
-    open: bool = True
-
-    def __post_init__(self) -> None:
-        self.parser = httptools.HttpRequestParser(self)
-
-    def read(self) -> bool:
-        """Take what has arrived; False when the connection is over."""
+    def _work(self, connection: socket.socket) -> NoReturn:
+        """What the forked process does: it keeps nothing but its own connection."""
+        status = 1
         try:
-            data = self.socket.recv(_READ)
-            if not data:
-                return False
-            self.parser.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            if not isinstance(error.__context__, _TooLarge):
-                raise
-            self.send(_refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is over its cap"), keep=False)
-        except httptools.HttpParserError:
-            self.send(_refusal(HTTPStatus.BAD_REQUEST, "not an HTTP/1.1 request"), keep=False)
-        except OSError:  # the peer went away
-            return False
-        while self.open and self.arrived:
-            request, keep = self.arrived.pop(0)
-            self.send(self.handle(request), keep=keep)
-        return self.open
+            signal.set_wakeup_fd(-1)
+            self._listener.close()
+            os.close(self._ended)
+            os.close(self._note_end)
+            for other in (*self._idle.values(), *self._waiting.values(), *(one for one, _ in self._working.values())):
+                other.close()
+            connection.setblocking(True)
+            answer_one(connection, self._handle)
+            status = 0
+        finally:
+            os._exit(status)
 
-    def send(self, response: Response, *, keep: bool) -> None:
-        self.open = keep
-        try:
-            self.socket.sendall(response.encode(keep=keep))
-        except OSError:
-            self.open = False
-
-    # What httptools calls while it parses.
-
-    def on_message_begin(self) -> None:
-        self.target, self.headers, self.head_bytes, self.body = bytearray(), {}, 0, bytearray()
-
-    def on_url(self, data: bytes) -> None:
-        self._head(len(data))
-        self.target += data
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head(len(name) + len(value))
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        if int(self.headers.get("content-length", "0")) > MAXIMUM_BODY:
-            raise _TooLarge
-
-    def on_body(self, data: bytes) -> None:
-        if len(self.body) + len(data) > MAXIMUM_BODY:
-            raise _TooLarge
-        self.body += data
-
-    def on_message_complete(self) -> None:
-        path = self.target.decode("latin-1").partition("?")[0]
-        request = Request(self.parser.get_method().decode("ascii"), path, self.headers, bytes(self.body))
-        self.body = bytearray()
-        self.arrived.append((request, self.parser.should_keep_alive()))
-
-    def _head(self, size: int) -> None:
-        self.head_bytes += size
-        if self.head_bytes > MAXIMUM_HEAD:
-            raise _TooLarge
-
-
-def _refusal(status: HTTPStatus, message: str) -> Response:
-    error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
-    return Response.json({"error": error}, status=status)
+    def _reap(self) -> None:
+        """Let go of the connections whose processes have ended."""
+        os.read(self._ended, 4096)
+        for descriptor, (connection, process) in list(self._working.items()):
+            if os.waitpid(process, os.WNOHANG)[0]:
+                with contextlib.suppress(KeyError):  # the peer had left
+                    self._poll.unregister(descriptor)
+                del self._working[descriptor]
+                connection.close()

@@ -1,25 +1,49 @@
-"""The speech engine: OpenAI's transcription endpoint over pocketsphinx. A demo-grade default; it hears US English."""
+"""The speech engine: OpenAI's transcription API over pocketsphinx. A demo-grade default; it hears US English."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from cloister.engines.known_sample import spoken_sample
 from cloister.engines.server import inherited_listener, serve
-from cloister.engines.speech_audio import decode_audio
+from cloister.engines.speech_audio import Audio
 from cloister.engines.speech_recognizer import Recognizer
-from cloister.engines.transcription_api import Transcribe, Transcript, handler
+from cloister.engines.transcript import Hear, Segment
+from cloister.engines.transcription_api import Engine, handler
 
-MODELS = frozenset({"whisper-1", "pocketsphinx-en-us"})
+MODELS = ("whisper-1", "pocketsphinx-en-us")
 
 
-def transcriber() -> Transcribe:
+class Listening:
+    """One file being heard."""
+
+    def __init__(self, file: memoryview, recognizer: Recognizer) -> None:
+        self._audio = Audio(file)
+        self._recognizer = recognizer
+
+    @property
+    def seconds(self) -> float:
+        """How long the audio is."""
+        return self._audio.seconds
+
+    def __iter__(self) -> Iterator[Segment]:
+        """Recognise it, an utterance at a time."""
+        return self._recognizer.segments(self._audio.pieces())
+
+
+def ears() -> Hear:
     """Loads the model (about 0.3 s); the function it gives hears one file at a time."""
     recognizer = Recognizer()
+    return lambda file: Listening(file, recognizer)
 
-    def transcribe(file: bytes) -> Transcript:
-        audio = decode_audio(file)
-        return Transcript(recognizer.text(audio.pcm), audio.seconds)
 
-    return transcribe
+def main() -> None:
+    """Serve, once it was shown that the engine hears: what it loads on the way is then shared by all that it forks."""
+    engine = Engine(ears(), MODELS, spoken_sample())
+    if not engine.sample.heard_by(engine.hear):
+        raise SystemExit("the engine does not hear its known sample")
+    serve(inherited_listener(), handler(engine))
 
 
 if __name__ == "__main__":
-    serve(inherited_listener(), handler(transcriber(), models=MODELS))
+    main()

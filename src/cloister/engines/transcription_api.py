@@ -1,150 +1,84 @@
-"""OpenAI's transcription endpoint: a request to its form, a text to its answer. How speech becomes text is not here.
+"""The routes of a transcription engine: OpenAI's, and two of its own, which no contract names.
 
-Source: https://platform.openai.com/docs/api-reference/audio/createTranscription; what an engine here cannot honour is
-refused, not ignored.
+Source: https://platform.openai.com/docs/api-reference/audio and /models.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from cloister.engines.api_error import ApiError
-from cloister.engines.server import Handler, Request, Response
-from cloister.errors import MalformedInput, TooLarge
-from cloister.formats.multipart import Part, parse_multipart
+from cloister.engines.api_error import ApiError, no_such_model
+from cloister.engines.http_exchange import Handler, Request, Response
+from cloister.engines.known_sample import KnownSample
+from cloister.engines.transcript import Hear
+from cloister.engines.transcription_answer import answer
+from cloister.engines.transcription_form import read_form
 
-PATH = "/v1/audio/transcriptions"
-MAXIMUM_FILE = 25 * 1024 * 1024  # bytes
-FIELDS = frozenset(
-    {"file", "model", "language", "prompt", "response_format", "temperature", "stream", "timestamp_granularities[]"}
-)
-FORMATS = ("json", "text")
-LANGUAGES = frozenset({"", "en", "english", "en-us"})  # some clients send an empty one
-
-
-@dataclass(frozen=True, slots=True)
-class TranscriptionForm:
-    """What the engine heeds: the audio file's bytes, the model's name, the answer's format."""
-
-    file: bytes
-    model: str
-    response_format: str
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
+TRANSLATIONS = "/v1/audio/translations"
+MODELS = "/v1/models"
+HEALTH = "/health"  # the process answers
+SELFTEST = "/selftest"  # it hears its known sample
+_METHODS = {TRANSCRIPTIONS: "POST", TRANSLATIONS: "POST", HEALTH: "GET", SELFTEST: "GET"}
+_CREATED = 1_767_225_600  # 2026-01-01: when the names were given, since the API wants a time
 
 
 @dataclass(frozen=True, slots=True)
-class Transcript:
-    """What was said, and how much audio was heard."""
+class Engine:
+    """What hears, the names it answers to, the most usual first, and the sample it must hear."""
 
-    text: str
-    seconds: float
-
-
-Transcribe = Callable[[bytes], Transcript]
+    hear: Hear
+    models: tuple[str, ...]
+    sample: KnownSample
 
 
-def handler(transcribe: Transcribe, *, models: frozenset[str]) -> Handler:
-    """Answers `PATH` with `transcribe` for `models`, and `/health`; all else in OpenAI's errors."""
+def handler(engine: Engine) -> Handler:
+    """Answers every route with `engine`; all else in OpenAI's errors."""
 
     def handle(request: Request) -> Response:
         try:
-            if request.path == "/health":
-                return Response.json({"status": "ok"})
-            form = read_form(request, models)
-            return _answer(transcribe(form.file), form)
+            return _answer(engine, request)
         except ApiError as error:
             return error.response()
 
     return handle
 
 
-def read_form(request: Request, models: frozenset[str]) -> TranscriptionForm:
-    """The request's form.
-
-    Raises:
-        ApiError: another path or method, not a form, a field missing, unknown, twice or out of range, an unknown model.
-    """
-    if request.path != PATH:
-        raise ApiError(HTTPStatus.NOT_FOUND, f"Invalid URL; this engine answers POST {PATH}.")
-    if request.method != "POST":
-        raise ApiError(HTTPStatus.METHOD_NOT_ALLOWED, f"{PATH} takes POST only.", code="method_not_supported")
-    parts = _parts(request)
-    file = _required(parts, "file").content
-    if len(file) > MAXIMUM_FILE:
-        message = f"Maximum content size limit ({MAXIMUM_FILE}) exceeded ({len(file)} bytes read)."
-        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, param="file")
-    model = _text(_required(parts, "model"))
-    if model not in models:
-        message = f"The model does not exist; this engine has {', '.join(sorted(models))}."
-        raise ApiError(HTTPStatus.NOT_FOUND, message, param="model", code="model_not_found")
-    _check_language(parts)
-    _check_temperature(parts)
-    return TranscriptionForm(bytes(file), model, _response_format(parts))
+def _answer(engine: Engine, request: Request) -> Response:
+    path = request.path
+    if path != MODELS and not path.startswith(f"{MODELS}/") and path not in _METHODS:
+        raise ApiError(HTTPStatus.NOT_FOUND, "Invalid URL.", code="unknown_url")
+    method = _METHODS.get(path, "GET")
+    if request.method != method:
+        message = f"Not allowed to use this method here; {path if path in _METHODS else MODELS} takes {method}."
+        raise ApiError(HTTPStatus.METHOD_NOT_ALLOWED, message, code="method_not_supported")
+    if path == TRANSCRIPTIONS:
+        form = read_form(request, engine.models)
+        return answer(engine.hear(form.file), form)
+    if path == TRANSLATIONS:
+        message = "This engine's model hears English only and does not translate; transcribe English speech instead."
+        raise ApiError(HTTPStatus.BAD_REQUEST, message, param="model", code="unsupported_model")
+    if path == HEALTH:
+        return Response.json({"status": "ok"})
+    if path == SELFTEST:
+        return _selftest(engine)
+    return _models(engine, path.removeprefix(MODELS).removeprefix("/"))
 
 
-def _answer(transcript: Transcript, form: TranscriptionForm) -> Response:
-    if form.response_format == "text":
-        return Response(HTTPStatus.OK, "text/plain; charset=utf-8", f"{transcript.text}\n".encode())
-    usage = {"type": "duration", "seconds": math.ceil(transcript.seconds)}
-    return Response.json({"text": transcript.text, "usage": usage})
+def _models(engine: Engine, name: str) -> Response:
+    if not name:
+        return Response.json({"object": "list", "data": [_model(one) for one in engine.models]})
+    if name not in engine.models:
+        raise no_such_model()
+    return Response.json(_model(name))
 
 
-def _parts(request: Request) -> dict[str, Part]:
-    try:
-        listed = parse_multipart(request.body, request.headers.get("content-type", ""))
-    except TooLarge as error:
-        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request is too large: {error}.") from error
-    except MalformedInput as error:
-        raise ApiError(HTTPStatus.BAD_REQUEST, f"Could not parse the multipart form: {error}.") from error
-    parts: dict[str, Part] = {}
-    for part in listed:
-        if part.name not in FIELDS:
-            raise ApiError(HTTPStatus.BAD_REQUEST, "Unrecognized request argument supplied.", code="unknown_parameter")
-        if part.name in parts and not part.name.endswith("[]"):
-            raise _bad(part.name, f"The field {part.name} is there twice.")
-        parts[part.name] = part
-    return parts
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": _CREATED, "owned_by": "cloister"}
 
 
-def _required(parts: dict[str, Part], name: str) -> Part:
-    if name not in parts:
-        raise _bad(name, f"Missing required parameter: '{name}'.", code="missing_required_parameter")
-    return parts[name]
-
-
-def _text(part: Part) -> str:
-    try:
-        return part.text()
-    except MalformedInput as error:
-        raise _bad(part.name, f"The field {part.name} is not UTF-8.") from error
-
-
-def _optional(parts: dict[str, Part], name: str, default: str) -> str:
-    return _text(parts[name]).strip() if name in parts else default
-
-
-def _response_format(parts: dict[str, Part]) -> str:
-    chosen = _optional(parts, "response_format", "json")
-    if chosen not in FORMATS:
-        raise _bad("response_format", f"This engine answers {' and '.join(FORMATS)}.", code="unsupported_value")
-    return chosen
-
-
-def _check_language(parts: dict[str, Part]) -> None:
-    if _optional(parts, "language", "").lower() not in LANGUAGES:
-        raise _bad("language", "This engine's model hears English only.", code="unsupported_value")
-
-
-def _check_temperature(parts: dict[str, Part]) -> None:
-    try:
-        temperature = float(_optional(parts, "temperature", "0") or 0)
-    except ValueError as error:
-        raise _bad("temperature", "temperature is not a number.") from error
-    if not 0 <= temperature <= 1:
-        raise _bad("temperature", "temperature is not between 0 and 1.")
-
-
-def _bad(param: str, message: str, *, code: str | None = None) -> ApiError:
-    return ApiError(HTTPStatus.BAD_REQUEST, message, param=param, code=code)
+def _selftest(engine: Engine) -> Response:
+    if engine.sample.heard_by(engine.hear):
+        return Response.json({"status": "ok"})
+    return Response.json({"status": "failed"}, status=HTTPStatus.SERVICE_UNAVAILABLE)

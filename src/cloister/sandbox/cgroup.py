@@ -112,7 +112,7 @@ def make(parents: Parents, limits: Limits) -> Cgroup:
     for folder in folders:
         folder.mkdir()
     if parents.held_by == "cgroup-v2":
-        _write(folders[0], {"memory.max": limits.memory_bytes, "memory.oom.group": 1, "pids.max": limits.tasks})
+        _write(folders[0], {"memory.max": limits.memory_bytes, "pids.max": limits.tasks})
         _write_where_there(folders[0] / "memory.swap.max", 0)
         return Cgroup(folders, folders[0] / "memory.events")
     if parents.held_by == "cgroup-v1":

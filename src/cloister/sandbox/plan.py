@@ -29,7 +29,7 @@ from cloister.sandbox.profile import (
     User,
     bubblewrap_arguments,
 )
-from cloister.sandbox.seccomp import architecture, inner_filter, outer_filter
+from cloister.sandbox.seccomp import architecture, inner_filter, outer_filter, request_filter
 from cloister.sandbox.second_stage import landlock_abi
 
 _SEARCH = "/usr/bin:/bin:/usr/local/bin"
@@ -80,6 +80,7 @@ def plan(sizes: Sizes | None = None, *, search: str = _SEARCH) -> Plan:
         arguments=arguments,
         outer_filter=outer_filter(where),
         inner_filter=inner_filter(where),
+        request_filter=request_filter(where),
         landlock=Landlock(
             abi=landlock_abi(),
             read=("/app", "/usr", "/etc", "/dev/urandom"),

@@ -27,7 +27,7 @@ from cloister.sandbox.second_stage import CONFINED, OUT_OF_MEMORY
 _START_SECONDS = 10
 _ENDING_SECONDS = 1
 _REMOVAL_TRIES = 500
-_BACKLOG = 16
+_BACKLOG = 256  # a connection beyond it is refused, not kept waiting
 _SOCKET = "engine.sock"
 
 
@@ -119,6 +119,8 @@ def _command(plan: Plan, staged: StagedEngine, group: cgroup.Cgroup) -> tuple[st
         "rlimits": rlimits,
         "landlock": landlock,
         "filter": profile.inner_filter.hex(),
+        "request_filter": profile.request_filter.hex(),
+        "request_seconds": limits.request_seconds,
         "packages": f"{APP}/{PACKAGES}",
     }
     command = plan.command(staged.folder, staged.command(json.dumps(told)))

@@ -64,6 +64,7 @@ class SandboxProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     arguments: tuple[str, ...]
     outer_filter: bytes
     inner_filter: bytes
+    request_filter: bytes
     landlock: Landlock
     limits: Limits
 

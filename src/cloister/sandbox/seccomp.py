@@ -13,13 +13,25 @@ from dataclasses import dataclass
 from errno import ENOSYS, EPERM
 
 from cloister.sandbox.errors import SandboxUnavailable
-from cloister.sandbox.syscalls import CLONE, CLONE3, DENIED_ALWAYS, DENIED_TO_THE_ENGINE, IOCTL, Numbers
+from cloister.sandbox.syscalls import (
+    CLONE,
+    CLONE3,
+    DENIED_ALWAYS,
+    DENIED_TO_A_REQUEST,
+    DENIED_TO_THE_ENGINE,
+    IOCTL,
+    OPEN,
+    OPENAT,
+    Numbers,
+)
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24  # offsets in struct seccomp_data, low halves
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _THIRD_ARGUMENT = 0, 4, 16, 24, 32  # in struct seccomp_data
 _X32 = 0x40000000
 _CLONE_THREAD = 0x00010000
+_CLONE_OF_FORK = 0x01200011  # SIGCHLD, CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID, and nothing else
+_WRITING = 0x00400243  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, __O_TMPFILE
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # put keystrokes into a terminal
 
 
@@ -47,15 +59,44 @@ def architecture(machine: str) -> Architecture:
 
 def outer_filter(where: Architecture) -> bytes:
     """What bubblewrap installs before it starts the second stage."""
-    return _program(where, DENIED_ALWAYS)
+    return _first(where, DENIED_ALWAYS)
 
 
 def inner_filter(where: Architecture) -> bytes:
-    """What the second stage installs last: the engine can start no program and loosen nothing."""
-    return _program(where, DENIED_ALWAYS | DENIED_TO_THE_ENGINE)
+    """What the second stage installs before the engine: it can start no program."""
+    return _first(where, DENIED_ALWAYS | DENIED_TO_THE_ENGINE)
 
 
-def _program(where: Architecture, denied: dict[str, Numbers]) -> bytes:
+def request_filter(where: Architecture) -> bytes:
+    """What is added in each process that the engine forks for a request: it is alone, and leaves nothing behind."""
+    column = where.column
+    return _program(
+        where,
+        DENIED_TO_A_REQUEST,
+        [
+            *_clone(CLONE[column] or 0, [_step(_ANY_BIT, _CLONE_THREAD, 0, 1)]),
+            *_reading_only(OPEN[column], _SECOND_ARGUMENT),
+            *_reading_only(OPENAT[column], _THIRD_ARGUMENT),
+        ],
+    )
+
+
+def _first(where: Architecture, denied: dict[str, Numbers]) -> bytes:
+    column = where.column
+    thread_or_fork = [_step(_ANY_BIT, _CLONE_THREAD, 1, 0), _step(_EQUAL, _CLONE_OF_FORK, 0, 1)]
+    return _program(
+        where,
+        denied,
+        [
+            # clone3 has its flags in memory, where no filter sees them; libc falls back to clone.
+            *(_step(_EQUAL, CLONE3[column] or 0, 0, 1), _step(_RETURN, _ERRNO | ENOSYS)),
+            *_clone(CLONE[column] or 0, thread_or_fork),
+            *_no_keystrokes(IOCTL[column] or 0),
+        ],
+    )
+
+
+def _program(where: Architecture, denied: dict[str, Numbers], more: list[bytes]) -> bytes:
     code = [
         _step(_LOAD, _ARCHITECTURE),
         _step(_EQUAL, where.audit, 1, 0),
@@ -68,20 +109,29 @@ def _program(where: Architecture, denied: dict[str, Numbers]) -> bytes:
         number = numbers[where.column]
         if number is not None:
             code += [_step(_EQUAL, number, 0, 1), _step(_RETURN, _ERRNO | EPERM)]
-    # clone3 has its flags in memory, where no filter sees them; libc falls back to clone.
-    code += [_step(_EQUAL, CLONE3[where.column] or 0, 0, 1), _step(_RETURN, _ERRNO | ENOSYS)]
-    code += _threads_only(CLONE[where.column] or 0)
-    code += _no_keystrokes(IOCTL[where.column] or 0)
-    return b"".join([*code, _step(_RETURN, _ALLOW)])
+    return b"".join([*code, *more, _step(_RETURN, _ALLOW)])
 
 
-def _threads_only(clone: int) -> list[bytes]:
+def _clone(number: int, allowed: list[bytes]) -> list[bytes]:
+    """`allowed` looks at the flags; it goes on to the next step to allow them, and over that to deny them."""
     return [
-        _step(_EQUAL, clone, 0, 4),
+        _step(_EQUAL, number, 0, len(allowed) + 3),
         _step(_LOAD, _FIRST_ARGUMENT),
-        _step(_ANY_BIT, _CLONE_THREAD, 0, 1),
+        *allowed,
         _step(_RETURN, _ALLOW),
         _step(_RETURN, _ERRNO | EPERM),
+    ]
+
+
+def _reading_only(number: int | None, flags: int) -> list[bytes]:
+    if number is None:
+        return []
+    return [
+        _step(_EQUAL, number, 0, 4),
+        _step(_LOAD, flags),
+        _step(_ANY_BIT, _WRITING, 0, 1),
+        _step(_RETURN, _ERRNO | EPERM),
+        _step(_RETURN, _ALLOW),
     ]
 
 

@@ -2,7 +2,8 @@
 
 It is started by path from the staged closure, alone, with the standard library; it confines itself as told, says so in
 one line on standard error, sends that and what follows to nowhere (an engine's messages may hold a user's words), and
-becomes the engine. Where anything cannot be had as told, it ends; there is no weaker form.
+becomes the engine. Each process that the engine forks, to serve one request, is confined further as it begins. Where
+anything cannot be had as told, it ends; there is no weaker form.
 
 Source: Linux's Documentation/userspace-api/landlock.rst; include/uapi/linux/landlock.h, seccomp.h, prctl.h.
 """
@@ -49,6 +50,8 @@ def main() -> None:
     if told["landlock"]["abi"]:
         restrict_files(told["landlock"])
     install_filter(bytes.fromhex(told["filter"]))
+    request_filter, seconds = bytes.fromhex(told["request_filter"]), told["request_seconds"]
+    os.register_at_fork(after_in_child=lambda: confine_request(request_filter, seconds))
     sys.path.append(told["packages"])
     program, sys.argv = sys.argv[2], sys.argv[2:]
     sys.stderr.write(f"{CONFINED}\n")
@@ -60,6 +63,15 @@ def main() -> None:
         runpy.run_path(program, run_name="__main__")
     except MemoryError:
         os._exit(OUT_OF_MEMORY)  # nothing more can be counted on, not even an orderly end
+
+
+def confine_request(program: bytes, seconds: int) -> None:
+    """In a process that the engine has just forked, before it has read anything: it is alone, and leaves nothing."""
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        install_filter(program)
+    except BaseException:  # noqa: BLE001 - Python would report it, and go on unconfined
+        os._exit(1)
 
 
 def restrict_files(rules: dict[str, object]) -> None:

@@ -1,6 +1,7 @@
-"""Engines kept running: hands each request to an idle one, ends one that hangs, restarts what ended, with a backoff.
+"""Engines kept running: each request goes to an idle one, what hangs is given up, what ended restarts after a while.
 
-One sandbox serves one request at a time, so a crash, a hang or an overrun costs that request alone.
+An engine serves each request in a process of its own, which ends with it and is killed when its connection is closed:
+a crash, a hang or an overrun costs that request alone, and the engine goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class _Seat:
     writer: asyncio.StreamWriter
 
     async def reconnect(self) -> bool:
-        """After an answer that closed the connection, a refusal of what was over a cap; False if the engine ended."""
+        """A connection for the next request; what still works on the last one is killed. False if the engine ended."""
         self.writer.close()
         try:
             self.reader, self.writer = await self.engine.connect()
@@ -71,6 +72,7 @@ class EngineService:
     _idle: asyncio.Queue[_Seat] = field(default_factory=asyncio.Queue)
     _keepers: list[asyncio.Task[None]] = field(default_factory=list)
     _seats: set[_Seat] = field(default_factory=set)
+    _returning: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self) -> None:
         """Start all engines and wait until they are ready.
@@ -87,9 +89,10 @@ class EngineService:
 
     async def stop(self) -> None:
         """End all engines; requests under way fail with `EngineCrashed`."""
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        tasks = (*self._keepers, *self._returning)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(seat.clear() for seat in self._seats))
         self._seats.clear()
 
@@ -103,27 +106,29 @@ class EngineService:
 
         Raises:
             EngineBusy: no engine became idle in time.
-            EngineCrashed: it ended, or answered what is not HTTP.
-            EngineTimedOut: it did not answer in time, and was ended.
+            EngineCrashed: what served it ended, or answered what is not HTTP.
+            EngineTimedOut: it did not answer in time.
         """
         seat = await self._next()
         seconds = min(seconds, self.plan.profile.limits.request_seconds)
         try:
             async with asyncio.timeout(seconds):
-                reply, keep = await exchange(seat.reader, seat.writer, request)
+                reply, _ = await exchange(seat.reader, seat.writer, request)
         except TimeoutError as error:
-            seat.engine.kill(f"it did not answer within {seconds:g} s")
-            raise EngineTimedOut(f"the engine did not answer within {seconds:g} s; it is being restarted") from error
+            raise EngineTimedOut(f"the engine did not answer within {seconds:g} s") from error
         except EngineCrashed as error:
-            await seat.engine.end(str(error))
-            raise EngineCrashed(f"the engine failed this request: {seat.engine.reason}; try again") from error
-        except asyncio.CancelledError:  # nobody waits for the answer: the engine is freed the sure way
-            seat.engine.kill("its request was given up")
-            raise
+            raise EngineCrashed(f"the engine failed this request: {error}; try again") from error
+        finally:
+            seat.writer.close()  # now, whatever becomes of this task: it kills what still works
+            returning = asyncio.create_task(self._take_back(seat))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
         seat.engine.served += 1
-        if keep or await seat.reconnect():
-            self._idle.put_nowait(seat)
         return reply
+
+    async def _take_back(self, seat: _Seat) -> None:
+        if await seat.reconnect():
+            self._idle.put_nowait(seat)
 
     async def _next(self) -> _Seat:
         try:
@@ -162,6 +167,7 @@ class EngineService:
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 await exchange(seat.reader, seat.writer, _HEALTH)
+            await seat.reconnect()
         except (TimeoutError, EngineCrashed) as error:
             await engine.end(str(error) or f"it was not ready within {_READY_SECONDS} s")
             await seat.clear()

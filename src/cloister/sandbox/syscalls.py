@@ -103,16 +103,73 @@ DENIED_ALWAYS: dict[str, Numbers] = {
     "setdomainname": (171, 162),
 }
 
-# What the second stage still needs, and the engine does not: to start it, and to confine it.
+# What the second stage still needs, and the engine does not: to start it.
 DENIED_TO_THE_ENGINE: dict[str, Numbers] = {
     "execve": (59, 221),
     "execveat": (322, 281),
+}
+
+# What the engine still needs, and a process that serves one request does not. Beside these it may neither fork nor open
+# a file to write.
+DENIED_TO_A_REQUEST: dict[str, Numbers] = {
+    # to confine a process that was forked
     "seccomp": (317, 277),
     "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445),
     "landlock_restrict_self": (446, 446),
+    # other requests, and the processes that serve them
+    "accept": (43, 202),
+    "accept4": (288, 242),
+    "kill": (62, 129),
+    "tkill": (200, 130),
+    "tgkill": (234, 131),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "prlimit64": (302, 261),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    # traces for the next one: files, names, attributes, times
+    "openat2": (437, 437),
+    "creat": (85, None),
+    "truncate": (76, 45),
+    "mkdir": (83, None),
+    "mkdirat": (258, 34),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
+    "link": (86, None),
+    "linkat": (265, 37),
+    "symlink": (88, None),
+    "symlinkat": (266, 36),
+    "rename": (82, None),
+    "renameat": (264, 38),
+    "renameat2": (316, 276),
+    "unlink": (87, None),
+    "unlinkat": (263, 35),
+    "rmdir": (84, None),
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "setxattrat": (463, 463),
 }
 
+OPEN: Numbers = (2, None)
+OPENAT: Numbers = (257, 56)
 CLONE: Numbers = (56, 220)
 CLONE3: Numbers = (435, 435)
 IOCTL: Numbers = (16, 29)

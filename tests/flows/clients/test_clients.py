@@ -51,7 +51,7 @@ def test_an_asynchronous_client_has_several_requests_at_a_time(client, outcomes)
         ("another model", "NotFoundError", 404, "model_not_found", "model"),
         ("another language", "BadRequestError", 400, "unsupported_value", "language"),
         ("another endpoint", "NotFoundError", 404, None, None),
-        ("no audio", "BadRequestError", 400, None, "file"),
+        ("no audio", "BadRequestError", 400, "unsupported_format", "file"),
     ],
 )
 def test_an_error_of_the_service_is_the_sdks_own(client, call, raised, status, code, param, outcomes):  # noqa: PLR0917

@@ -43,7 +43,7 @@ def test_a_group_of_version_2_holds_memory_swap_and_tasks(unified):
     group = make(Parents("cgroup-v2", (parent,)), LIMITS)
     (folder,) = group.folders
     written = {path.name: path.read_text() for path in folder.iterdir()}
-    assert written == {"memory.max": "1", "memory.oom.group": "1", "memory.swap.max": "0", "pids.max": "2"}
+    assert written == {"memory.max": "1", "memory.swap.max": "0", "pids.max": "2"}
     assert group.entries == (folder / "cgroup.procs",)
     assert not group.killed_for_memory()
     (folder / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")

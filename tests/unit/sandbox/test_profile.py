@@ -19,6 +19,7 @@ PROFILE = SandboxProfile(
     arguments=bubblewrap_arguments(scratch_bytes=5),
     outer_filter=b"outer",
     inner_filter=b"inner",
+    request_filter=b"request",
     landlock=Landlock(abi=7, read=("/app",), write=("/tmp",)),
     limits=LIMITS,
 )
@@ -34,6 +35,7 @@ PROFILE = SandboxProfile(
         {"arguments": bubblewrap_arguments(scratch_bytes=6)},
         {"outer_filter": b"other"},
         {"inner_filter": b"other"},
+        {"request_filter": b"other"},
         {"landlock": replace(PROFILE.landlock, abi=2)},
         {"landlock": replace(PROFILE.landlock, read=())},
         {"landlock": replace(PROFILE.landlock, write=())},

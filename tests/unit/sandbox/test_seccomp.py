@@ -5,11 +5,21 @@ import pyseccomp
 import pytest
 
 from cloister.sandbox.errors import SandboxUnavailable
-from cloister.sandbox.seccomp import ARCHITECTURES, architecture, inner_filter, outer_filter
-from cloister.sandbox.syscalls import CLONE, CLONE3, DENIED_ALWAYS, DENIED_TO_THE_ENGINE, IOCTL
+from cloister.sandbox.seccomp import ARCHITECTURES, architecture, inner_filter, outer_filter, request_filter
+from cloister.sandbox.syscalls import (
+    CLONE,
+    CLONE3,
+    DENIED_ALWAYS,
+    DENIED_TO_A_REQUEST,
+    DENIED_TO_THE_ENGINE,
+    IOCTL,
+    OPEN,
+    OPENAT,
+)
 
 LIBSECCOMP = {"x86_64": pyseccomp.Arch.X86_64, "aarch64": pyseccomp.Arch.AARCH64}
 MACHINES = pytest.mark.parametrize("machine", ARCHITECTURES)
+NEWER_THAN_LIBSECCOMP = ("setxattrat",)
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 
 
@@ -37,8 +47,11 @@ def number_of(name, machine):
 @MACHINES
 def test_every_number_is_the_one_libseccomp_knows(machine):
     column = ARCHITECTURES[machine].column
-    table = DENIED_ALWAYS | DENIED_TO_THE_ENGINE | {"clone": CLONE, "clone3": CLONE3, "ioctl": IOCTL}
+    table = DENIED_ALWAYS | DENIED_TO_THE_ENGINE | DENIED_TO_A_REQUEST
+    table |= {"clone": CLONE, "clone3": CLONE3, "ioctl": IOCTL, "open": OPEN, "openat": OPENAT}
     for name, numbers in table.items():
+        if name in NEWER_THAN_LIBSECCOMP:
+            continue
         known = number_of(name, machine)
         assert numbers[column] == (known if known >= 0 else None), name
 
@@ -60,13 +73,42 @@ def test_the_engine_is_denied_every_call_named_and_allowed_what_it_lives_on(mach
 
 
 @MACHINES
-def test_threads_are_allowed_and_processes_are_not(machine):
+def test_threads_and_forks_are_allowed_to_the_engine_and_to_a_request_threads_alone(machine):
     where = architecture(machine)
-    inner = inner_filter(where)
-    thread, process = 0x3D0F00, 0x1200011  # glibc's flags for pthread_create and fork
-    assert verdict(inner, CLONE[where.column], thread, audit=where.audit) == ALLOW
-    assert verdict(inner, CLONE[where.column], process, audit=where.audit) == 0x50000 | EPERM
-    assert verdict(inner, CLONE3[where.column], audit=where.audit) == 0x50000 | ENOSYS
+    thread, fork = 0x3D0F00, 0x1200011  # glibc's flags for pthread_create and fork
+    others = (0, 0x11, 0x4111, 0x11200011, 0x1200011 | 0x10000000)  # vfork's, and forks into namespaces
+    for program in (inner_filter(where), outer_filter(where)):
+        assert verdict(program, CLONE[where.column], thread, audit=where.audit) == ALLOW
+        assert verdict(program, CLONE[where.column], fork, audit=where.audit) == ALLOW
+        for flags in others:
+            assert verdict(program, CLONE[where.column], flags, audit=where.audit) == 0x50000 | EPERM
+        assert verdict(program, CLONE3[where.column], audit=where.audit) == 0x50000 | ENOSYS
+    request = request_filter(where)
+    assert verdict(request, CLONE[where.column], thread, audit=where.audit) == ALLOW
+    for flags in (fork, *others):
+        assert verdict(request, CLONE[where.column], flags, audit=where.audit) == 0x50000 | EPERM
+
+
+@MACHINES
+def test_a_request_reads_files_and_writes_none(machine):
+    where = architecture(machine)
+    request = request_filter(where)
+    for flags, allowed in ((0, True), (0x80000, True), (1, False), (2, False), (0x40, False), (0x200, False)):
+        expected = ALLOW if allowed else 0x50000 | EPERM
+        assert verdict(request, OPENAT[where.column], 0, 0, flags, audit=where.audit) == expected
+        if (number := OPEN[where.column]) is not None:
+            assert verdict(request, number, 0, flags, audit=where.audit) == expected
+
+
+@MACHINES
+def test_a_request_is_denied_every_call_named_and_allowed_what_it_lives_on(machine):
+    where = architecture(machine)
+    request = request_filter(where)
+    for name, numbers in DENIED_TO_A_REQUEST.items():
+        if (number := numbers[where.column]) is not None:
+            assert verdict(request, number, audit=where.audit) == 0x50000 | EPERM, name
+    for name in ("read", "write", "mmap", "munmap", "futex", "recvfrom", "sendto", "close", "exit_group"):
+        assert verdict(request, number_of(name, machine), audit=where.audit) == ALLOW
 
 
 @MACHINES

@@ -28,7 +28,12 @@ from cloister.tee.software import PLATFORM_MEASUREMENT
 
 Governed = TypeVar("Governed", Constitution, Contract)
 
-ENDPOINTS = (Endpoint(method="POST", path="/v1/audio/transcriptions"),)
+ENDPOINTS = (
+    Endpoint(method="POST", path="/v1/audio/transcriptions"),
+    Endpoint(method="POST", path="/v1/audio/translations"),
+    Endpoint(method="GET", path="/v1/models"),
+    Endpoint(method="GET", path="/v1/models/{id}"),
+)
 MODELS = {"speech": "pocketsphinx-en-us", "echo": "none"}
 DAY = 86_400
 VALID_DAYS, RENEW_DAYS = 365, 30

@@ -56,6 +56,28 @@ def make_device(kind: int, major: int, minor: int) -> str:
     return "made"
 
 
+def leave_file() -> str:
+    """A file that the next request would find."""
+    path = f"{_SCRATCH}left-{os.getpid()}"
+    write(path)
+    os.unlink(path)
+    return "left"
+
+
+def leave_name() -> str:
+    """A name that the next request would find."""
+    path = f"{_SCRATCH}named-{os.getpid()}"
+    os.mkdir(path)
+    os.rmdir(path)
+    return "left"
+
+
+def leave_time() -> str:
+    """A time that the next request would find, on the scratch itself."""
+    os.utime("/tmp", (1, 1))
+    return "left"
+
+
 def through_link() -> bytes:
     """Read the host's file by a symbolic link in the scratch."""
     path = f"{_SCRATCH}link-{os.getpid()}"
@@ -145,6 +167,9 @@ ATTEMPTS = {
     "list the host by stepping up": up_and_out,
     "read a host's file through a link": through_link,
     "link a program into the scratch": hard_link,
+    "leave a file for the next request": leave_file,
+    "leave a name for the next request": leave_name,
+    "leave a time for the next request": leave_time,
     "write to the closure": partial(write, "/app/packages/escape"),
     "write over the interpreter": partial(write, "/app/bin/python"),
     "remove a file of the closure": partial(unfold, "/app/second_stage.py"),
@@ -182,6 +207,8 @@ OUTSIDE = frozenset(
         "list /run",
         "list the devices of /sys",
         "read a host's file through a link",
+        "leave a file for the next request",
+        "leave a name for the next request",
         "fill more than the scratch",
         "make a file over its cap",
         "hoard memory in /dev/shm",

@@ -9,17 +9,29 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 
 
 def main() -> None:
-    """Serve one connection after the other on the inherited listener."""
+    """Serve one connection after the other on the inherited listener, each in a process of its own, as engines do."""
     with socket.socket(fileno=int(os.environ["LISTEN_FD"])) as listener:  # noqa: TID251 - as every engine's
         while True:
             connection, _ = listener.accept()
-            with connection, connection.makefile("rb") as lines:
-                for line in lines:
-                    told = json.loads(line)
-                    connection.sendall(json.dumps(attempt(told["source"], told["name"])).encode() + b"\n")
+            process = os.fork()
+            if process == 0:
+                serve(connection)  # with the listener left open, so that only the sandbox keeps it from others
+            connection.close()
+            if status := os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]):
+                sys.exit(status if status > 0 else 128 - status)
+
+
+def serve(connection: socket.socket) -> None:
+    """Take attempts until the connection ends; then end."""
+    with connection.makefile("rb") as lines:
+        for line in lines:
+            told = json.loads(line)
+            connection.sendall(json.dumps(attempt(told["source"], told["name"])).encode() + b"\n")
+    os._exit(0)
 
 
 def attempt(source: str, name: str) -> dict[str, object]:

@@ -147,6 +147,12 @@ def raise_limit(which: int) -> str:
     return "raised"
 
 
+def limit_parent(which: int) -> str:
+    """Take from its parent what it needs: the parent serves others."""
+    resource.prlimit(os.getppid(), which, resource.prlimit(os.getppid(), which))
+    return "limited"
+
+
 def hurry() -> str:
     """Be served before everyone else."""
     os.setpriority(os.PRIO_PROCESS, 0, -10)
@@ -252,6 +258,7 @@ ATTEMPTS = {
     "open more files": partial(raise_limit, resource.RLIMIT_NOFILE),
     "write larger files": partial(raise_limit, resource.RLIMIT_FSIZE),
     "leave a core dump": partial(raise_limit, resource.RLIMIT_CORE),
+    "limit its parent": partial(limit_parent, resource.RLIMIT_NOFILE),
     "hurry": hurry,
     "run in real time": real_time,
     "read disks first": partial(call, "ioprio_set", 1, 0, (1 << 13) | 0),

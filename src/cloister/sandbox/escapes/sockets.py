@@ -78,6 +78,19 @@ def listen_again() -> str:
     return "listening"
 
 
+def accept_another() -> str:
+    """Take the connection of another request, if there were one."""
+    with inherited() as listener:
+        listener.setblocking(False)
+        try:
+            listener.accept()[0].close()
+        except BlockingIOError:
+            return "there was none to take"
+        finally:
+            listener.setblocking(True)
+    return "taken"
+
+
 def find_other_sockets() -> list[str]:
     """Descriptors beyond the standard three, the listener and the one connection."""
     known = {0, 1, 2, int(os.environ["LISTEN_FD"])}  # noqa: TID251 - as every engine's
@@ -124,6 +137,7 @@ ATTEMPTS = {
     "connect the inherited socket": connect_inherited,
     "bind the inherited socket": bind_inherited,
     "listen on the inherited socket again": listen_again,
+    "take another request's connection": accept_another,
     "find descriptors that were left open": find_other_sockets,
 }
 OUTSIDE = frozenset(  # any user may do these on any Linux
@@ -137,5 +151,6 @@ OUTSIDE = frozenset(  # any user may do these on any Linux
         "a device event socket (netlink)",
         "a pair of sockets",
         "listen on the inherited socket again",
+        "take another request's connection",
     }
 )
