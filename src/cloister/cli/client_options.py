@@ -29,10 +29,11 @@ class Service:
     policy_path: Path
     memory: MemoryFile
     relay_url: str
+    relay_ca: Path | None = None
 
     def session(self) -> Session:
         """A session with it, to be used within a running event loop."""
-        return Session(self.policy, self.memory, Relay(self.relay_url))
+        return Session(self.policy, self.memory, Relay(self.relay_url, authorities=self.relay_ca))
 
 
 def policy_option(command: Command) -> Command:
@@ -46,7 +47,7 @@ def policy_option(command: Command) -> Command:
 
 
 def service_options(command: Command) -> Command:
-    """The options `--policy`, `--relay`, `--memory` and `--state`."""
+    """The options `--policy`, `--relay`, `--relay-ca`, `--memory` and `--state`."""
     memory = click.option(
         "--memory",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -56,7 +57,13 @@ def service_options(command: Command) -> Command:
     relay = click.option(
         "--relay", metavar="URL", help="The relay, as https://relay.example.  [default: the local system's]"
     )
-    return policy_option(relay(memory(state_option(command))))
+    relay_ca = click.option(
+        "--relay-ca",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Who may sign the relay's certificate, PEM.  [default: this machine's list]",
+    )
+    return policy_option(relay(relay_ca(memory(state_option(command)))))
 
 
 def read_policy(policy: Path | None, state: StateFolder) -> tuple[TrustPolicy, Path]:
@@ -74,7 +81,9 @@ def read_policy(policy: Path | None, state: StateFolder) -> tuple[TrustPolicy, P
         ) from error
 
 
-def service(policy: Path | None, relay: str | None, memory: Path | None, state: StateFolder) -> Service:
+def service(
+    policy: Path | None, relay: str | None, relay_ca: Path | None, memory: Path | None, state: StateFolder
+) -> Service:
     """The service that the options name.
 
     Raises:
@@ -84,4 +93,4 @@ def service(policy: Path | None, relay: str | None, memory: Path | None, state: 
     read, path = read_policy(policy, state)
     relay_url = running(state).relay_url if relay is None else relay
     beside = path.with_name("client-memory") if memory is None else memory
-    return Service(read, path, MemoryFile(beside, genesis=read.constitution), relay_url)
+    return Service(read, path, MemoryFile(beside, genesis=read.constitution), relay_url, relay_ca)

@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "receipt": Entry("cloister.cli.receipt:receipt", "Kept receipts: check them, offline."),
     "config": Entry("cloister.cli.config:config", "Settings: check a file, show what is in force."),
     "service": Entry("cloister.cli.service:service", "One service by itself."),
+    "machines": Entry("cloister.cli.machines:machines", "Each role on a machine of its own.", node=True),
     "sandbox": Entry("cloister.cli.sandbox:sandbox", "What engines are confined in: show it, test it.", node=True),
     "workload": Entry("cloister.cli.workload:workload", "What a service started here would run.", node=True),
     "completion": Entry("cloister.cli.completion:completion", "Completion of commands in bash, zsh and fish."),

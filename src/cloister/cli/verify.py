@@ -30,12 +30,12 @@ failed; each id is explained in docs/formats/checks.md.
 @click.command(epilog=EPILOG)
 @service_options
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
-def verify(policy: Path | None, relay: str | None, memory: Path | None, state: StateFolder, *, as_json: bool) -> None:
+def verify(*, as_json: bool, **options: Path | StateFolder | None) -> None:
     """Fetch the service's key bundle and examine it, step by step.
 
     These are the checks that every request depends on: they run before anything leaves this machine.
     """
-    target = service(policy, relay, memory, state)
+    target = service(**options)  # type: ignore[arg-type]  # click gives each its own type
     examination = asyncio.run(_examine(target))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report(target, examination))).decode())

@@ -13,6 +13,7 @@ from cloister.cli.down import stop as stop_processes
 from cloister.cli.local import roles
 from cloister.cli.local.keys import LocalKeys, make_token, open_keys
 from cloister.cli.local.measurement import (
+    Measurement,
     keep_manifest,
     measure_in_child,
     service_command,
@@ -97,8 +98,17 @@ class Prepared:
         return roles.url(self.ports["relay"])
 
 
-def prepare(state: StateFolder, settings: LocalSettings, say: Say, *, clock: Callable[[], float]) -> Prepared:
+def prepare(
+    state: StateFolder,
+    settings: LocalSettings,
+    say: Say,
+    *,
+    clock: Callable[[], float],
+    measured: Measurement | None = None,
+) -> Prepared:
     """Make keys, measure, sign what must be signed, and write the services' settings.
+
+    `measured` is what was found on another machine, where the roles are to run there.
 
     Raises:
         CloisterError: this machine or folder cannot hold the system; in a sentence.
@@ -106,8 +116,9 @@ def prepare(state: StateFolder, settings: LocalSettings, say: Say, *, clock: Cal
     before = read_signed(state)
     keys = open_keys(state)
     ports = _ports(state, settings, say)
-    say("measuring what will run")
-    measurement = measure_in_child(state, settings.engine)
+    if measured is None:
+        say("measuring what will run")
+    measurement = measured or measure_in_child(state, settings.engine)
     found = Found(
         bytes.fromhex(measurement.workload),
         bytes.fromhex(measurement.gateway),

@@ -1,0 +1,187 @@
+"""What each role needs on a machine of its own: its settings, its keys, and the signed entries that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from cloister.cli.local import roles
+from cloister.cli.local.keys import seed_path
+from cloister.cli.local.toml import Table, toml
+from cloister.cli.state_folder import StateFolder
+from cloister.client.durable import replace_file
+from cloister.errors import UsageError
+from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.tls import require_private
+
+CALLERS: Final = {"witness": ("ledger",), "ledger": ("kms",), "kms": ("gateway", "relay"), "gateway": ("relay",)}
+CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"  # each machine's own; nothing here makes them
+HTTPS_PORT = 443
+_OF_ONE_MACHINE: Final = frozenset({"ready", "client_rate", "client_burst"})  # settings that make sense there only
+
+
+class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where one role is."""
+
+    url: str  # as the other roles call it: https://kms.example:7103
+    address: str = LOOPBACK  # that it listens on, an IP address
+
+
+class Machines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table for each role, and where things are on every machine."""
+
+    witness: Machine
+    ledger: Machine
+    kms: Machine
+    gateway: Machine
+    relay: Machine
+    proxy: Machine
+    etc: Annotated[str, msgspec.Meta(pattern="^/")] = "/etc/cloister"  # a role's folder lies in it
+    lib: Annotated[str, msgspec.Meta(pattern="^/")] = "/var/lib"  # a role keeps its data in cloister-ROLE below it
+    run: Annotated[str, msgspec.Meta(pattern="^/")] = "/run"  # and sockets in cloister-ROLE below this
+
+
+def read_machines(path: Path) -> Machines:
+    """The machines in the TOML file at `path`.
+
+    Raises:
+        UsageError: it cannot be read, is not such a file, or a URL would go over a network in the clear.
+    """
+    try:
+        machines = msgspec.toml.decode(path.read_bytes(), type=Machines)
+    except OSError as error:
+        raise UsageError(f"the machines {path} cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} does not say where each role is: {error}") from error
+    for role in roles.ROLES:
+        url = getattr(machines, role).url
+        _port(url)
+        if role != "proxy" and not _secure(url):
+            raise UsageError(f"{url}, of the {role}, is not https: on machines of their own, roles speak TLS only")
+    return machines
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The folders of all roles, from what a state folder has signed."""
+
+    machines: Machines
+    state: StateFolder
+    tables: Mapping[str, Table]  # as for this machine alone
+
+    def write(self, target: Path) -> None:
+        """Write a folder for each role below `target`: its settings, and copies of the files that they name."""
+        for role in roles.ROLES:
+            folder = target / role
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name, source in self._files(role).items():
+                replace_file(folder / name, source.read_bytes())
+            head = f"# Settings of the {role}, made by cloister machines prepare; its folder is {self._etc(role)}.\n"
+            replace_file(folder / f"{role}.toml", (head + toml(self.table(role))).encode())
+
+    def table(self, role: str) -> dict[str, Any]:
+        """A role's settings on its machine."""
+        own = {name: value for name, value in self.tables[role].items() if name not in _OF_ONE_MACHINE}
+        machine: Machine = getattr(self.machines, role)
+        placed = {"port": _port(machine.url), "address": machine.address}
+        return own | placed | self._paths(role) | self._others(role) | self._tls(role)
+
+    def _files(self, role: str) -> dict[str, Path]:
+        """The files that `role` reads, by their names in its folder."""
+        seeds = {"witness": "witness", "ledger": "log", "kms": "platform", "gateway": "platform"}
+        files = {f"{seeds[role]}.seed": seed_path(self.state, seeds[role])} if role in seeds else {}
+        if role == "kms":
+            files["constitution.entries"] = self.state.constitutions
+        if role in ("kms", "gateway"):
+            files["contract.entries"] = self.state.contracts
+        if role == "proxy":
+            files["trust-policy.toml"] = self.state.trust_policy
+        return files
+
+    def _paths(self, role: str) -> dict[str, Any]:
+        etc, lib, run = self._etc(role), Path(self.machines.lib) / f"cloister-{role}", Path(self.machines.run)
+        contract = etc / "contract.entries"
+        paths: dict[str, dict[str, Any]] = {
+            "witness": {"folder": lib, "key": etc / "witness.seed"},
+            "ledger": {"folder": lib, "key": etc / "log.seed"},
+            "kms": {
+                "constitution": etc / "constitution.entries",
+                "contracts": [contract],
+                "platform_key": etc / "platform.seed",
+            },
+            "gateway": {
+                "contract": contract,
+                "platform_key": etc / "platform.seed",
+                "state": lib,
+                "run_folder": run / "cloister-gateway" / "engine",
+            },
+            "relay": {},
+            "proxy": {
+                "trust_policy": etc / "trust-policy.toml",
+                "memory": lib / "client-memory",
+                "token": etc / "tokens",
+                "receipts": lib / "receipts",
+            },
+        }
+        return paths[role]
+
+    def _others(self, role: str) -> dict[str, Any]:
+        """Where `role` finds those that it calls."""
+        machines = self.machines
+        bundle_path = urlsplit(self.tables["relay"]["bundle_url"]).path
+        witnesses = [witness | {"url": machines.witness.url} for witness in self.tables["ledger"]["witnesses"]]
+        found: dict[str, dict[str, Any]] = {
+            "ledger": {"witnesses": witnesses},
+            "kms": {"ledger_url": machines.ledger.url},
+            "gateway": {"kms_url": machines.kms.url},
+            "relay": {
+                "bundle_url": f"{machines.kms.url}{bundle_path}",
+                "gateway_urls": [f"{machines.gateway.url}/gateway"],
+            },
+            "proxy": {"relay_url": machines.relay.url},
+        }
+        return found.get(role, {})
+
+    def _tls(self, role: str) -> dict[str, Any]:
+        """Who the service shows itself as, and who must show themselves to it. Nobody asks a client who it is."""
+        etc = self._etc(role)
+        shown = {"certificate": etc / CERTIFICATE, "key": etc / KEY}
+        authority = etc / AUTHORITY
+        known = {"client_ca": authority, "clients": CALLERS[role]} if role in CALLERS else {}
+        found: dict[str, Any] = {"writers": CALLERS[role]} if role == "ledger" else {}
+        if role == "proxy":
+            found["relay_ca"] = authority
+        if _secure(getattr(self.machines, role).url):
+            found["tls"] = shown | known
+        if role not in ("witness", "proxy"):
+            found["peers"] = {"ca": authority} | shown
+        return found
+
+    def _etc(self, role: str) -> Path:
+        return Path(self.machines.etc) / role
+
+
+def _port(url: str) -> int:
+    """The port of a URL of the form https://host:port.
+
+    Raises:
+        UsageError: it is not of that form, or in the clear and not of one machine alone.
+    """
+    require_private(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or HTTPS_PORT
+    except ValueError as error:
+        raise UsageError(f"{url} is not a URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
+        raise UsageError(f"{url} is not of the form https://host:port")
+    return port
+
+
+def _secure(url: str) -> bool:
+    return url.startswith("https://")
