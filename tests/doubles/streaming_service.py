@@ -13,6 +13,7 @@ from tests.doubles.relayed_service import RelayedService, key_problem
 
 from cloister.formats import binary_http, binary_http_stream
 from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER
+from cloister.hosting.http_connection import PeerLeft
 from cloister.hosting.http_exchange import Response
 from cloister.ledger.statements import entry_digest
 from cloister.ohttp import chunked
@@ -29,6 +30,7 @@ class Arriving:
     running: RunningSummary | None = None
     size: int = 0  # bytes of the encapsulated request
     whole: bool = False
+    broke_off: bool = False  # the client closed the connection before its request's end
     left: bool = False  # the client closed the connection before its answer's end
 
 
@@ -63,7 +65,11 @@ class StreamingService(RelayedService):
             return key_problem()
         arriving = Arriving()
         self.arrived.append(arriving)
-        sealer = await self.receive(request, arriving)
+        try:
+            sealer = await self.receive(request, arriving)
+        except (asyncio.CancelledError, PeerLeft):
+            arriving.broke_off = True
+            raise
         return Response(
             200,
             [(b"content-type", chunked.RESPONSE_MEDIA_TYPE.encode())],

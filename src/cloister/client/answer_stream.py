@@ -20,11 +20,12 @@ from cloister.formats.binary_http_stream import ResponseDecoder
 from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER, StoredReceipt
 from cloister.hosting import problem
 from cloister.ohttp.chunked import ResponseOpener, Truncated
-from cloister.trust.receipt import Exchange
+from cloister.trust.receipt import Exchange, VerifiedReceipt
 
 UPLOAD_SECONDS = 20.0  # that a request which the gateway answered may still take to end
 
-Prove = Callable[[bytes, Exchange], Awaitable[StoredReceipt]]
+Proof = tuple[StoredReceipt, VerifiedReceipt]
+Prove = Callable[[bytes, Exchange], Awaitable[Proof]]
 
 
 class AnswerCut(RelayUnavailable):
@@ -37,7 +38,7 @@ class AnswerStream(AsyncIterator[bytes]):
     def __init__(self, relayed: RelayStream, opener: ResponseOpener, upload: Upload, prove: Prove) -> None:
         self.status = 0
         self.headers: Fields = ()
-        self.receipt: StoredReceipt | None = None
+        self._proof: Proof | None = None
         self._relayed = relayed
         self._opener = opener
         self._upload = upload
@@ -45,6 +46,16 @@ class AnswerStream(AsyncIterator[bytes]):
         self._decoder = ResponseDecoder()
         self._digest = hashlib.sha256()
         self._pieces: list[bytes] = []  # that are to be handed on
+
+    @property
+    def receipt(self) -> StoredReceipt | None:
+        """The receipt to keep, once everything held."""
+        return None if self._proof is None else self._proof[0]
+
+    def proof(self) -> Proof:
+        """The receipt to keep, and what it proves; of an answer that was read to its end."""
+        assert self._proof is not None  # the iteration ended without an error
+        return self._proof
 
     async def begin(self) -> None:
         """Wait for the head.
@@ -106,4 +117,4 @@ class AnswerStream(AsyncIterator[bytes]):
         summary = await self._upload.read_whole(UPLOAD_SECONDS)
         if summary is None:
             raise AnswerNotOpened("the answer came before all of the request was sent, and proves nothing of it")
-        self.receipt = await self._prove(core, Exchange(summary, head.status, self._digest.digest(), salt))
+        self._proof = await self._prove(core, Exchange(summary, head.status, self._digest.digest(), salt))

@@ -59,7 +59,7 @@ def store_receipt(folder: Path, stored: StoredReceipt, *, name: str = "") -> Pat
         UsageError: the folder cannot be written.
     """
     data = canonical.encode(stored)
-    path = folder / ((name or hashlib.sha256(stored.core).hexdigest()[:16]) + SUFFIX)
+    path = receipt_path(folder, name or hashlib.sha256(stored.core).hexdigest()[:16])
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_file(path, data)
@@ -94,6 +94,11 @@ def keep_answer(folder: Path, stored: StoredReceipt, body: bytes, *, name: str, 
     except OSError as error:
         raise UsageError(f"the receipt cannot be kept in {folder}: {error.strerror}; name a folder you own") from error
     raise AssertionError("numbers do not end")
+
+
+def receipt_path(folder: Path, name: str) -> Path:
+    """Where `store_receipt` writes a receipt of this name."""
+    return folder / (name + SUFFIX)
 
 
 def load_receipt(path: Path) -> StoredReceipt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from cloister.ohttp.chunked import ResponseOpener
 from cloister.trust.bundle import BundleRefused, VerifiedBundle, examine_bundle
 from cloister.trust.receipt import Exchange, VerifiedReceipt, examine_receipt
 
+MAXIMUM_PLAIN = 65_536  # bytes of a body that goes in one piece
 PATIENCE_SECONDS = 15  # that a request waits for the relay to have a newer bundle
 
 
@@ -118,7 +120,8 @@ class Session:
         """Send `request` encrypted to a key proved to be the service's, and return the proved answer.
 
         It is posted once; again only where the gateway said that it did not open it, or did not take its date. `sent`
-        is told how many bytes of how many have left, again from the beginning where it is posted again.
+        is told how many bytes of how many have left, again from the beginning where it is posted again. A body over
+        64 KiB goes in chunks.
 
         Raises:
             UsageError: a request that cannot travel.
@@ -126,6 +129,10 @@ class Session:
             ReceiptRefused, AnswerNotOpened: the answer is not proved; it is not shown.
             RelayUnavailable, NotAdmitted, MemoryRefused: as they say.
         """
+        if len(request.body) > MAXIMUM_PLAIN:
+            async with self.stream(request, sent=sent) as streamed:
+                body = b"".join([piece async for piece in streamed])
+                return Answer(Response(streamed.status, streamed.headers, body), *streamed.proof())
         summary = check_request(request)
         try:
             return await self._exchange(request, summary, sent, at=int(self._clock()))
@@ -134,11 +141,11 @@ class Session:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, request: UserRequest, body: AsyncIterable[bytes] | None = None
+        self, request: UserRequest, body: AsyncIterable[bytes] | None = None, *, sent: Sent | None = None
     ) -> AsyncIterator[AnswerStream]:
         """Send `request` in chunks as `body` comes, and hand the answer on as it comes: `async with`, `async for`.
 
-        Memory stays flat. `body` stands for the request's own. Leaving the context closes the connection to the relay
+        Memory stays flat. `body` stands for the request's own; where there is none, `sent` is told as in `send`. Leaving the context closes the connection to the relay
         where the answer has not ended. What the answer's pieces are worth before their end, `AnswerStream` says.
 
         Raises:
@@ -146,7 +153,7 @@ class Session:
             AnswerCut: the answer broke off.
             Exception: what `send` raises, and what `body` raises.
         """
-        upload = Upload(request, body)
+        upload = Upload(request, body, sent)
         async with contextlib.aclosing(upload), contextlib.AsyncExitStack() as connection:
             try:
                 answer = await self._streamed(upload, connection, at=int(self._clock()))
@@ -203,10 +210,7 @@ class Session:
             if not relayed.is_sealed:
                 raise refused_by_gateway(await relayed.reply())
 
-        async def prove(core: bytes, exchange: Exchange) -> StoredReceipt:
-            return (await self._proved(held, core, exchange))[0]
-
-        answer = AnswerStream(relayed, opener, upload, prove)
+        answer = AnswerStream(relayed, opener, upload, functools.partial(self._proved, held))
         await answer.begin()
         return answer
 

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
 from cloister.client.exchange import MAXIMUM_REQUEST, UserRequest, check_path, inner_request
-from cloister.client.relay import RelayUnavailable
+from cloister.client.relay import RelayUnavailable, Sent
 from cloister.errors import TooLarge
 from cloister.formats import binary_http_stream
 from cloister.formats.key_config import KeyConfig
@@ -29,8 +29,10 @@ class NotSentAgain(RelayUnavailable):
 class Upload:
     """One request; close it. `summary` is there once all of its body was read."""
 
-    def __init__(self, request: UserRequest, body: AsyncIterable[bytes] | None) -> None:
-        """`body` stands for the request's own, which then is not looked at.
+    def __init__(
+        self, request: UserRequest, body: AsyncIterable[bytes] | None = None, sent: Sent | None = None
+    ) -> None:
+        """`body` stands for the request's own, which then is not looked at; else `sent` is told how much of it left.
 
         Raises:
             TooLarge: the body is over 26 MiB.
@@ -41,6 +43,7 @@ class Upload:
             raise TooLarge(f"a request of {len(request.body)} bytes, the cap is {MAXIMUM_REQUEST}")
         self.summary: RequestSummary | None = None
         self._request = request
+        self._sent = sent or _nobody
         self._source = None if body is None else aiter(body)
         self._next: asyncio.Task[bytes] | None = None
         self._kept: list[bytes] = []
@@ -98,7 +101,12 @@ class Upload:
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         """The body from its beginning: what is kept of it, then what comes."""
-        for piece in _slices(self._request.body) if self._source is None else list(self._kept):
+        if self._source is None:
+            body = self._request.body
+            for at in range(0, len(body), MAXIMUM_CHUNK):
+                yield body[at : at + MAXIMUM_CHUNK]
+                self._sent(min(at + MAXIMUM_CHUNK, len(body)), len(body))
+        for piece in list(self._kept):
             yield piece
         while self._source is not None and (piece := await self._receive(self._source)):
             self._size += len(piece)
@@ -158,6 +166,5 @@ async def _next_piece(source: AsyncIterator[bytes]) -> bytes:
     return b""
 
 
-def _slices(body: bytes) -> Iterator[bytes]:
-    for at in range(0, len(body), MAXIMUM_CHUNK):
-        yield body[at : at + MAXIMUM_CHUNK]
+def _nobody(_done: int, _all: int) -> None:
+    """Nobody watches."""

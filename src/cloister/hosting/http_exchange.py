@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass, field
 
+from cloister.errors import CloisterError
 from cloister.hosting.http_body import Body
 from cloister.hosting.http_message import Headers
 from cloister.hosting.problem import MEDIA_TYPE, Problem, encode
@@ -31,6 +32,13 @@ class Request:
     target: str
     headers: Headers
     body: Body
+
+
+class CutAnswer(CloisterError):
+    """Raised by a streamed body that cannot go on, so that no one takes what it gave for the whole.
+
+    What it gave is delivered; then the connection is closed without the body's end.
+    """
 
 
 async def _nothing() -> None:

@@ -13,7 +13,7 @@ from cloister.errors import CloisterError, MalformedInput, TooLarge
 from cloister.hosting.fault import place_of
 from cloister.hosting.http_body import Body
 from cloister.hosting.http_connection import Connection, PeerLeft
-from cloister.hosting.http_exchange import Handler, Limits, Request, Response, problem_response
+from cloister.hosting.http_exchange import CutAnswer, Handler, Limits, Request, Response, problem_response
 from cloister.hosting.http_head import WrongVersion
 from cloister.hosting.http_message import encode_head, header, status_line
 from cloister.hosting.problem import problem, problem_of
@@ -192,6 +192,10 @@ class ServerConnection(Connection):
             keep_alive = await self._send(request, response)
         except PeerLeft:
             keep_alive = False
+        except CutAnswer:
+            if self.transport is not None:
+                self.transport.close()
+            return
         except Exception as error:  # noqa: BLE001 - the head is out: only a cut can say that the rest is missing
             _log.error("an answer broke off: %s", place_of(error))
             self.abort()

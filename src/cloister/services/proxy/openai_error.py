@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 import msgspec
 
+from cloister.client.answer_stream import AnswerCut
 from cloister.client.exchange import AnswerNotOpened
 from cloister.client.memory_file import MemoryRefused
+from cloister.client.upload import NotSentAgain
 from cloister.errors import CloisterError, Refused, TooLarge, Unavailable, UsageError
 from cloister.hosting.http_exchange import Response
+from cloister.hosting.http_server_connection import SlowRequest
 
 REFUSED = "cloister_refused"  # the chain of checks did not hold
 UNAVAILABLE = "cloister_unavailable"  # relay, gateway or engine is down
@@ -15,27 +20,55 @@ INVALID = "invalid_request_error"  # OpenAI's own word
 _NEVER_AGAIN = (b"x-should-retry", b"false")  # OpenAI's SDKs would ask again after a 502
 
 
+class Told(NamedTuple):
+    """An error as a client of OpenAI's is told of it."""
+
+    status: int
+    message: str
+    kind: str
+    code: str
+
+
 def answer(status: int, message: str, *, kind: str, code: str) -> Response:
     """An error that the proxy itself found."""
-    error = {"message": message, "type": kind, "param": None, "code": code}
     headers = [(b"content-type", b"application/json")]
     if kind != UNAVAILABLE:
         headers.append(_NEVER_AGAIN)
-    return Response(status, headers, msgspec.json.encode({"error": error}))
+    return Response(status, headers, _body(Told(status, message, kind, code)))
 
 
 def answer_to(error: CloisterError) -> Response:
     """What `error` is to an OpenAI client; the code names the check that failed."""
+    told = _told(error)
+    return answer(told.status, told.message, kind=told.kind, code=told.code)
+
+
+def event_of(error: CloisterError) -> bytes:
+    """What `error` is to a client that reads a stream of events; OpenAI's SDKs raise it."""
+    return b"event: error\ndata: " + _body(_told(error)) + b"\n\n"
+
+
+def _told(error: CloisterError) -> Told:
     if isinstance(error, Refused):
-        return answer(502, f"refused by {error}", kind=REFUSED, code=error.check)
-    if isinstance(error, AnswerNotOpened):
-        return answer(502, str(error), kind=REFUSED, code="answer_not_opened")
-    if isinstance(error, MemoryRefused):
-        return answer(502, str(error), kind=REFUSED, code="memory_refused")
-    if isinstance(error, TooLarge):
-        return answer(413, str(error), kind=INVALID, code="request_too_large")
-    if isinstance(error, UsageError):
-        return answer(400, str(error), kind=INVALID, code="invalid_request")
-    if isinstance(error, Unavailable):
-        return answer(503, str(error), kind=UNAVAILABLE, code="unavailable")
-    return answer(502, str(error), kind=REFUSED, code="not_proved")
+        return Told(502, f"refused by {error}", REFUSED, error.check)
+    for kind, status, shown, code in _CODES:
+        if isinstance(error, kind):
+            return Told(status, str(error), shown, code)
+    return Told(502, str(error), REFUSED, "not_proved")
+
+
+def _body(told: Told) -> bytes:
+    error = {"message": told.message, "type": told.kind, "param": None, "code": told.code}
+    return msgspec.json.encode({"error": error})
+
+
+_CODES: Final[tuple[tuple[type[CloisterError], int, str, str], ...]] = (  # the first that an error is of
+    (AnswerNotOpened, 502, REFUSED, "answer_not_opened"),
+    (MemoryRefused, 502, REFUSED, "memory_refused"),
+    (TooLarge, 413, INVALID, "request_too_large"),
+    (SlowRequest, 408, UNAVAILABLE, "request_timeout"),
+    (UsageError, 400, INVALID, "invalid_request"),
+    (AnswerCut, 502, UNAVAILABLE, "answer_cut"),
+    (NotSentAgain, 503, UNAVAILABLE, "send_again"),
+    (Unavailable, 503, UNAVAILABLE, "unavailable"),
+)

@@ -14,7 +14,7 @@ from cloister.client.receipts import store_receipt
 from cloister.client.relay import Relay
 from cloister.client.session import Answer, Session
 from cloister.client.trust_policy_file import read_trust_policy
-from cloister.errors import CloisterError
+from cloister.errors import CloisterError, TooLarge
 from cloister.hosting import logs
 from cloister.hosting.health import Health, Metrics
 from cloister.hosting.http_exchange import Limits, Request, Response
@@ -26,9 +26,9 @@ from cloister.services.proxy.callers import open_callers
 from cloister.services.proxy.door import Door
 from cloister.services.proxy.openai_error import INVALID
 from cloister.services.proxy.settings import ProxySettings
+from cloister.services.proxy.streams import STREAM, answer_in_pieces, beginning_of, continued, shown_headers
 
 API = "/v1/"
-RECEIPT_FILE_HEADER = b"cloister-receipt-file"
 UNLIMITED = 2**53  # bytes, to the server: the cap is kept where its refusal has OpenAI's shape
 
 
@@ -102,10 +102,15 @@ class Proxy:
             message = f"no such path: requests go to {API}…, as {API}audio/transcriptions"
             return openai_error.answer(404, message, kind=INVALID, code="unknown_url")
         try:
-            body = await request.body.read(MAXIMUM_REQUEST)
+            if (request.body.length or 0) > MAXIMUM_REQUEST:
+                raise TooLarge(f"a body of {request.body.length} bytes, the cap is {MAXIMUM_REQUEST}")
+            beginning, all_of_it = await beginning_of(request.body)
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
-            answered = await self._session.send(UserRequest(request.method, request.target, headers, body))
-            return await self._shown(answered, self._receipts / caller)
+            asked = UserRequest(request.method, request.target, headers, beginning)
+            receipts = self._receipts / caller
+            if all_of_it and STREAM not in beginning:
+                return await self._shown(await self._session.send(asked), receipts)
+            return await answer_in_pieces(self._session, asked, continued(beginning, request.body), receipts)
         except CloisterError as error:
             return openai_error.answer_to(error)
 
@@ -113,5 +118,4 @@ class Proxy:
         """The answer with the path of its receipt, which is kept before anything is shown."""
         path = await asyncio.to_thread(store_receipt, receipts, answered.receipt)
         response = answered.response
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-        return Response(response.status, [*headers, (RECEIPT_FILE_HEADER, str(path).encode())], response.body)
+        return Response(response.status, shown_headers(response.headers, path), response.body)

@@ -1,0 +1,110 @@
+"""Requests and answers that pass through the proxy piece by piece: its memory stays flat, whatever their size."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from cloister.client.answer_stream import AnswerStream
+from cloister.client.exchange import UserRequest
+from cloister.client.receipts import receipt_path, store_receipt
+from cloister.client.session import Session
+from cloister.errors import CloisterError
+from cloister.formats.binary_http import Fields
+from cloister.hosting.http_body import Body
+from cloister.hosting.http_exchange import CutAnswer, Response
+from cloister.hosting.http_message import Headers
+from cloister.services.proxy import openai_error
+
+WHOLE = 65_536  # bytes of a body that goes in one piece, where it asks for no stream
+STREAM = b"stream"  # a body that has this word may ask for one; a body in pieces is answered in pieces
+PROVED_FIRST = 2**20  # bytes of an answer that is no stream of events, which are held back until it is proved
+EVENTS = "text/event-stream"
+RECEIPT_FILE_HEADER = b"cloister-receipt-file"
+
+
+async def answer_in_pieces(
+    session: Session, request: UserRequest, body: AsyncIterator[bytes], receipts: Path
+) -> Response:
+    """The engine's answer: whole where it is small and no stream of events, else as it comes.
+
+    Its receipt is kept in `receipts`. Where that is, is told beforehand; the file is there when the answer has ended.
+
+    Raises:
+        CloisterError: there is no answer.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        answer = await stack.enter_async_context(session.stream(request, body))
+        first = b"" if _is_events(answer) else await _up_to(PROVED_FIRST, answer)
+        name = secrets.token_hex(8)
+        headers = shown_headers(answer.headers, receipt_path(receipts, name))
+
+        async def keep() -> None:
+            await asyncio.to_thread(store_receipt, receipts, answer.proof()[0], name=name)
+
+        if answer.receipt is not None:
+            await keep()
+            return Response(answer.status, headers, first + b"".join([piece async for piece in answer]))
+        close = stack.pop_all().aclose  # now the server's, when the answer is out
+    return Response(answer.status, headers, _pieces(answer, first, keep), close=close)
+
+
+async def _pieces(answer: AnswerStream, first: bytes, keep: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+    """The answer as it comes; one that is not proved at its end is cut off."""
+    whole_event = True  # nothing of an event was sent whose end was not
+    try:
+        if first:
+            yield first
+        async for piece in answer:
+            yield piece
+            whole_event = piece.endswith(b"\n\n")
+        await keep()
+    except CloisterError as error:
+        if _is_events(answer):
+            yield (b"" if whole_event else b"\n\n") + openai_error.event_of(error)
+        raise CutAnswer(str(error)) from error
+
+
+async def beginning_of(body: Body) -> tuple[bytes, bool]:
+    """The body as far as it may go in one piece, and whether that is all of it."""
+    pieces: list[bytes] = []
+    size = 0
+    while size <= WHOLE:
+        data = await body.receive()
+        if not data:
+            return b"".join(pieces), True
+        pieces.append(data)
+        size += len(data)
+    return b"".join(pieces), False
+
+
+async def continued(beginning: bytes, body: Body) -> AsyncIterator[bytes]:
+    """The whole body, of which the beginning was read."""
+    if beginning:
+        yield beginning
+    async for data in body:
+        yield data
+
+
+def shown_headers(headers: Fields, receipt: Path) -> Headers:
+    """An answer's headers, and where its receipt is."""
+    shown = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return [*shown, (RECEIPT_FILE_HEADER, str(receipt).encode())]
+
+
+async def _up_to(size: int, answer: AnswerStream) -> bytes:
+    pieces: list[bytes] = []
+    while answer.receipt is None and size > 0:
+        try:
+            pieces.append(await anext(answer))
+        except StopAsyncIteration:
+            break
+        size -= len(pieces[-1])
+    return b"".join(pieces)
+
+
+def _is_events(answer: AnswerStream) -> bool:
+    return dict(answer.headers).get("content-type", "").partition(";")[0].strip().lower() == EVENTS
