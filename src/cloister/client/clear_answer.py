@@ -12,6 +12,16 @@ class KeyNotHeld(RelayUnavailable):
     """The gateway does not open requests to the key of the newest bundle."""
 
 
+class TooManyRequests(RelayUnavailable):
+    """This client asks for more than its share; `retry_seconds` says when there is more again."""
+
+    status = 429
+
+    def __init__(self, retry_seconds: int) -> None:
+        super().__init__(f"the relay takes no more of this client's requests now; ask again in {retry_seconds} s")
+        self.retry_seconds = retry_seconds
+
+
 def is_key_problem(reply: RelayReply) -> bool:
     """Whether it says that the gateway did not open the request; to ask once more costs nothing but time."""
     found = _problem(reply)
@@ -35,4 +45,6 @@ def refused_by_gateway(reply: RelayReply) -> RelayUnavailable | TooLarge:
         return TooLarge(
             "the relay or gateway does not take a request this large: cut or compress the file, and send less at once"
         )
+    if reply.status == 429:
+        return TooManyRequests(max(1, reply.retry_seconds))
     return RelayUnavailable(f"no sealed answer came back: the relay or gateway answered {reply.status}")

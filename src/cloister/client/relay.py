@@ -49,6 +49,7 @@ class RelayReply(NamedTuple):
     media_type: str
     body: bytes
     fresh_seconds: int = 0  # by its Cache-Control and Age (RFC 9111), 0 to 3600
+    retry_seconds: int = 0  # by its Retry-After, 0 to 3600; 0 where it does not say
 
     @property
     def is_sealed(self) -> bool:
@@ -128,7 +129,7 @@ class Relay:
                 method, self.url + path, data=data, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 body = await _read(response, limit)
-                return RelayReply(response.status, response.content_type, body, _fresh_seconds(response))
+                return reply_of(response, body)
 
     def http(self) -> aiohttp.ClientSession:
         """The connections, which live until `close`."""
@@ -174,6 +175,13 @@ async def _told(body: bytes, sent: Sent) -> AsyncIterator[bytes]:
     for start in range(0, len(body), _PIECE):
         yield body[start : start + _PIECE]
         sent(min(start + _PIECE, len(body)), len(body))
+
+
+def reply_of(response: aiohttp.ClientResponse, body: bytes) -> RelayReply:
+    """What came back, with the `body` that was read."""
+    said = response.headers.get("Retry-After", "")
+    retry_seconds = min(int(said), MAXIMUM_FRESH) if said.isdecimal() and len(said) < 10 else 0
+    return RelayReply(response.status, response.content_type, body, _fresh_seconds(response), retry_seconds)
 
 
 def _fresh_seconds(response: aiohttp.ClientResponse) -> int:

@@ -17,6 +17,7 @@ from cloister.client.relay import (
     RelayReply,
     RelayUnavailable,
     relay_errors,
+    reply_of,
 )
 from cloister.errors import TooLarge
 from cloister.ohttp.chunked import REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE
@@ -84,7 +85,7 @@ class RelayStream:
         body = b""
         while len(body) < MAXIMUM_PROBLEM and (data := await self.receive()):
             body += data
-        return RelayReply(self._response.status, self._response.content_type, body[:MAXIMUM_PROBLEM])
+        return reply_of(self._response, body[:MAXIMUM_PROBLEM])
 
 
 class _Upload(AsyncIterator[bytes]):

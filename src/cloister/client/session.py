@@ -145,8 +145,9 @@ class Session:
     ) -> AsyncIterator[AnswerStream]:
         """Send `request` in chunks as `body` comes, and hand the answer on as it comes: `async with`, `async for`.
 
-        Memory stays flat. `body` stands for the request's own; where there is none, `sent` is told as in `send`. Leaving the context closes the connection to the relay
-        where the answer has not ended. What the answer's pieces are worth before their end, `AnswerStream` says.
+        Memory stays flat. `body` stands for the request's own; where there is none, `sent` is told as in `send`.
+        Leaving the context closes the connection to the relay where the answer has not ended. What the answer's pieces
+        are worth before their end, `AnswerStream` says.
 
         Raises:
             NotSentAgain: it would have to go again, as in `send`, and more than 1 MiB of `body` is gone.

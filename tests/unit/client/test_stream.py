@@ -8,7 +8,7 @@ from tests.doubles.streaming_service import StreamingService, in_pieces, until
 from tests.speech import form
 
 from cloister.client.answer_stream import AnswerCut
-from cloister.client.clear_answer import KeyNotHeld
+from cloister.client.clear_answer import KeyNotHeld, TooManyRequests
 from cloister.client.exchange import DATE_PROBLEM_TYPE, MAXIMUM_REQUEST, AnswerNotOpened, NotAdmitted, UserRequest
 from cloister.client.receipts import verify_receipt
 from cloister.client.relay import RelayUnavailable
@@ -252,7 +252,7 @@ async def test_bytes_that_are_no_chunks_do_not_open(service, tmp_path):
             await streamed(session)
 
 
-@pytest.mark.parametrize(("status", "error"), [(413, TooLarge), (502, RelayUnavailable), (429, RelayUnavailable)])
+@pytest.mark.parametrize(("status", "error"), [(413, TooLarge), (502, RelayUnavailable), (429, TooManyRequests)])
 async def test_a_refusal_in_the_clear_says_which(service, tmp_path, status, error):
     service.outer = clear_answer(status)
     async with session_with(service, tmp_path) as session:

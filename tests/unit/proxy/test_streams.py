@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 from tests.doubles.http_peers import connected, serving
 from tests.doubles.proxies import PATH, TOKEN, call, proxy_before
+from tests.doubles.relayed_service import clear_answer
 from tests.doubles.streaming_service import StreamingService, until
 from tests.speech import form
 
@@ -170,6 +172,16 @@ async def test_a_refusal_before_the_answer_begins_has_a_status_of_its_own(servic
     async with proxying(service, tmp_path) as origin:
         status, _, body = await call(origin, BODY, CONTENT_TYPE)
     assert (status, json.loads(body)["error"]["code"]) == (503, "unavailable")
+
+
+async def test_a_client_that_asks_too_much_is_told_when_to_come_back(service, tmp_path):
+    refused = clear_answer(429)
+    service.outer = replace(refused, headers=[*refused.headers, (b"retry-after", b"7")])
+    async with proxying(service, tmp_path) as origin:
+        for body in (BODY, b"{}"):
+            status, headers, told = await call(origin, body, CONTENT_TYPE if body is BODY else "application/json")
+            assert (status, json.loads(told)["error"]["code"]) == (429, "rate_limit_exceeded")
+            assert headers[b"retry-after"] == b"7"
 
 
 async def test_what_cannot_be_sent_again_is_for_the_caller_to_repeat(service, tmp_path):

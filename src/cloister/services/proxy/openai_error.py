@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import msgspec
 
 from cloister.client.answer_stream import AnswerCut
+from cloister.client.clear_answer import TooManyRequests
 from cloister.client.exchange import AnswerNotOpened
 from cloister.client.memory_file import MemoryRefused
 from cloister.client.upload import NotSentAgain
@@ -40,7 +42,10 @@ def answer(status: int, message: str, *, kind: str, code: str) -> Response:
 def answer_to(error: CloisterError) -> Response:
     """What `error` is to an OpenAI client; the code names the check that failed."""
     told = _told(error)
-    return answer(told.status, told.message, kind=told.kind, code=told.code)
+    response = answer(told.status, told.message, kind=told.kind, code=told.code)
+    if isinstance(error, TooManyRequests):
+        return replace(response, headers=[*response.headers, (b"retry-after", b"%d" % error.retry_seconds)])
+    return response
 
 
 def event_of(error: CloisterError) -> bytes:
@@ -70,5 +75,6 @@ _CODES: Final[tuple[tuple[type[CloisterError], int, str, str], ...]] = (  # the 
     (UsageError, 400, INVALID, "invalid_request"),
     (AnswerCut, 502, UNAVAILABLE, "answer_cut"),
     (NotSentAgain, 503, UNAVAILABLE, "send_again"),
+    (TooManyRequests, 429, UNAVAILABLE, "rate_limit_exceeded"),
     (Unavailable, 503, UNAVAILABLE, "unavailable"),
 )
