@@ -151,6 +151,15 @@ async def test_a_body_that_was_given_whole_goes_again_however_long_it_is(service
     assert len(service.arrived[0].body) == 4 * KEPT
 
 
+async def test_who_sends_a_large_body_is_told_how_far_it_is(service, tmp_path):
+    service.content_type, service.events, told = "application/json", [b"{}"], []
+    request = UserRequest("POST", "/v1/audio/transcriptions", PLAIN.headers, bytes(200_000))
+    async with session_with(service, tmp_path) as session:
+        answer = await session.send(request, sent=lambda *progress: told.append(progress))
+    assert (answer.response.body, answer.response.status) == (b"{}", 200)
+    assert told == [(65_536, 200_000), (131_072, 200_000), (196_608, 200_000), (200_000, 200_000)]
+
+
 async def test_a_wrong_clock_is_corrected_once(service, tmp_path):
     service.gateway_clock = NOON + 3600
     said = Problem(title="Bad Request", status=400, detail="date", retry=True, type=DATE_PROBLEM_TYPE)

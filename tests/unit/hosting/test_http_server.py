@@ -7,7 +7,7 @@ import pytest
 from tests.doubles.http_peers import connected, echo, exchange_bytes, serving
 
 from cloister.errors import Refused
-from cloister.hosting.http_exchange import Limits, Response
+from cloister.hosting.http_exchange import CutAnswer, Limits, Response
 from cloister.hosting.http_message import Origin
 from cloister.hosting.http_server import HttpServer
 from cloister.hosting.loopback import listen
@@ -202,6 +202,23 @@ async def test_a_body_that_trickles_is_a_408_in_the_end():
     async with serving(echo, QUICK) as origin:
         answer = await exchange_bytes(origin, post(b"Content-Length: 900"), *[b"x"] * 12, pause=0.1)
     assert status(answer) == 408
+
+
+async def test_what_a_body_gave_before_it_had_to_end_arrives_and_then_the_connection_ends_without_its_end():
+    gave = bytes(3_000_000)  # more than a socket takes at once
+
+    async def ending():
+        yield gave
+        yield b"and why"
+        raise CutAnswer("it cannot go on")
+
+    async def handler(_request):
+        return Response(200, [], ending())
+
+    async with serving(handler) as origin:
+        answer = await exchange_bytes(origin, GET)
+    body = answer.partition(b"\r\n\r\n")[2]
+    assert body == b"%x\r\n%b\r\n7\r\nand why\r\n" % (len(gave), gave)
 
 
 async def test_a_client_that_does_not_read_is_cut_off():
