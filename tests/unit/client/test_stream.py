@@ -3,15 +3,19 @@
 import asyncio
 
 import pytest
+from tests.doubles.http_peers import serving
 from tests.doubles.relayed_service import clear_answer, session_with
+from tests.doubles.relays import relay_before
 from tests.doubles.streaming_service import StreamingService, in_pieces, until
 from tests.speech import form
 
 from cloister.client.answer_stream import AnswerCut
 from cloister.client.clear_answer import KeyNotHeld, TooManyRequests
 from cloister.client.exchange import DATE_PROBLEM_TYPE, MAXIMUM_REQUEST, AnswerNotOpened, NotAdmitted, UserRequest
+from cloister.client.memory_file import MemoryFile
 from cloister.client.receipts import verify_receipt
-from cloister.client.relay import RelayUnavailable
+from cloister.client.relay import Relay, RelayUnavailable
+from cloister.client.session import Session
 from cloister.client.upload import KEPT, NotSentAgain
 from cloister.errors import MalformedInput, TooLarge, UsageError
 from cloister.formats import binary_http, binary_http_stream
@@ -281,6 +285,25 @@ async def test_an_answer_before_all_of_the_request_was_sent_proves_nothing(servi
     async with session_with(service, tmp_path) as session:
         with pytest.raises(AnswerNotOpened, match="before all of the request"):
             await streamed(session, PLAIN, endless())
+
+
+async def test_through_a_relay_events_come_as_they_are_made_and_leaving_reaches_the_gateway(service, tmp_path):
+    service.gate = asyncio.Event()
+    policy = service.world.policy()
+    memory = MemoryFile(tmp_path / "client-memory", genesis=policy.constitution)
+    async with (
+        serving(service.answer) as gateway,
+        relay_before(f"{gateway}/gateway", bundle=f"{gateway}/bundle") as relay,
+        Session(policy, memory, Relay(str(relay)), clock=lambda: NOON) as session,
+    ):
+        async with session.stream(REQUEST, in_pieces(BODY, 7)) as answer:
+            assert await anext(answer) == service.events[0]
+        await until(lambda: service.arrived[0].left)
+        service.gate.set()
+        body = bytes(3_000_000)
+        status, _, pieces, receipt = await streamed(session, PLAIN, in_pieces(body, 100_000))
+    assert (status, pieces, bytes(service.arrived[1].body)) == (200, service.events, body)
+    assert receipt is not None
 
 
 async def test_leaving_a_stream_closes_the_connection(service, tmp_path):
