@@ -14,7 +14,7 @@ from cloister.client.clear_answer import KeyNotHeld, TooManyRequests
 from cloister.client.exchange import DATE_PROBLEM_TYPE, MAXIMUM_REQUEST, AnswerNotOpened, NotAdmitted, UserRequest
 from cloister.client.memory_file import MemoryFile
 from cloister.client.receipts import verify_receipt
-from cloister.client.relay import Relay, RelayUnavailable
+from cloister.client.relay import Relay, RelayTooSlow, RelayUnavailable
 from cloister.client.session import Session
 from cloister.client.upload import KEPT, NotSentAgain
 from cloister.errors import MalformedInput, TooLarge, UsageError
@@ -304,6 +304,24 @@ async def test_through_a_relay_events_come_as_they_are_made_and_leaving_reaches_
         status, _, pieces, receipt = await streamed(session, PLAIN, in_pieces(body, 100_000))
     assert (status, pieces, bytes(service.arrived[1].body)) == (200, service.events, body)
     assert receipt is not None
+
+
+async def test_a_relay_that_takes_nothing_more_is_given_up(service, tmp_path, monkeypatch):
+    monkeypatch.setattr("cloister.client.relay_stream.STALL_SECONDS", 0.2)
+    answer = service.answer
+    over = asyncio.Event()
+
+    async def stuck(request):
+        if request.target == "/bundle":
+            return await answer(request)
+        await over.wait()
+        return clear_answer(502)
+
+    service.answer = stuck
+    async with session_with(service, tmp_path) as session:
+        with pytest.raises(RelayTooSlow):
+            await streamed(session, PLAIN, in_pieces(bytes(20_000_000), 500_000))
+        over.set()
 
 
 async def test_leaving_a_stream_closes_the_connection(service, tmp_path):
