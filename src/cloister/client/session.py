@@ -75,7 +75,10 @@ class Session:
         relay: Relay,
         *,
         clock: Callable[[], float] = time.time,  # noqa: TID251 - the outermost place that has one; tests pass another
+        chunked: bool = False,
     ) -> None:
+        """`chunked` says that the gateways take requests in chunks: long ones then go so."""
+        self.chunked = chunked
         self._policy = policy
         self._memory = memory
         self._relay = relay
@@ -129,7 +132,7 @@ class Session:
             ReceiptRefused, AnswerNotOpened: the answer is not proved; it is not shown.
             RelayUnavailable, NotAdmitted, MemoryRefused: as they say.
         """
-        if len(request.body) > MAXIMUM_PLAIN:
+        if self.chunked and len(request.body) > MAXIMUM_PLAIN:
             async with self.stream(request, sent=sent) as streamed:
                 body = b"".join([piece async for piece in streamed])
                 return Answer(Response(streamed.status, streamed.headers, body), *streamed.proof())

@@ -26,7 +26,7 @@ from cloister.services.proxy.callers import open_callers
 from cloister.services.proxy.door import Door
 from cloister.services.proxy.openai_error import INVALID
 from cloister.services.proxy.settings import ProxySettings
-from cloister.services.proxy.streams import STREAM, answer_in_pieces, beginning_of, continued, shown_headers
+from cloister.services.proxy.streams import STREAM, WHOLE, answer_in_pieces, beginning_of, continued, shown_headers
 
 API = "/v1/"
 UNLIMITED = 2**53  # bytes, to the server: the cap is kept where its refusal has OpenAI's shape
@@ -52,7 +52,7 @@ async def serve_proxy(settings: ProxySettings, stop: asyncio.Event, *, clock: Ca
     door = Door.on_this_machine(callers, port_of(listening.socket), settings.address)
     if listening.tls is not None:
         door = Door(callers, frozenset(), secure=True)
-    async with Session(policy, memory, relay, clock=clock) as session:
+    async with Session(policy, memory, relay, clock=clock, chunked=settings.chunked) as session:
         proxy = Proxy(session, door=door, receipts=settings.receipts)
         await serve_callers(proxy, listening, stop, connections=settings.connections, ready=settings.ready)
 
@@ -104,11 +104,12 @@ class Proxy:
         try:
             if (request.body.length or 0) > MAXIMUM_REQUEST:
                 raise TooLarge(f"a body of {request.body.length} bytes, the cap is {MAXIMUM_REQUEST}")
-            beginning, all_of_it = await beginning_of(request.body)
+            limit = WHOLE if self._session.chunked else MAXIMUM_REQUEST
+            beginning, all_of_it = await beginning_of(request.body, limit)
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
             asked = UserRequest(request.method, request.target, headers, beginning)
             receipts = self._receipts / caller
-            if all_of_it and STREAM not in beginning:
+            if all_of_it and not (self._session.chunked and STREAM in beginning):
                 return await self._shown(await self._session.send(asked), receipts)
             return await answer_in_pieces(self._session, asked, continued(beginning, request.body), receipts)
         except CloisterError as error:

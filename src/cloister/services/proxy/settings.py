@@ -24,4 +24,5 @@ class ProxySettings:
     tls: ServerTls | None = None
     ready: Path | None = None  # the port is written there when it is served
     connections: int = 64
+    chunked: bool = False  # long requests, and those that may stream, go in chunks: the gateways have to take these
     log_level: str = "info"

@@ -68,11 +68,11 @@ async def _pieces(answer: AnswerStream, first: bytes, keep: Callable[[], Awaitab
         raise CutAnswer(str(error)) from error
 
 
-async def beginning_of(body: Body) -> tuple[bytes, bool]:
-    """The body as far as it may go in one piece, and whether that is all of it."""
+async def beginning_of(body: Body, limit: int) -> tuple[bytes, bool]:
+    """The body's first `limit` bytes and what came with them, and whether that is all of it."""
     pieces: list[bytes] = []
     size = 0
-    while size <= WHOLE:
+    while size <= limit:
         data = await body.receive()
         if not data:
             return b"".join(pieces), True
