@@ -35,9 +35,10 @@ from cloister.hosting.loopback import listen
 from cloister.ohttp.encapsulation import UnknownKey, encapsulate_request
 from cloister.secret import SecretBytes
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway, serve_gateway
-from cloister.services.gateway.engine import HttpEngine
+from cloister.services.gateway.engine import SocketEngine
+from cloister.services.gateway.exchange import Receipts
 from cloister.services.gateway.keys import GatewayKey
-from cloister.services.gateway.receipts import receipts
+from cloister.services.gateway.receipts import SignedReceipts
 
 SEEDS = {7: (X25519_HKDF_SHA256, bytes(range(32))), 8: (X_WING, bytes(range(1, 33)))}  # of a bench, so no secret
 KEYS = {key_id: KemPrivateKey.from_bytes(kem, SecretBytes(seed)) for key_id, (kem, seed) in SEEDS.items()}
@@ -170,6 +171,25 @@ class Held:
         raise UnknownKey(f"no key {key_id}")
 
 
+class NoReceipts:
+    """What receipts cost is told apart."""
+
+    def begin(self, method, path, headers):
+        return self
+
+    def request(self, piece):
+        pass
+
+    def asked(self):
+        pass
+
+    def answer(self, piece):
+        pass
+
+    def fields(self, key, status):
+        return ()
+
+
 def serve(role: str, engine_path: str) -> None:
     """Be the engine, or a gateway with or without receipts; print the port."""
 
@@ -179,11 +199,11 @@ def serve(role: str, engine_path: str) -> None:
         await server.serve_forever()
 
     async def gateway() -> None:
-        seal = receipts(SigningKey.generate(), contract=bytes(32), clock=time.time)
+        receipts: Receipts = SignedReceipts(SigningKey.generate(), contract=bytes(32), clock=time.time)
         if role == "plain":
-            seal = lambda *_: ()  # noqa: E731
-        limits, asked = DataPlaneLimits(), HttpEngine(engine_path)
-        served = build_gateway(Held(), asked, (ENDPOINT,), seal, now=time.time, limits=limits)
+            receipts = NoReceipts()
+        limits, engine = DataPlaneLimits(), SocketEngine(engine_path)
+        served = build_gateway(Held(), engine, (ENDPOINT,), receipts, now=time.time, limits=limits)
         await serve_gateway(served, listen("127.0.0.1", 0), asyncio.Event(), ready=1)
 
     uvloop.run(engine() if role == "engine" else gateway())

@@ -14,12 +14,12 @@ EPOCH = bytes(range(32))
 class Keys:
     """A key source that has one key and counts what it is asked."""
 
-    def __init__(self, *, key_id=7, open_until=NOON + 3600):
+    def __init__(self, *, key_id=7, open_until=NOON + 3600, given=()):
         private = KemPrivateKey.generate(X_WING)
         self.config = KeyConfig(key_id, X_WING, private.public)
         self.key = GatewayKey(key_id, private, EPOCH, open_until)
         self.asked: list[int] = []
-        self.given: set[int] = set()
+        self.given: set[int] = set(given)
 
     def held(self, key_id):
         return self.key if key_id in self.given else None

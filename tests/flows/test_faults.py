@@ -20,7 +20,8 @@ from cloister.client.memory_file import MemoryFile
 from cloister.client.relay import Relay
 from cloister.client.session import Session
 from cloister.errors import CloisterError, Refused
-from cloister.services.gateway.engine import HttpEngine
+from cloister.services.gateway.engine import SocketEngine
+from cloister.services.gateway.engines import QueueLimits
 from cloister.testing.local_system import LocalSystem
 from cloister.trust.bundle import BundleRefused
 
@@ -59,19 +60,6 @@ class Row:
 
 
 HEADING = "process  fault     sent answered refused failed retried slowest  said"
-
-
-class Hasty:
-    """An engine connection that waits a second and no longer."""
-
-    def __init__(self, inner):
-        self._inner = inner
-
-    async def ask(self, request, *, seconds):
-        return await self._inner.ask(request, seconds=min(seconds, LIMITS["engine"]))
-
-    def missing(self):
-        return self._inner.missing()
 
 
 class Load:
@@ -161,9 +149,11 @@ async def system_under(folder, engine):
         await linked("kms", system.ports["kms"])
         # What an engine says in HTTP is its answer: it is measured, and the gateway cannot know better.
         await linked("engine", engine.path, socket_path=str(folder / "link.sock"), garbage=NO_HTTP)
-        behind = HttpEngine(str(folder / "link.sock"))
+        behind = SocketEngine(str(folder / "link.sock"))
         stack.push_async_callback(behind.close)
-        await system.run_gateway(stack, Hasty(behind))
+        await system.run_gateway_before(
+            stack, behind, queue=QueueLimits(waiting_seconds=LIMITS["engine"], engine_seconds=LIMITS["engine"])
+        )
         await linked("gateway", system.ports["gateway"])
         await system.run_relay(stack, gateway_seconds=LIMITS["gateway"], bundle_seconds=LIMITS["gateway"])
         await linked("relay", system.ports["relay"])

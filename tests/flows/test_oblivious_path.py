@@ -11,6 +11,7 @@ import pytest
 from tests.doubles.http_peers import serving
 from tests.doubles.relays import relay_before
 from tests.doubles.sealed_client import Keys, request
+from tests.doubles.served_gateway import Receipts, served
 from tests.doubles.taps import Tap, tapped
 
 from cloister.formats.binary_http import Response, decode_response, encode
@@ -18,6 +19,8 @@ from cloister.formats.contract import Endpoint
 from cloister.hosting.http_exchange import Response as HttpResponse
 from cloister.ohttp.encapsulation import encapsulate_request
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
+from cloister.services.gateway.engine import SocketEngine
+from cloister.testing.served_engine import served_engine
 
 AUDIO, TRANSCRIPT, FILE_NAME = b"CANARY-AUDIO" * 100, b"CANARY-TRANSCRIPT", "CANARY-FILE.wav"
 CLIENT_ADDRESS = "127.0.0.2"
@@ -38,15 +41,12 @@ class Engine:
         assert request.body == AUDIO
         return Response(200, (("content-type", "text/plain"),), TRANSCRIPT)
 
-    def missing(self):
-        return ()
-
 
 @contextlib.asynccontextmanager
-async def path(answer):
-    """The relay's origin and the tap, in front of a gateway that answers with `answer`."""
+async def path(served_origin):
+    """The relay's origin and the tap, in front of the gateway of that context."""
     async with contextlib.AsyncExitStack() as stack:
-        tap = Tap(await stack.enter_async_context(serving(answer)))
+        tap = Tap(await stack.enter_async_context(served_origin))
         gateway = await stack.enter_async_context(tapped(tap))
         yield await stack.enter_async_context(relay_before(gateway)), tap
 
@@ -73,17 +73,18 @@ def inner():
 async def test_what_reaches_the_gateway_holds_no_header_address_or_content_of_the_client(inner):
     keys = Keys(open_until=int(time.time()) + 60)
     started = iter([time.time() - 60])
-    gateway = build_gateway(
-        keys,
-        Engine(),
-        [Endpoint(method="POST", path="/v1/audio/transcriptions")],
-        lambda key, request, response: (),
-        now=lambda: next(started, time.time()),
-        limits=DataPlaneLimits(),
-    )
     sealed, opener = encapsulate_request(keys.config, inner)
-    async with path(gateway.answer) as (origin, tap):
-        answer = decode_response(opener.open(await post(origin, sealed)))
+    async with served_engine(Engine()) as engine:
+        gateway = build_gateway(
+            keys,
+            SocketEngine(engine),
+            [Endpoint(method="POST", path="/v1/audio/transcriptions")],
+            Receipts(),
+            now=lambda: next(started, time.time()),
+            limits=DataPlaneLimits(),
+        )
+        async with path(served(gateway)) as (origin, tap):
+            answer = decode_response(opener.open(await post(origin, sealed)))
     assert answer.body == TRANSCRIPT
     assert len(tap.bytes) > len(sealed)
     assert b"CANARY" not in tap.bytes
@@ -96,7 +97,7 @@ async def test_the_same_search_finds_them_where_nothing_is_sealed(inner):
         await asked.body.read(100_000)
         return HttpResponse(200, [(b"content-type", b"message/ohttp-res")], TRANSCRIPT)
 
-    async with path(unsealed) as (origin, tap):
+    async with path(serving(unsealed)) as (origin, tap):
         await post(origin, inner)
     for found in (AUDIO, TRANSCRIPT, FILE_NAME.encode()):
         assert found in tap.bytes

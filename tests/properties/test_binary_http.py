@@ -1,5 +1,7 @@
 """Any bytes are a message or a named refusal; any message comes back."""
 
+from dataclasses import replace
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from cloister.formats.binary_http import (
     decode_response,
     encode,
 )
+from cloister.formats.binary_http_view import view_request
 
 tokens = st.text("!#$%&'*+-.^_`|~0123456789abcxyz", min_size=1, max_size=20)
 values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=40).map(
@@ -68,3 +71,34 @@ def test_one_changed_byte_is_a_message_or_a_named_refusal(message, framing, data
     except (MalformedInput, TooLarge):
         return
     assert decode_request(encode(changed)) == changed
+
+
+def said_of(decode, data):
+    try:
+        return decode(data)
+    except (MalformedInput, TooLarge):
+        return "refused"
+
+
+def viewed(data):
+    method, scheme, authority, path, headers, pieces = view_request(memoryview(data))
+    return Request(method, scheme, authority, path, headers, b"".join(pieces))
+
+
+def decoded(data):
+    return replace(decode_request(data), trailers=())
+
+
+@given(requests, framings, padding, st.data())
+def test_a_view_says_what_the_decoder_says_of_a_request_with_a_byte_changed_or_cut(message, framing, zeros, data):
+    encoded = bytearray(encode(message, framing=framing) + zeros)
+    if data.draw(st.booleans()):
+        encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(encoded[: data.draw(st.integers(0, len(encoded)))])
+    for given_bytes in (bytes(encoded), cut):
+        assert said_of(viewed, given_bytes) == said_of(decoded, given_bytes)
+
+
+@given(st.binary(max_size=200))
+def test_a_view_says_what_the_decoder_says_of_any_bytes(data):
+    assert said_of(viewed, data) == said_of(decoded, data)

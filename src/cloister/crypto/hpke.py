@@ -134,6 +134,16 @@ class RecipientContext(_Context):
         self._sequence += 1
         return plaintext
 
+    def open_in_place(self, aad: bytes, sealed: memoryview) -> memoryview:
+        """As `open`, but the plaintext takes the place of the ciphertext, so that whoever owns it can wipe it."""
+        plaintext = sealed[: max(len(sealed) - TAG_SIZE, 0)]
+        try:
+            self._aead.decrypt_into(self._nonce(), sealed, aad, plaintext)
+        except InvalidTag as error:
+            raise OpenFailed("the message does not open with this key, info and associated data") from error
+        self._sequence += 1
+        return plaintext
+
 
 def setup_sender(kem: int, public: bytes, info: bytes) -> tuple[bytes, SenderContext]:
     """An encapsulated key for the holder of `public`, and the context that seals to it (`SetupBaseS`).

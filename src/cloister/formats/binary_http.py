@@ -28,8 +28,11 @@ _METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")  # no userinfo: RFC 9113 section 8.3.1
 _PATH: Final = re.compile(r"/[\x21\x22\x24-\x7e]*")  # visible ASCII, no fragment
+_CONTROL: Final = re.compile(  # all four at once: none of them may hold a space
+    " ".join(part.pattern for part in (_METHOD, _SCHEME, _AUTHORITY, _PATH))
+)
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # lower case, no pseudo-fields: RFC 9113 sections 8.2.1 and 8.3
-_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_VALUE: Final = re.compile(r"(?![\t ])[\t\x20-\x7e\x80-\xff]*(?<![\t ])")
 
 
 class Framing(IntEnum):
@@ -56,14 +59,7 @@ class Request:
     trailers: Fields = ()
 
     def __post_init__(self) -> None:
-        if not _METHOD.fullmatch(self.method):
-            raise MalformedInput("the method is not a token")
-        if not _SCHEME.fullmatch(self.scheme):
-            raise MalformedInput("the scheme is not one, in lower case")
-        if not _AUTHORITY.fullmatch(self.authority):
-            raise MalformedInput("the authority is not a host and port")
-        if not _PATH.fullmatch(self.path) and (self.method, self.path) != ("OPTIONS", "*"):
-            raise MalformedInput("the path does not start with / or has characters that are not visible ASCII")
+        check_control(self.method, self.scheme, self.authority, self.path)
         check_fields(self.headers)
         check_fields(self.trailers)
 
@@ -328,6 +324,24 @@ class Reader:
         return self.take(min(size, len(self._data) - self._at))
 
 
+def check_control(method: str, scheme: str, authority: str, path: str) -> None:
+    """Hold a request's control data against RFC 9113 section 8.3.1.
+
+    Raises:
+        MalformedInput: a part is malformed there.
+    """
+    if _CONTROL.fullmatch(f"{method} {scheme} {authority} {path}"):
+        return
+    if not _METHOD.fullmatch(method):
+        raise MalformedInput("the method is not a token")
+    if not _SCHEME.fullmatch(scheme):
+        raise MalformedInput("the scheme is not one, in lower case")
+    if not _AUTHORITY.fullmatch(authority):
+        raise MalformedInput("the authority is not a host and port")
+    if not _PATH.fullmatch(path) and (method, path) != ("OPTIONS", "*"):
+        raise MalformedInput("the path does not start with / or has characters that are not visible ASCII")
+
+
 def check_fields(fields: Fields) -> None:
     """Hold the names and values of a section against RFC 9113 section 8.2.1.
 
@@ -337,7 +351,7 @@ def check_fields(fields: Fields) -> None:
     for name, value in fields:
         if not _NAME.fullmatch(name):
             raise MalformedInput("a field name is not a token in lower case")
-        if not _VALUE.fullmatch(value) or value != value.strip(" \t"):
+        if not _VALUE.fullmatch(value):
             raise MalformedInput(f"the value of {name} has control characters, or white space at an end")
 
 

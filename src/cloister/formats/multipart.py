@@ -109,7 +109,7 @@ class MultipartReader:
             raise MalformedInput("the multipart body is malformed") from error
         self._parser.logger = _SILENT
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray) -> None:
         """More of the body.
 
         Raises:
@@ -121,7 +121,7 @@ class MultipartReader:
             size = self._limits.body_bytes - self._left
             raise TooLarge(f"the body has {size} bytes or more, the cap is {self._limits.body_bytes}")
         try:
-            self._parser.write(data)
+            self._parser.write(data)  # type: ignore[arg-type]  # it only searches and slices
         except FormParserError as error:
             raise MalformedInput("the multipart body is malformed") from error
 

@@ -114,6 +114,35 @@ class DecapsulatedRequest(NamedTuple):
     sealer: ResponseSealer
 
 
+class OpenedInPlace(NamedTuple):
+    """As `DecapsulatedRequest`; `request` is a view of what held the ciphertext, and its owner's to wipe."""
+
+    request: memoryview
+    enc: bytes
+    sealer: ResponseSealer
+
+
+def open_in_place(key: KemPrivateKey, key_id: int, data: memoryview) -> OpenedInPlace:
+    """`decapsulate_request` without a copy: the plaintext takes the ciphertext's place in `data`.
+
+    Raises:
+        MalformedInput, UnknownKey, UnsupportedSuite, RequestRefused: as `decapsulate_request` does; `data` then holds
+            nothing of use.
+    """
+    end = HEADER_SIZE + KEMS[key.kem].enc
+    head = bytes(data[:end])
+    require_key(key, key_id, head)
+    if len(data) < end + TAG_SIZE:
+        raise MalformedInput(f"an encapsulated request of KEM 0x{key.kem:04x} has at least {end + TAG_SIZE} bytes")
+    try:
+        context = recipient(key, head, _REQUEST_LABEL)
+        request = context.open_in_place(b"", data[end:])
+    except OpenFailed as error:
+        raise RequestRefused(f"the request does not open with key {key_id}") from error
+    enc = head[HEADER_SIZE:]
+    return OpenedInPlace(request, enc, ResponseSealer(enc, _response_secret(context)))
+
+
 def decapsulate_request(key: KemPrivateKey, key_id: int, data: bytes) -> DecapsulatedRequest:
     """Open an encapsulated request with the gateway's key of that id.
 
@@ -182,6 +211,18 @@ class ResponseSealer:
             raise UsageError(f"a response nonce has {RESPONSE_NONCE_SIZE} bytes, not {len(nonce)}")
         aead, iv = response_keys(self._enc, self._secret, nonce)
         return nonce + aead.encrypt(iv, response, b"")
+
+    def seal_in_place(self, message: memoryview, *, nonce: bytes) -> None:
+        """As `seal`, without a copy: `message` has room for the nonce, then the Binary HTTP, then room for the tag.
+
+        Raises:
+            UsageError: the nonce has another length.
+        """
+        if len(nonce) != RESPONSE_NONCE_SIZE:
+            raise UsageError(f"a response nonce has {RESPONSE_NONCE_SIZE} bytes, not {len(nonce)}")
+        aead, iv = response_keys(self._enc, self._secret, nonce)
+        message[:RESPONSE_NONCE_SIZE] = nonce
+        aead.encrypt_into(iv, message[RESPONSE_NONCE_SIZE:-TAG_SIZE], b"", message[RESPONSE_NONCE_SIZE:])
 
 
 @final

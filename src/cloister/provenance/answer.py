@@ -44,35 +44,44 @@ def summarise(method: str, path: str, content_type: str, body: bytes) -> Request
 class RunningSummary:
     """The summary of a request whose body streams by, split anywhere; nothing of it is kept."""
 
-    __slots__ = ("_form", "_method", "_parts", "_path")
+    __slots__ = ("_form", "_method", "_parts", "_path", "is_form")
 
     def __init__(self, method: str, path: str, content_type: str) -> None:
         """Raises `MalformedInput` or `TooLarge` where the content type calls itself a form's and is none."""
         self._method = method
         self._path = path
         self._parts = _PartDigests()
-        is_form = content_type.lower().startswith("multipart/form-data")
-        self._form = MultipartReader(content_type, self._parts) if is_form else None
+        self.is_form = content_type.lower().startswith("multipart/form-data")
+        self._form = MultipartReader(content_type, self._parts) if self.is_form else None
 
-    def update(self, piece: bytes) -> None:
-        """More of the body.
+    def update(self, piece: bytes | bytearray | memoryview) -> None:
+        """More of the body; of a form not as a view, since its parser searches.
 
         Raises:
             MalformedInput, TooLarge: the body calls itself a form and is none.
         """
         if self._form is not None:
+            assert not isinstance(piece, memoryview)
             self._form.feed(piece)
         elif piece:
             self._parts.nameless(piece)
+
+    def end(self) -> None:
+        """All of the body was seen.
+
+        Raises:
+            MalformedInput: it calls itself a form and ends before one does.
+        """
+        if self._form is not None:
+            self._form.end()
 
     def summary(self) -> RequestSummary:
         """What it was, once all of the body was seen.
 
         Raises:
-            MalformedInput: the body calls itself a form and ends before one does.
+            MalformedInput: as `end`.
         """
-        if self._form is not None:
-            self._form.end()
+        self.end()
         return RequestSummary(method=self._method, path=self._path, parts=self._parts.digests())
 
 
@@ -93,7 +102,7 @@ class _PartDigests:
     def end(self) -> None:
         """A digest needs no end."""
 
-    def nameless(self, piece: bytes) -> None:
+    def nameless(self, piece: bytes | bytearray | memoryview) -> None:
         if not self._parts:
             self._parts.append(("", hashlib.sha256()))
         self._parts[-1][1].update(piece)
@@ -112,3 +121,15 @@ def sign_receipt(key: SigningKey, answered: Answered, *, contract: bytes, epoch:
         at=answered.at - answered.at % TIME_GRAIN,
     )
     return sign1(key, canonical.encode(receipt), content_type=RECEIPT_TYPE)
+
+
+class ReceiptSigner:
+    """Signs the receipts of one gateway under one contract."""
+
+    def __init__(self, key: SigningKey, *, contract: bytes) -> None:
+        self._key = key
+        self._contract = contract
+
+    def sign(self, answered: Answered, *, epoch: bytes) -> bytes:
+        """As `sign_receipt`."""
+        return sign_receipt(self._key, answered, contract=self._contract, epoch=epoch)

@@ -61,6 +61,7 @@ class EngineService:
         workers: how many requests are served at once.
         waiting_seconds: how long a request may wait for an idle engine.
         say: told of each end and restart, in a sentence without any user's content.
+        on_ready: told of each engine that can be asked; then `ask` is not to be used.
     """
 
     plan: Plan
@@ -69,6 +70,7 @@ class EngineService:
     workers: int = 1
     waiting_seconds: float = 30
     say: Say = lambda _: None
+    on_ready: Callable[[RunningEngine], None] | None = None  # who asks the engines, if it is not `ask`
     _idle: asyncio.Queue[_Seat] = field(default_factory=asyncio.Queue)
     _keepers: list[asyncio.Task[None]] = field(default_factory=list)
     _seats: set[_Seat] = field(default_factory=set)
@@ -139,11 +141,17 @@ class EngineService:
             raise EngineBusy("every engine is at work, or restarting; try again") from error
         return seat
 
+    def _offer(self, seat: _Seat) -> None:
+        if self.on_ready is None:
+            self._idle.put_nowait(seat)
+        else:
+            self.on_ready(seat.engine)
+
     async def _keep(self, seat: _Seat) -> None:
         """Bring another engine each time this one ends, later each time it ends without having served."""
         failures = 0
         while True:
-            self._idle.put_nowait(seat)
+            self._offer(seat)
             await seat.engine.ended.wait()
             failures = 0 if seat.engine.served else failures + 1
             self.say(f"the engine {self.staged.name} ended: {seat.engine.reason}; restarting")

@@ -30,7 +30,8 @@ from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.services.gateway.contract import ServedContract, trust_policy
 from cloister.services.gateway.data_plane import serve_gateway
-from cloister.services.gateway.engine import EngineConnection
+from cloister.services.gateway.engine import SocketEngine
+from cloister.services.gateway.engines import QueueLimits, Supply
 from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
 from cloister.services.gateway.security import GatewaySecurity, Runs
 from cloister.services.gateway.security import security_settings as gateway_settings
@@ -47,6 +48,7 @@ from cloister.services.witness.service import serve_witness
 from cloister.services.witness.settings import WitnessSettings
 from cloister.storage.key_file import write_signing_key
 from cloister.tee.software import PLATFORM_MEASUREMENT, SoftwareTee
+from cloister.testing.served_engine import AskedEngine, served_engine
 from cloister.testing.world import ENGINE, MODEL, SANDBOX, WORKLOAD
 
 ORIGIN, WITNESS_NAME = "log.local/cloister", "witness.local/cloister"
@@ -171,7 +173,7 @@ class LocalSystem:
         )
 
     @contextlib.asynccontextmanager
-    async def running(self, engine: EngineConnection) -> AsyncIterator[LocalSystem]:
+    async def running(self, engine: AskedEngine) -> AsyncIterator[LocalSystem]:
         """Start every service; when this returns a client can ask. All end with the context."""
         async with contextlib.AsyncExitStack() as stack:
             await self.run_ledger(stack)
@@ -241,18 +243,20 @@ class LocalSystem:
             ),
         )
 
-    async def run_gateway(self, stack: contextlib.AsyncExitStack, engine: EngineConnection) -> None:
-        """The gateway, until it holds the key."""
+    async def run_gateway(self, stack: contextlib.AsyncExitStack, engine: AskedEngine) -> None:
+        """The gateway with `engine` behind it, until it holds the key."""
+        served = SocketEngine(await stack.enter_async_context(served_engine(engine)))
+        stack.push_async_callback(served.close)
+        await self.run_gateway_before(stack, served)
+
+    async def run_gateway_before(
+        self, stack: contextlib.AsyncExitStack, engines: Supply, *, queue: QueueLimits | None = None
+    ) -> None:
+        """The gateway before engines that run already, until it holds the key."""
         kms = await stack.enter_async_context(KmsClient(self.url("kms")))
         clock = WitnessedClock(time.time)  # noqa: TID251 - a real system has a real clock
         keys = KmsKeys(kms, self.gateway_node(), clock=clock)
-        gateway = assemble(
-            self.gateway_node(),
-            keys,
-            engine,
-            self.gateway_security,
-            clock=clock,
-        )
+        gateway = assemble(self.gateway_node(), keys, engines, self.gateway_security, clock=clock, queue=queue)
         fetching = asyncio.create_task(keys.keep_fetching(seconds=1.0))
         stack.callback(fetching.cancel)
         await self._run(

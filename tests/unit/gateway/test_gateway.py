@@ -4,8 +4,8 @@ import json
 import socket
 
 import pytest
-from tests.doubles.http_peers import serving
 from tests.doubles.sealed_client import EPOCH, NOON, Keys, ask, request
+from tests.doubles.served_gateway import Receipts, served
 
 from cloister.crypto.hpke import X_WING, KemPrivateKey
 from cloister.errors import MalformedInput, Unavailable
@@ -15,12 +15,15 @@ from cloister.formats.key_config import KeyConfig
 from cloister.hosting.http_client import HttpClient
 from cloister.hosting.http_exchange import Limits
 from cloister.hosting.http_exchange import Response as HttpResponse
+from cloister.hosting.http_inbound_state import InboundLimits
 from cloister.hosting.http_server import HttpServer
 from cloister.ohttp.encapsulation import PROBLEM_TYPE, encapsulate_request
 from cloister.ohttp.padding import padded_length
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
-from cloister.services.gateway.engine import HttpEngine
+from cloister.services.gateway.engine import SocketEngine
+from cloister.services.gateway.engines import QueueLimits
 from cloister.services.gateway.replay import DATE_PROBLEM_TYPE
+from cloister.testing.served_engine import served_engine
 
 ENDPOINTS = (Endpoint(method="POST", path="/v1/audio/transcriptions"), Endpoint(method="GET", path="/v1/models"))
 SEALED = [(b"content-type", b"message/ohttp-req")]
@@ -32,30 +35,12 @@ class Engine:
     def __init__(self, answer=None):
         self.answer = answer or Response(200, (("content-type", "text/plain"), ("server", "canary")), b"heard")
         self.asked = []
-        self.lacks: list[str] = []
 
     async def ask(self, request, *, seconds):
-        self.asked.append((request, seconds))
+        self.asked.append(request)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
-
-    def missing(self):
-        return self.lacks
-
-
-class Receipts:
-    """Counts the answers it is shown."""
-
-    def __init__(self, error=None):
-        self.error = error
-        self.sealed: list[tuple[bytes, str, int]] = []
-
-    def __call__(self, key, request, response):
-        if self.error:
-            raise self.error
-        self.sealed.append((key.epoch, request.path, response.status))
-        return (("cloister-receipt", "receipt"),)
 
 
 class World:
@@ -78,16 +63,20 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(engine=None, *, keys=None, receipts=None, endpoints=ENDPOINTS, started=NOON - 100, **limits):
+async def world(
+    engine=None, *, keys=None, receipts=None, endpoints=ENDPOINTS, started=NOON - 100, supply=None, **limits
+):
     times = iter([started])
     keys, engine, receipts = keys or Keys(), engine or Engine(), receipts or Receipts()
-    gateway = build_gateway(
-        keys, engine, endpoints, receipts, now=lambda: next(times, NOON), limits=DataPlaneLimits(**limits)
-    )
-    async with serving(gateway.answer, Limits(body_bytes=gateway.limits.request_bytes)) as origin:
-        client = HttpClient(origin)
+    async with contextlib.AsyncExitStack() as stack:
+        if supply is None:
+            supply = SocketEngine(await stack.enter_async_context(served_engine(engine)))
+        gateway = build_gateway(
+            keys, supply, endpoints, receipts, now=lambda: next(times, NOON), limits=DataPlaneLimits(**limits)
+        )
+        client = HttpClient(await stack.enter_async_context(served(gateway)))
+        stack.push_async_callback(client.close)
         yield World(client, keys, engine, receipts)
-        await client.close()
 
 
 def error_of(response):
@@ -101,8 +90,8 @@ async def test_a_sealed_request_reaches_the_engine_and_its_answer_comes_back_sea
     async with world() as here:
         answer = await here.ask(request())
     assert answer == Response(200, (("content-type", "text/plain"), ("cloister-receipt", "receipt")), b"heard")
-    asked, seconds = here.engine.asked[0]
-    assert (asked.method, asked.path, asked.body, seconds) == ("POST", "/v1/audio/transcriptions", b"sound", 600)
+    asked = here.engine.asked[0]
+    assert (asked.method, asked.path, asked.body) == ("POST", "/v1/audio/transcriptions", b"sound")
     assert here.receipts.sealed == [(EPOCH, "/v1/audio/transcriptions", 200)]
 
 
@@ -110,7 +99,7 @@ async def test_only_headers_on_the_allow_list_reach_the_engine():
     telling = (("user-agent", "canary"), ("authorization", "canary"), ("x-stainless-os", "canary"), ("accept", "*/*"))
     async with world() as here:
         await here.ask(request(headers=telling))
-    assert here.engine.asked[0][0].headers == (("content-type", "audio/wav"), ("accept", "*/*"))
+    assert here.engine.asked[0].headers == (("content-type", "audio/wav"), ("accept", "*/*"))
 
 
 async def test_the_answer_is_padded():
@@ -180,22 +169,6 @@ async def test_a_contract_without_endpoints_lets_nothing_through():
         assert (await here.ask(request())).status == 404
 
 
-class Broken(Unavailable):
-    def __init__(self, status):
-        super().__init__("canary")
-        self.status = status  # type: ignore[misc]
-
-
-@pytest.mark.parametrize("status", [502, 503, 504])
-async def test_an_engine_that_fails_is_a_sealed_error_that_sdks_read_and_retry(status):
-    async with world(Engine(Broken(status))) as here:
-        answer = await here.ask(request())
-    assert answer.status == status
-    assert error_of(answer)["type"] == "server_error"
-    assert dict(answer.headers)["x-should-retry"] == "true"
-    assert b"canary" not in answer.body
-
-
 async def test_a_sealed_message_that_is_no_request_is_told_so_sealed():
     async with world() as here:
         answer = await here.ask(b"\x00nonsense")
@@ -250,7 +223,7 @@ async def test_a_kms_that_is_away_is_a_503_that_says_to_retry():
 
 
 async def test_bodies_over_the_cap_and_more_than_fits_in_memory_are_refused():
-    async with world(request_bytes=2000, memory_bytes=1000) as here:
+    async with world(http=InboundLimits(body_bytes=2000), memory_bytes=1000) as here:
         problem_in(await here.post(b"x" * 2001), 413)
         assert problem_in(await here.post(b"x" * 1500), 503)["retry"]
         problem_in(await here.post(b"x" * 500), 400, PROBLEM_TYPE)
@@ -259,13 +232,11 @@ async def test_bodies_over_the_cap_and_more_than_fits_in_memory_are_refused():
 async def test_health_ready_metrics_and_version_tell_nothing_of_requests():
     async with world() as here:
         await here.ask(request(path="/v1/canary"))
-        here.engine.lacks = ["the engine starts"]
         replies = {
             path: await here.post(b"", [], path.encode(), b"GET")
             for path in ("/health", "/ready", "/metrics", "/version")
         }
-    assert [reply[0] for reply in replies.values()] == [200, 503, 200, 200]
-    assert json.loads(replies["/ready"][2])["missing"] == ["the engine starts"]
+    assert [reply[0] for reply in replies.values()] == [200, 200, 200, 200]
     metrics = replies["/metrics"][2]
     assert b'cloister_gateway_requests_total{route="/gateway",status="200"} 1.0' in metrics
     assert b"canary" not in metrics
@@ -287,7 +258,7 @@ async def engine_at(path, handler):
     listener.listen()
     server = HttpServer(handler, Limits())
     await server.start(listener)
-    engine = HttpEngine(str(path))
+    engine = SocketEngine(str(path))
     yield engine
     await engine.close()
     await server.close(0)
@@ -297,7 +268,7 @@ async def test_an_engine_on_a_unix_socket_is_asked_and_answers(tmp_path):
     async def hear(asked):
         return HttpResponse(200, [(b"content-type", b"text/plain")], await asked.body.read(100))
 
-    async with engine_at(tmp_path / "s", hear) as engine, world(engine) as here:
+    async with engine_at(tmp_path / "s", hear) as engine, world(supply=engine) as here:
         answer = await here.ask(request(body=b"sound"))
     assert (answer.status, answer.body) == (200, b"sound")
 
@@ -318,13 +289,16 @@ async def test_an_engine_that_crashes_or_hangs_is_a_sealed_502_or_504_and_the_se
         yield b"half"
         raise ConnectionError
 
-    async with engine_at(tmp_path / "s", fail) as engine, world(engine, engine_seconds=0.2) as here:
+    async with (
+        engine_at(tmp_path / "s", fail) as engine,
+        world(supply=engine, queue=QueueLimits(engine_seconds=0.2)) as here,
+    ):
         assert (await here.ask(request())).status == status
         mode[0] = 200
         assert (await here.ask(request())).body == b"heard"
 
 
 async def test_an_engine_that_is_not_there_is_a_sealed_502(tmp_path):
-    engine = HttpEngine(str(tmp_path / "absent"))
-    async with world(engine) as here:
+    engine = SocketEngine(str(tmp_path / "absent"))
+    async with world(supply=engine) as here:
         assert (await here.ask(request())).status == 502

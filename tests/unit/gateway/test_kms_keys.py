@@ -11,7 +11,6 @@ import pytest
 from tests.doubles.kms_system import KmsSystem, WorldTee, served
 
 from cloister.crypto.signing import SigningKey
-from cloister.formats.binary_http import Request, Response
 from cloister.formats.evidence import SecuritySettings
 from cloister.formats.release import Revocation
 from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER
@@ -24,7 +23,7 @@ from cloister.provenance.answer import summarise
 from cloister.services.gateway.contract import ServedContract, open_contract, trust_policy
 from cloister.services.gateway.keys import KeyRing
 from cloister.services.gateway.kms_keys import GatewayNode, KeyWithheld, KmsKeys
-from cloister.services.gateway.receipts import receipts
+from cloister.services.gateway.receipts import SignedReceipts
 from cloister.services.gateway.replay import DateNotAcceptable, ReplayTable
 from cloister.services.gateway.security import GatewaySecurity, Runs, security_settings
 from cloister.testing import world
@@ -229,17 +228,22 @@ async def test_a_receipt_holds_against_the_bundle_that_certifies_the_gateway(sys
     node = node_of(system)
     async with served(kms) as url, KmsClient(url) as client:
         key = await KmsKeys(client, node, clock=WitnessedClock(lambda: system.now)).key_for(1)
-    seal = receipts(node.secrets.sign, contract=system.contract.digest(), clock=lambda: system.now + 59)
-    request = Request(
-        "POST", "https", "gateway", "/v1/audio/transcriptions", (("content-type", "audio/wav"),), b"sound"
-    )
-    fields = dict(seal(key, request, Response(200, (), b"text")))
+    receipts = SignedReceipts(node.secrets.sign, contract=system.contract.digest(), clock=lambda: system.now + 59)
+
+    def sealed():
+        receipt = receipts.begin("POST", "/v1/audio/transcriptions", (("content-type", "audio/wav"),))
+        receipt.request(memoryview(b"sound"))
+        receipt.asked()
+        receipt.answer(b"text")
+        return dict(receipt.fields(key, 200))
+
+    fields = sealed()
     core, salt = (base64.b64decode(fields[name]) for name in (RECEIPT_HEADER, SALT_HEADER))
     policy = system.policy()
     bundle = examine_bundle(system.bundle(kms), policy, first_contact(policy.constitution), at=system.now).require()
     summary = summarise("POST", "/v1/audio/transcriptions", "audio/wav", b"sound")
     examine_receipt(core, Exchange(summary, 200, hashlib.sha256(b"text").digest(), salt), bundle).require()
-    again = dict(seal(key, request, Response(200, (), b"text")))
+    again = sealed()
     assert again[SALT_HEADER] != fields[SALT_HEADER]
 
 

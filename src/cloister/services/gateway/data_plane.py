@@ -5,40 +5,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 
-from cloister.errors import CloisterError, Unavailable, UsageError
+from cloister.errors import UsageError
 from cloister.formats.contract import Endpoint
 from cloister.hosting.health import Health, Metrics
-from cloister.hosting.http_exchange import Limits, Request, Response, problem_response
-from cloister.hosting.http_message import header
-from cloister.hosting.http_server import serve_http
-from cloister.hosting.problem import problem, problem_of
+from cloister.hosting.http_head import RequestHead
+from cloister.hosting.http_inbound import InboundConnection, Incoming
+from cloister.hosting.http_inbound_server import SWEEP_SECONDS, serving
+from cloister.hosting.http_inbound_state import InboundLimits
+from cloister.hosting.loopback import GRACE_SECONDS, announce, port_of
+from cloister.hosting.problem import MEDIA_TYPE, Problem, encode, problem
 from cloister.hosting.tls import TlsServer
-from cloister.ohttp.encapsulation import REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE
-from cloister.services.gateway.engine import EngineConnection
-from cloister.services.gateway.exchange import Exchanges, SealReceipt
+from cloister.ohttp import encapsulation
+from cloister.services.gateway.buffers import Buffers
+from cloister.services.gateway.engines import Engines, QueueLimits, Supply
+from cloister.services.gateway.exchange import Receipts, Shared
 from cloister.services.gateway.inside import Endpoints
 from cloister.services.gateway.keys import KeyRing, KeySource
 from cloister.services.gateway.replay import ReplayTable
+from cloister.services.gateway.whole_exchange import WholeExchange
 
-PATHS = ("/", "/gateway")
-_SEALED = [(b"content-type", RESPONSE_MEDIA_TYPE.encode()), (b"cache-control", b"no-store")]
+PATHS = (b"/gateway", b"/")
+WHOLE = encapsulation.REQUEST_MEDIA_TYPE.encode()
 
 
 @dataclass(frozen=True, slots=True)
 class DataPlaneLimits:
     """Caps and times of the gateway's data plane."""
 
-    request_bytes: int = 32 * 1024 * 1024  # of an encapsulated request
     memory_bytes: int = 512 * 1024 * 1024  # of all encapsulated requests that are held at a time
-    connections: int = 1024
-    engine_seconds: float = 600
     window_seconds: int = 300  # by which a request's date may differ from the time here
     replay_entries: int = 1_000_000  # about 200 bytes each
+    http: InboundLimits = field(default_factory=InboundLimits)
+    queue: QueueLimits = field(default_factory=QueueLimits)
 
 
 class WrongMediaType(UsageError):
@@ -47,31 +49,29 @@ class WrongMediaType(UsageError):
     status = 415
 
 
-class Busy(Unavailable):
-    """The gateway holds as many requests as it may."""
-
-
 def build_gateway(
     keys: KeySource,
-    engine: EngineConnection,
+    engines: Supply,
     endpoints: Iterable[Endpoint],
-    seal_receipt: SealReceipt,
+    receipts: Receipts,
     *,
     now: Callable[[], float],
     limits: DataPlaneLimits,
 ) -> Gateway:
     """A gateway that is ready to be served; `now` is seconds since 1970, and dates before it are refused."""
-    replays = ReplayTable(window_seconds=limits.window_seconds, capacity=limits.replay_entries, started=int(now()))
-    exchanges = Exchanges(
+    metrics = Metrics("gateway")
+    shared = Shared(
         keys=KeyRing(keys, now=now),
-        replays=replays,
+        replays=ReplayTable(window_seconds=limits.window_seconds, capacity=limits.replay_entries, started=int(now())),
         endpoints=Endpoints(endpoints),
-        engine=engine,
-        seal_receipt=seal_receipt,
-        engine_seconds=limits.engine_seconds,
+        engines=Engines(engines, limits.queue),
+        receipts=receipts,
+        buffers=Buffers(),
         now=now,
+        observe=lambda status, seconds: metrics.observe("/gateway", status, seconds),
+        memory_bytes=limits.memory_bytes,
     )
-    return Gateway(exchanges, limits, missing=engine.missing)
+    return Gateway(shared, limits, Health("gateway", metrics, missing=engines.missing))
 
 
 async def serve_gateway(
@@ -82,55 +82,57 @@ async def serve_gateway(
     ready: Path | int | None = None,
     tls: TlsServer | None = None,
 ) -> None:
-    """Serve on `listener` until `stop` is set."""
-    limits = Limits(body_bytes=gateway.limits.request_bytes, connections=gateway.limits.connections)
-    await serve_http(gateway.answer, listener, stop, limits=limits, ready=ready, tls=tls)
+    """Serve on `listener` until `stop` is set, then let requests in flight end."""
+    async with (
+        gateway.running(),
+        serving(gateway, listener, limits=gateway.limits.http, grace_seconds=GRACE_SECONDS, tls=tls),
+    ):
+        announce(port_of(listener), ready)
+        await stop.wait()
 
 
 class Gateway:
-    """Answers HTTP requests; counts them by route and status, and keeps nothing else of them."""
+    """Begins the exchange that each request asks for; counts answers by status, and keeps nothing else of them."""
 
-    def __init__(self, exchanges: Exchanges, limits: DataPlaneLimits, *, missing: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, shared: Shared, limits: DataPlaneLimits, health: Health) -> None:
         self.limits = limits
-        self.metrics = Metrics("gateway")
-        self._exchanges = exchanges
-        self._health = Health("gateway", self.metrics, missing=missing)
-        self._held = 0  # bytes
+        self._shared = shared
+        self._health = health
 
-    async def answer(self, request: Request) -> Response:
-        """The answer to one request."""
-        if request.target in PATHS and request.method == "POST":
-            return await self._counted(request)
-        if request.target in Health.PATHS and request.method in ("GET", "HEAD"):
-            status, content_type, body = self._health.answer(request.target)
-            return Response(status, [(b"content-type", content_type.encode())], body)
-        if request.target in (*PATHS, *Health.PATHS):
-            return problem_response(problem(405, f"{request.target} does not take {request.method}"))
-        return problem_response(problem(404, "a gateway has POST /gateway and its health routes"))
-
-    async def _counted(self, request: Request) -> Response:
-        started = perf_counter()
-        try:
-            response = Response(200, _SEALED, await self._sealed(request))
-        except CloisterError as error:
-            response = problem_response(problem_of(error))
-        self.metrics.observe("/gateway", response.status, perf_counter() - started)
-        return response
-
-    async def _sealed(self, request: Request) -> bytes:
-        if header(request.headers, b"content-type") != REQUEST_MEDIA_TYPE.encode():
-            raise WrongMediaType(f"an encapsulated request is {REQUEST_MEDIA_TYPE}")
-        length = request.body.length
-        with self._holding(self.limits.request_bytes if length is None else length):
-            return await self._exchanges.answer(await request.body.read(self.limits.request_bytes))
-
-    @contextlib.contextmanager
-    def _holding(self, size: int) -> Iterator[None]:
-        """Count `size` bytes as held. The server refuses what is announced to be over the cap before it comes here."""
-        if self._held + size > self.limits.memory_bytes:
-            raise Busy("the gateway holds as many requests as it may")
-        self._held += size
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Within the context, what waits or works for too long is ended."""
+        sweeping = asyncio.create_task(self._sweep())
         try:
             yield
         finally:
-            self._held -= size
+            sweeping.cancel()
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._shared.engines.sweep(loop.time())
+
+    def begin(self, head: RequestHead, connection: InboundConnection) -> Incoming | None:
+        """The exchange of one request; what is none is answered at once."""
+        if head.target in PATHS and head.method == b"POST":
+            if head.content_type == WHOLE:
+                return WholeExchange(self._shared, connection, head)
+            wrong = problem(415, f"an encapsulated request is {encapsulation.REQUEST_MEDIA_TYPE}")
+            self._shared.observe(415, 0)
+            return _refuse(connection, wrong)
+        target = head.target.decode("latin-1")
+        if target in Health.PATHS and head.method in (b"GET", b"HEAD"):
+            status, content_type, body = self._health.answer(target)
+            fields = b"content-type: %b\r\n" % content_type.encode()
+            connection.respond(status, fields, body, bodiless=head.method == b"HEAD")
+            return None
+        if head.target in PATHS or target in Health.PATHS:
+            return _refuse(connection, problem(405, f"{target} does not take this method"))
+        return _refuse(connection, problem(404, "a gateway has POST /gateway and its health routes"))
+
+
+def _refuse(connection: InboundConnection, value: Problem) -> Incoming | None:
+    connection.respond(value.status, b"content-type: %b\r\n" % MEDIA_TYPE.encode(), encode(value))
+    return None

@@ -1,59 +1,84 @@
-"""What the gateway needs of an engine, and the plainest one: an HTTP server on a unix socket."""
+"""The plainest supply of engines: one HTTP server on a unix socket that takes several connections."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from cloister.errors import UsageError
-from cloister.formats.binary_http import Request, Response
-from cloister.hosting.http_client import HttpClient
-from cloister.hosting.http_connection import PeerLeft
-from cloister.hosting.http_message import Origin
+from cloister.errors import CloisterError
+from cloister.services.gateway.engine_link import EngineFailed, EngineLink
 
-MAXIMUM_ANSWER = 32 * 1024 * 1024  # bytes
-
-
-class EngineConnection(Protocol):
-    """The one way to the engine. An `Unavailable` of status 502 is a crash, 503 is busy, 504 is a timeout."""
-
-    async def ask(self, request: Request, *, seconds: float) -> Response:
-        """The engine's answer to `request`, whose headers are already on the allow-list.
-
-        Raises:
-            Unavailable: there is none.
-        """
-
-    def missing(self) -> Sequence[str]:
-        """What the engine lacks before it can serve, in words; empty when it is ready."""
+CONNECT_SECONDS: Final = 5.0
 
 
-class HttpEngine:
-    """An engine behind a unix socket."""
+class SocketEngine:
+    """An engine behind a unix socket, of which at most `connections` are open at a time."""
 
     def __init__(self, socket_path: str, *, connections: int = 16) -> None:
-        self._client = HttpClient(Origin.parse(f"unix:{socket_path}"), connections=connections)
+        self._path = socket_path
+        self._connections = connections
+        self._open = 0
+        self._idle: list[EngineLink] = []
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._when_one_ends: Callable[[], None] | None = None
 
-    async def ask(self, request: Request, *, seconds: float) -> Response:
-        """The engine's answer.
+    def take(self) -> EngineLink | None:
+        """A kept connection, if one is idle."""
+        while self._idle:
+            link = self._idle.pop()
+            if link.usable:
+                return link
+        return None
 
-        Raises:
-            Unavailable: it broke off, did not answer in time, or answered what is no HTTP or over its cap.
-        """
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
-        method, target = request.method.encode("latin-1"), request.path.encode("latin-1")
-        async with self._client.exchange(method, target, headers, request.body, seconds=seconds) as reply:
-            try:
-                body = await reply.body.read(MAXIMUM_ANSWER)
-                fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.headers)
-                return Response(reply.status, fields, body)
-            except UsageError as error:
-                raise PeerLeft("the engine answered what cannot be passed on") from error
+    def wanted(self, supplied: Callable[[], None], failed: Callable[[CloisterError], None]) -> None:
+        """Open another connection, if there may be one more."""
+        if self._open >= self._connections:
+            self._when_one_ends = supplied
+            return
+        self._open += 1
+        task = asyncio.get_running_loop().create_task(self._connect(supplied, failed))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    def give_back(self, link: EngineLink, *, reusable: bool) -> None:
+        """Keep it for the next."""
+        if reusable:
+            self._idle.append(link)
 
     def missing(self) -> Sequence[str]:
         """Nothing that can be seen without asking."""
         return ()
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
+        """Close what is open."""
+        for task in self._connecting:
+            task.cancel()
+        for link in self._idle:
+            link.close()
+        await asyncio.sleep(0)
+
+    async def _connect(self, supplied: Callable[[], None], failed: Callable[[CloisterError], None]) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await loop.sock_connect(sock, self._path)
+                _, link = await loop.create_unix_connection(lambda: EngineLink(sock, self._ended), sock=sock)
+        except (OSError, TimeoutError):
+            sock.close()
+            self._open -= 1
+            failed(EngineFailed("the engine takes no connections"))
+            return
+        self._idle.append(link)
+        supplied()
+
+    def _ended(self, link: EngineLink) -> None:
+        self._open -= 1
+        if link in self._idle:
+            self._idle.remove(link)
+        supplied, self._when_one_ends = self._when_one_ends, None
+        if supplied is not None:
+            supplied()

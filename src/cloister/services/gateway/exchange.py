@@ -1,4 +1,4 @@
-"""One encapsulated request to its encapsulated answer.
+"""What an encapsulated request has to pass before a byte of it goes to the engine, in either form.
 
 What fails before the request is open is told in the clear, and says nothing but that. From then on every answer, an
 error too, is sealed: to the relay all are alike but for their padded size.
@@ -6,17 +6,16 @@ error too, is sealed: to the relay all are alike but for their padded size.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from cloister.errors import CloisterError, MalformedInput, UsageError
-from cloister.formats.binary_http import Fields, Request, Response, decode_request, encode
+from cloister.errors import CloisterError, MalformedInput, Unavailable
+from cloister.formats.binary_http import Fields
 from cloister.hosting import problem
-from cloister.ohttp.encapsulation import RESPONSE_NONCE_SIZE, decapsulate_request, parse_header
-from cloister.ohttp.padding import pad
-from cloister.services.gateway.engine import EngineConnection
-from cloister.services.gateway.inside import REASONS, Endpoints, field, for_client, for_engine, openai_error
+from cloister.services.gateway.buffers import Buffers
+from cloister.services.gateway.engines import Engines
+from cloister.services.gateway.inside import Answer, Endpoints, field
 from cloister.services.gateway.keys import GatewayKey, KeyRing
 from cloister.services.gateway.replay import (
     DateNotAcceptable,
@@ -27,70 +26,86 @@ from cloister.services.gateway.replay import (
     parse_date,
 )
 
-SealReceipt = Callable[[GatewayKey, Request, Response], Fields]
+NOT_ADMITTED = (DateNotAcceptable, RequestReplayed, TableFull)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchanges:
-    """Answers encapsulated requests. `seal_receipt` gives the header fields of the receipt for an answer.
+class RunningReceipt(Protocol):
+    """The receipt of one exchange, as both sides of it stream by."""
 
-    `seal_receipt` may raise `MalformedInput` or `TooLarge` where the request calls itself a form and is none.
-    """
+    def request(self, piece: memoryview) -> None:
+        """More of the request's body.
+
+        Raises:
+            UsageError: it calls itself a form and is none.
+        """
+
+    def asked(self) -> None:
+        """The request's body is whole.
+
+        Raises:
+            UsageError: it calls itself a form and ends before one does.
+        """
+
+    def answer(self, piece: memoryview | bytes) -> None:
+        """More of the answer's body."""
+
+    def fields(self, key: GatewayKey, status: int) -> Fields:
+        """The receipt's fields, once all was seen."""
+
+
+class Receipts(Protocol):
+    """What makes receipts."""
+
+    def begin(self, method: str, path: str, headers: Fields) -> RunningReceipt:
+        """For a request that was admitted.
+
+        Raises:
+            UsageError: it calls itself a form and is none.
+        """
+
+
+class Busy(Unavailable):
+    """The gateway holds as many requests as it may."""
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all exchanges of one worker share."""
 
     keys: KeyRing
     replays: ReplayTable
     endpoints: Endpoints
-    engine: EngineConnection
-    seal_receipt: SealReceipt
-    engine_seconds: float
+    engines: Engines
+    receipts: Receipts
+    buffers: Buffers
     now: Callable[[], float]  # seconds since 1970
+    observe: Callable[[int, float], None]  # counts an answer: its HTTP status, and seconds
+    memory_bytes: int  # that requests may hold together
+    held: int = 0  # bytes that they hold now; what has arrived counts, not what was announced
 
-    async def answer(self, data: bytes) -> bytes:
-        """The encapsulated answer to the encapsulated request `data`.
+    def hold(self, size: int) -> None:
+        """Count what has arrived.
 
         Raises:
-            MalformedInput: `data` is none.
-            KeyProblem: it cannot be opened with a key of this gateway.
-            Unavailable: whether it can, cannot be told now.
+            Busy: there is no room for it.
         """
-        key = await self.keys.key_for(parse_header(data).key_id)
-        opened = decapsulate_request(key.private, key.key_id, data)
-        response = await self._inside(key, opened.enc, opened.request)
-        return opened.sealer.seal(pad(encode(response)), nonce=secrets.token_bytes(RESPONSE_NONCE_SIZE))
+        if self.held + size > self.memory_bytes:
+            raise Busy("the gateway holds as many requests as it may")
+        self.held += size
 
-    async def _inside(self, key: GatewayKey, enc: bytes, message: bytes) -> Response:
-        try:
-            request = decode_request(message)
-            self._admit(enc, request)
-        except (DateNotAcceptable, RequestReplayed, TableFull) as error:
-            return self._not_admitted(error)
-        except UsageError as error:
-            return openai_error(error.status, f"The sealed request is not Binary HTTP: {error}.")
-        response = await self._answer(request)
-        try:
-            receipt = self.seal_receipt(key, request, response)
-        except UsageError as error:
-            return openai_error(error.status, f"The request is not what its content type says: {error}.")
-        return Response(response.status, response.headers + receipt, response.body)
+    def admit(self, enc: bytes, headers: Fields) -> None:
+        """Remember a request that opened.
 
-    async def _answer(self, request: Request) -> Response:
+        Raises:
+            DateNotAcceptable, RequestReplayed, TableFull: it is not to be answered.
+        """
         try:
-            self.endpoints.require(request)
-            return for_client(await self.engine.ask(for_engine(request), seconds=self.engine_seconds))
-        except UsageError as error:
-            return openai_error(error.status, str(error))
-        except CloisterError as error:
-            status = error.status if error.status in REASONS else 502
-            return openai_error(status, REASONS[status], retry=error.retry)
-
-    def _admit(self, enc: bytes, request: Request) -> None:
-        try:
-            date = parse_date(field(request.headers, "date") or "")
+            date = parse_date(field(headers, "date") or "")
         except MalformedInput as error:
             raise DateNotAcceptable(str(error)) from error
         self.replays.admit(enc, date, now=int(self.now()))
 
-    def _not_admitted(self, error: CloisterError) -> Response:
+    def not_admitted(self, error: CloisterError) -> Answer:
         """A problem in the form of RFC 9458 section 6.5.2, with the time it is here."""
-        headers = (("content-type", problem.MEDIA_TYPE), ("date", date_header(int(self.now()))))
-        return Response(error.status, headers, problem.encode(problem.problem_of(error)))
+        fields = (("content-type", problem.MEDIA_TYPE), ("date", date_header(int(self.now()))))
+        return Answer(error.status, fields, problem.encode(problem.problem_of(error)))

@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import msgspec
 
-from cloister.errors import UsageError
-from cloister.formats.binary_http import Fields, Request, Response
+from cloister.errors import CloisterError, UsageError
+from cloister.formats import varint
+from cloister.formats.binary_http import Fields, Framing, check_fields
 from cloister.formats.contract import ANY_ID, Endpoint
+from cloister.hosting.http_head import ResponseHead
 
-REQUEST_HEADERS = frozenset({"accept", "content-type"})
-RESPONSE_HEADERS = frozenset({"content-type", "retry-after"})
-REASONS = {  # of the engine; its own words could quote the request
+REQUEST_HEADERS: Final = ("content-type", "accept")
+RESPONSE_HEADERS: Final = (b"retry-after", b"x-should-retry")  # beside the content type
+RETRY_AFTER_SECONDS: Final = 5
+REASONS: Final = {  # of the engine; its own words could quote the request
+    429: "Every engine is at work. Try again in a moment.",
     502: "The engine stopped while it worked on this request; it is being restarted.",
     503: "The engine is busy.",
     504: "The engine did not answer in time.",
 }
 
-
-_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._:-]{1,128}")
+_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._:-]{1,128}")
 
 
 class NoSuchEndpoint(UsageError):
@@ -50,14 +55,14 @@ class Endpoints:
         for endpoint in endpoints:
             self._methods.setdefault(endpoint.path, set()).add(endpoint.method)
 
-    def require(self, request: Request) -> None:
-        """Let `request` through; a query makes it another path, which no contract names.
+    def require(self, method: str, path: str) -> None:
+        """Let the request through; a query makes it another path, which no contract names.
 
         Raises:
             NoSuchEndpoint, MethodNotAllowed: the contract does not name it.
         """
-        methods = self._methods_of(request.path)
-        if request.method not in methods:
+        methods = self._methods_of(path)
+        if method not in methods:
             raise MethodNotAllowed(f"The contract of this service allows {', '.join(sorted(methods))} here.")
 
     def _methods_of(self, path: str) -> set[str]:
@@ -69,30 +74,80 @@ class Endpoints:
         raise NoSuchEndpoint("The contract of this service names no such path.")
 
 
-def for_engine(request: Request) -> Request:
-    """What of `request` the engine gets: method, path, body, and the headers it needs to read them."""
-    headers = _only(request.headers, REQUEST_HEADERS)
-    return Request(request.method, request.scheme, request.authority, request.path, headers, request.body)
+class Answer(NamedTuple):
+    """The head of what the client gets, and the whole body where it is ours."""
+
+    status: int
+    fields: Fields
+    body: bytes = b""
 
 
-def for_client(response: Response) -> Response:
-    """What of the engine's answer the client gets."""
-    return Response(response.status, _only(response.headers, RESPONSE_HEADERS), response.body)
+def engine_head(method: str, path: str, headers: Fields, length: int | None) -> bytes:
+    """The head of a request to the engine: what it needs to read the body, and nothing else of the client's.
+
+    A decoded request holds no line breaks. Without a length the body goes in chunks.
+    """
+    lines = [f"{method} {path} HTTP/1.1\r\nhost: engine\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in headers if name in REQUEST_HEADERS]
+    lines.append("transfer-encoding: chunked\r\n\r\n" if length is None else f"content-length: {length}\r\n\r\n")
+    return "".join(lines).encode("latin-1")
 
 
-def openai_error(status: int, message: str, *, retry: bool = False) -> Response:
+def engine_answer(head: ResponseHead) -> Answer:
+    """What of the head of the engine's answer the client gets.
+
+    Raises:
+        MalformedInput: it is not fit to be passed on.
+    """
+    fields: Fields = () if head.content_type is None else (("content-type", head.content_type.decode("latin-1")),)
+    if head.status >= 400:
+        given = head.fields
+        fields += tuple((name.decode(), given[name].decode("latin-1")) for name in RESPONSE_HEADERS if name in given)
+    check_fields(fields)
+    return Answer(head.status, fields)
+
+
+def openai_error(status: int, message: str, *, retry: bool = False, code: str | None = None) -> Answer:
     """An error as OpenAI's API has it; its SDKs heed `x-should-retry`."""
     kind = "invalid_request_error" if status < 500 else "server_error"
-    body = msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": None}})
-    headers = (("content-type", "application/json"), ("x-should-retry", "true" if retry else "false"))
-    return Response(status, headers, body)
+    body = msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
+    fields = (("content-type", "application/json"), ("x-should-retry", "true" if retry else "false"))
+    return Answer(status, fields, body)
+
+
+def engine_error(error: CloisterError) -> Answer:
+    """What a client is told where no engine answered: nothing of the engine's own words."""
+    if error.status == 429:
+        kind = {"message": REASONS[429], "type": "requests", "param": None, "code": "rate_limit_exceeded"}
+        fields = (
+            ("content-type", "application/json"),
+            ("x-should-retry", "true"),
+            ("retry-after", str(RETRY_AFTER_SECONDS)),
+        )
+        return Answer(429, fields, msgspec.json.encode({"error": kind}))
+    status = error.status if error.status in REASONS else 502
+    return openai_error(status, REASONS[status], retry=error.retry)
+
+
+def answer_head(status: int, fields: Fields, receipt: Fields) -> bytes:
+    """The beginning of a Binary HTTP response of known lengths, with its header section."""
+    head, lines = _first_lines(status, fields)
+    lines += b"".join(map(_line, receipt))
+    return head + varint.encode(len(lines)) + lines
+
+
+@lru_cache(maxsize=64)  # of the engine's and our own heads: there are few, and none is a client's
+def _first_lines(status: int, fields: Fields) -> tuple[bytes, bytes]:
+    head = varint.encode(Framing.KNOWN_LENGTH + 1) + varint.encode(status)
+    return head, b"".join(map(_line, fields))
+
+
+def _line(field: tuple[str, str]) -> bytes:
+    name, value = field[0].encode("latin-1"), field[1].encode("latin-1")
+    return b"".join((varint.encode(len(name)), name, varint.encode(len(value)), value))
 
 
 def field(fields: Fields, name: str) -> str | None:
     """The one value of `name` (lower case), or `None` where it is absent or given more than once."""
     values = [value for key, value in fields if key == name]
     return values[0] if len(values) == 1 else None
-
-
-def _only(fields: Fields, names: frozenset[str]) -> Fields:
-    return tuple((name, value) for name, value in fields if name in names)

@@ -48,6 +48,11 @@ class KeyRing:
         self._misses: dict[int, float] = {}  # until when
         self._fetches: dict[int, asyncio.Task[GatewayKey]] = {}
 
+    def held(self, key_id: int) -> GatewayKey | None:
+        """The key of that id if it is here and good; nothing is waited for."""
+        key = self._source.held(key_id)
+        return key if key is not None and self._now() < key.open_until else None
+
     async def key_for(self, key_id: int) -> GatewayKey:
         """The key of that id, released when first met.
 
@@ -55,8 +60,8 @@ class KeyRing:
             UnknownKey: there is none, its epoch was revoked, or its stale window has ended.
             Unavailable: the KMS cannot be asked now.
         """
-        key = self._source.held(key_id)
-        if key is not None and self._now() < key.open_until:
+        key = self.held(key_id)
+        if key is not None:
             self._misses.pop(key_id, None)
             return key
         if self._now() < self._misses.get(key_id, 0):

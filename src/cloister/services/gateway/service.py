@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from cloister.formats.binary_http import Request, Response
+from cloister.errors import CloisterError
 from cloister.hosting import logs
+from cloister.hosting.http_inbound_state import InboundLimits
 from cloister.hosting.listening import listen_to_services
 from cloister.hosting.loopback import run_until_stopped
 from cloister.node.device import open_software_tee
@@ -25,9 +26,11 @@ from cloister.sandbox.plan import Plan, plan
 from cloister.sandbox.service import EngineService
 from cloister.services.gateway.contract import open_contract, trust_policy
 from cloister.services.gateway.data_plane import DataPlaneLimits, Gateway, build_gateway, serve_gateway
-from cloister.services.gateway.engine import EngineConnection
+from cloister.services.gateway.engine_link import EngineLink
+from cloister.services.gateway.engines import QueueLimits, Supply
 from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
-from cloister.services.gateway.receipts import receipts
+from cloister.services.gateway.receipts import SignedReceipts
+from cloister.services.gateway.sandbox_engines import SandboxEngines
 from cloister.services.gateway.security import GatewaySecurity, Runs, security_settings
 from cloister.services.gateway.settings import GatewaySettings
 
@@ -85,7 +88,13 @@ async def serve(
     async with KmsClient(settings.kms_url, peers=settings.peers) as kms:
         witnessed = WitnessedClock(clock)
         keys = KmsKeys(kms, node, clock=witnessed)
-        gateway = assemble(node, keys, engine, settings.security, clock=witnessed)
+        queue = QueueLimits(
+            waiting=settings.waiting_requests,
+            waiting_seconds=settings.waiting_seconds,
+            engine_seconds=planned.profile.limits.request_seconds,
+        )
+        engines = SandboxEngines(engine)
+        gateway = assemble(node, keys, engines, settings.security, clock=witnessed, queue=queue)
         listening = listen_to_services(settings.address, settings.port, settings.tls)
         async with _running(engine, keys, stop, seconds=settings.fetch_seconds):
             await serve_gateway(gateway, listening.socket, stop, ready=settings.ready, tls=listening.tls)
@@ -94,35 +103,42 @@ async def serve(
 def assemble(
     node: GatewayNode,
     keys: KmsKeys,
-    engine: EngineConnection,
+    engines: Supply,
     security: GatewaySecurity,
     *,
     clock: Callable[[], float],
+    queue: QueueLimits | None = None,
 ) -> Gateway:
-    """The data plane over these keys and this engine, under the contract that the node has bound."""
+    """The data plane over these keys and engines, under the contract that the node has bound."""
     contract = node.contract.current
     limits = DataPlaneLimits(
-        request_bytes=security.maximum_request_bytes,
         window_seconds=security.date_window_seconds,
         replay_entries=security.replay_entries,
+        http=InboundLimits(body_bytes=security.maximum_request_bytes),
+        queue=queue or QueueLimits(),
     )
-    seal_receipt = receipts(node.secrets.sign, contract=contract.digest(), clock=clock)
-    ready = _EngineWithKeys(engine, keys)
-    return build_gateway(keys, ready, contract.endpoints, seal_receipt, now=clock, limits=limits)
+    receipts = SignedReceipts(node.secrets.sign, contract=contract.digest(), clock=clock)
+    return build_gateway(keys, _EnginesWithKeys(engines, keys), contract.endpoints, receipts, now=clock, limits=limits)
 
 
 @dataclass(frozen=True, slots=True)
-class _EngineWithKeys:
-    """The engine, ready only when a key is held too: a gateway without one can open nothing."""
+class _EnginesWithKeys:
+    """Engines, ready only when a key is held too: a gateway without one can open nothing."""
 
-    engine: EngineConnection
+    engines: Supply
     keys: KmsKeys
 
-    async def ask(self, request: Request, *, seconds: float) -> Response:
-        return await self.engine.ask(request, seconds=seconds)
+    def take(self) -> EngineLink | None:
+        return self.engines.take()
+
+    def wanted(self, supplied: Callable[[], None], failed: Callable[[CloisterError], None]) -> None:
+        self.engines.wanted(supplied, failed)
+
+    def give_back(self, link: EngineLink, *, reusable: bool) -> None:
+        self.engines.give_back(link, reusable=reusable)
 
     def missing(self) -> Sequence[str]:
-        return [*self.keys.missing(), *self.engine.missing()]
+        return [*self.keys.missing(), *self.engines.missing()]
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,33 @@
+"""An answer as one encapsulated message (RFC 9458 section 4.4): laid out, padded, and sealed where it lies."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from cloister.formats import varint
+from cloister.formats.binary_http import Fields
+from cloister.formats.hpke_suite import TAG_SIZE
+from cloister.hosting.http_inbound import InboundConnection
+from cloister.ohttp.encapsulation import RESPONSE_MEDIA_TYPE, RESPONSE_NONCE_SIZE, ResponseSealer
+from cloister.ohttp.padding import padded_length
+from cloister.services.gateway.inside import Answer, answer_head
+
+SEALED: Final = b"content-type: %b\r\ncache-control: no-store\r\n" % RESPONSE_MEDIA_TYPE.encode()
+
+
+def sealed_message(
+    connection: InboundConnection, sealer: ResponseSealer, answer: Answer, receipt: Fields, body: memoryview
+) -> bytearray:
+    """The whole HTTP message. The ciphertext takes the plaintext's place, so nothing is left to wipe."""
+    inner = answer_head(answer.status, answer.fields, receipt) + varint.encode(len(body))
+    length = padded_length(len(inner) + len(body) + 1)  # the one is an empty section of trailers, a zero like padding
+    head = connection.head(200, SEALED, length=RESPONSE_NONCE_SIZE + length + TAG_SIZE)
+    message = bytearray(len(head) + RESPONSE_NONCE_SIZE + length + TAG_SIZE)
+    at = len(head) + RESPONSE_NONCE_SIZE
+    message[: len(head)] = head
+    message[at : at + len(inner)] = inner
+    at += len(inner)
+    message[at : at + len(body)] = body
+    sealer.seal_in_place(memoryview(message)[len(head) :], nonce=secrets.token_bytes(RESPONSE_NONCE_SIZE))
+    return message
