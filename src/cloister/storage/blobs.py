@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from cloister.errors import TooLarge, Unavailable
-from cloister.storage.database import CorruptStore
+from cloister.storage.database_file import CorruptStore
 
 _PARTIAL = ".partial-"
 

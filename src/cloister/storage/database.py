@@ -1,30 +1,27 @@
 """One SQLite file, opened by one process, used from one thread of its own.
 
-WAL with `synchronous=FULL`: a transaction that has returned survives a power cut. `locking_mode=EXCLUSIVE`: a second
-process that opens the file is refused, so that no two sequencers ever number entries of one log.
+WAL with `synchronous=FULL`: a transaction that has returned survives a power cut. And each is moved from the log into
+the file before it returns: a byte that flips in the log would end it there, and SQLite would say nothing of it.
+`locking_mode=EXCLUSIVE`: a second process that opens the file is refused, so that no two sequencers ever number
+entries of one log.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
-from cloister.errors import CloisterError, Unavailable
+from cloister.errors import Unavailable
+from cloister.storage.database_file import CorruptStore, empty_log, open_file
 
 T = TypeVar("T")
 
 PROBE_SECONDS = 1.0
-
-
-class CorruptStore(CloisterError):
-    """What is on disk is not what was written there. The sentence says what was found; nothing was changed."""
 
 
 class Database:
@@ -47,7 +44,7 @@ class Database:
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sqlite {path.name}")
         loop = asyncio.get_running_loop()
         try:
-            connection = await loop.run_in_executor(thread, _open, path, migrations)
+            connection = await loop.run_in_executor(thread, open_file, path, migrations)
         except BaseException:
             thread.shutdown(wait=False)
             raise
@@ -82,10 +79,11 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             value = action(self._connection)
             self._connection.execute("COMMIT")
+            empty_log(self._connection)
         except sqlite3.OperationalError as error:
             self._roll_back()
             raise Unavailable(f"{self._path} cannot be used: {error}") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self._roll_back()
             raise CorruptStore(f"{self._path} would not hold what it must: {error}") from error
         except BaseException:
@@ -102,47 +100,3 @@ def _write_nothing_new(connection: sqlite3.Connection) -> None:
     """The number of the last migration once more: SQLite writes the page that holds it all the same."""
     (done,) = connection.execute("PRAGMA user_version").fetchone()
     connection.execute(f"PRAGMA user_version={done}")
-
-
-def _open(path: Path, migrations: str) -> sqlite3.Connection:
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path, isolation_level=None, timeout=1.0, check_same_thread=False)
-    except (OSError, sqlite3.Error) as error:
-        raise Unavailable(f"{path} cannot be opened: {error}") from error
-    try:
-        _prepare(connection, path)
-        _migrate(connection, path, migrations)
-    except sqlite3.OperationalError as error:
-        connection.close()
-        raise Unavailable(f"{path} cannot be used, perhaps another process has it open: {error}") from error
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise CorruptStore(f"{path} is damaged: {error}; nothing was changed in it") from error
-    except CorruptStore:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA trusted_schema=OFF")
-    connection.execute("PRAGMA foreign_keys=ON")
-    # Takes the lock for good, and reads every page.
-    findings = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
-    if findings != ["ok"]:
-        raise CorruptStore(f"{path} is damaged: {'; '.join(findings)}")
-
-
-def _migrate(connection: sqlite3.Connection, path: Path, migrations: str) -> None:
-    folder = resources.files("cloister.storage").joinpath("migrations", migrations)
-    scripts = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
-    (done,) = connection.execute("PRAGMA user_version").fetchone()
-    if done > len(scripts):
-        raise CorruptStore(f"{path} was written by a newer version: migration {done}, {len(scripts)} are known")
-    for number, script in enumerate(scripts[done:], start=done + 1):
-        statements = script.read_text(encoding="utf-8")
-        connection.executescript(f"BEGIN IMMEDIATE;\n{statements}\nPRAGMA user_version={number};\nCOMMIT;")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloister.crypto.merkle import leaf_hash
-from cloister.storage.database import CorruptStore, Database
+from cloister.storage.database import Database
+from cloister.storage.database_file import CorruptStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,11 @@ class LedgerStore:
         await self._database.run(lambda connection: _publish(connection, checkpoint))
 
     async def entries(self, start: int, end: int, *, limit: int) -> list[bytes]:
-        """Entries `start` to before `end`, in `limit` bytes all told, but one at least if there is one."""
+        """Entries `start` to before `end`, in `limit` bytes all told, but one at least if there is one.
+
+        Raises:
+            CorruptStore: an entry is not what was written.
+        """
         return await self._database.run(lambda connection: _entries(connection, start, end, limit))
 
 
@@ -79,11 +84,21 @@ def _load(connection: sqlite3.Connection) -> StoredLog:
     for number, digest, entry in connection.execute("SELECT number, digest, entry FROM entries ORDER BY number"):
         if number != len(leaves):
             raise CorruptStore(f"entry {len(leaves)} is missing: entry {number} follows the one before")
-        if hashlib.sha256(entry).digest() != digest:
-            raise CorruptStore(f"entry {number} is not what was written: its digest is another")
+        _require_digest(number, digest, entry)
         leaves.append(leaf_hash(entry))
-    rows = connection.execute("SELECT size, root, note FROM checkpoints ORDER BY size")
-    return StoredLog(tuple(leaves), tuple(StoredCheckpoint(*row) for row in rows))
+    rows = connection.execute("SELECT size, root, note, digest FROM checkpoints ORDER BY size")
+    return StoredLog(tuple(leaves), tuple(_checkpoint(*row) for row in rows))
+
+
+def _checkpoint(size: int, root: bytes, note: bytes, digest: bytes | None) -> StoredCheckpoint:
+    if digest is not None and hashlib.sha256(note).digest() != digest:
+        raise CorruptStore(f"the note of {size} entries is damaged: its digest is another")
+    return StoredCheckpoint(size, root, note)
+
+
+def _require_digest(number: int, digest: bytes, entry: bytes) -> None:
+    if hashlib.sha256(entry).digest() != digest:
+        raise CorruptStore(f"entry {number} is not what was written: its digest is another")
 
 
 def _append(connection: sqlite3.Connection, entry: bytes) -> int:
@@ -98,17 +113,18 @@ def _append(connection: sqlite3.Connection, entry: bytes) -> int:
 
 def _publish(connection: sqlite3.Connection, checkpoint: StoredCheckpoint) -> None:
     connection.execute(
-        "INSERT INTO checkpoints VALUES (?, ?, ?)"
-        " ON CONFLICT (size) DO UPDATE SET root = excluded.root, note = excluded.note",
-        (checkpoint.size, checkpoint.root, checkpoint.note),
+        "INSERT INTO checkpoints VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (size) DO UPDATE SET root = excluded.root, note = excluded.note, digest = excluded.digest",
+        (checkpoint.size, checkpoint.root, checkpoint.note, hashlib.sha256(checkpoint.note).digest()),
     )
 
 
 def _entries(connection: sqlite3.Connection, start: int, end: int, limit: int) -> list[bytes]:
     found: list[bytes] = []
     total = 0
-    sql = "SELECT entry FROM entries WHERE number >= ? AND number < ? ORDER BY number"
-    for (entry,) in connection.execute(sql, (start, end)):
+    sql = "SELECT number, digest, entry FROM entries WHERE number >= ? AND number < ? ORDER BY number"
+    for number, digest, entry in connection.execute(sql, (start, end)):
+        _require_digest(number, digest, entry)
         total += len(entry)
         if found and total > limit:
             break

@@ -8,7 +8,7 @@ import pytest
 from cloister.crypto.signing import SigningKey
 from cloister.errors import TooLarge, Unavailable, UsageError
 from cloister.storage.blobs import BlobStore, FullStore
-from cloister.storage.database import CorruptStore
+from cloister.storage.database_file import CorruptStore
 from cloister.storage.key_file import read_signing_key, write_signing_key
 
 

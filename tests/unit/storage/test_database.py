@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from cloister.errors import Unavailable
-from cloister.storage.database import CorruptStore, Database
+from cloister.storage.database import Database
+from cloister.storage.database_file import CorruptStore
 
 
 async def opened(path, migrations="witness"):
@@ -19,7 +20,9 @@ async def opened(path, migrations="witness"):
 async def test_a_new_file_is_its_owners_only_and_survives_being_closed(tmp_path):
     path = tmp_path / "x.sqlite"
     database = await opened(path)
-    await database.run(lambda connection: connection.execute("INSERT INTO heads VALUES ('a', 1, zeroblob(32))"))
+    await database.run(
+        lambda connection: connection.execute("INSERT INTO heads (origin, size, root) VALUES ('a', 1, zeroblob(32))")
+    )
     await database.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     database = await opened(path)
@@ -50,7 +53,7 @@ async def test_an_action_that_raises_leaves_nothing(tmp_path):
     database = await opened(tmp_path / "x.sqlite")
 
     def action(connection):
-        connection.execute("INSERT INTO heads VALUES ('a', 1, zeroblob(32))")
+        connection.execute("INSERT INTO heads (origin, size, root) VALUES ('a', 1, zeroblob(32))")
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
@@ -62,7 +65,11 @@ async def test_an_action_that_raises_leaves_nothing(tmp_path):
 async def test_a_constraint_is_told_from_a_disk_that_fails(tmp_path):
     database = await opened(tmp_path / "x.sqlite")
     with pytest.raises(CorruptStore, match="CHECK"):
-        await database.run(lambda connection: connection.execute("INSERT INTO heads VALUES ('a', -1, zeroblob(32))"))
+        await database.run(
+            lambda connection: connection.execute(
+                "INSERT INTO heads (origin, size, root) VALUES ('a', -1, zeroblob(32))"
+            )
+        )
     with pytest.raises(Unavailable, match="no such table"):
         await database.run(lambda connection: connection.execute("SELECT * FROM absent"))
     await database.close()
@@ -123,12 +130,25 @@ async def test_a_folder_that_is_not_there_is_unavailable(tmp_path):
         await opened(tmp_path / "none" / "x.sqlite")
 
 
+async def test_what_was_committed_is_in_the_file_itself_where_a_flipped_byte_is_found(tmp_path):
+    path = tmp_path / "x.sqlite"
+    database = await opened(path)
+    await database.run(
+        lambda connection: connection.execute(
+            "INSERT INTO heads (origin, size, root) VALUES ('marked', 1, zeroblob(32))"
+        )
+    )
+    assert b"marked" in path.read_bytes()
+    assert path.with_name("x.sqlite-wal").stat().st_size == 0
+    await database.close()
+
+
 async def test_a_probe_writes_to_the_disk(tmp_path):
-    database = await opened(tmp_path / "x.sqlite")
-    log = tmp_path / "x.sqlite-wal"
-    before = log.stat().st_size if log.exists() else 0
+    path = tmp_path / "x.sqlite"
+    database = await opened(path)
+    before = path.stat().st_mtime_ns
     await database.probe()
-    assert log.stat().st_size > before
+    assert path.stat().st_mtime_ns > before
     await database.close()
 
 

@@ -21,7 +21,8 @@ from cloister.peers.exchange import PeerRefused
 from cloister.peers.witness import WitnessClient
 from cloister.services.witness.routes import build
 from cloister.services.witness.witness import Witnessing
-from cloister.storage.database import CorruptStore, Database
+from cloister.storage.database import Database
+from cloister.storage.database_file import CorruptStore
 from cloister.storage.witness_store import WitnessStore
 
 SEQUENCE = Path("../shared/vectors/ledger/witness/litewitness-sequence.json")

@@ -10,7 +10,7 @@ from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
 from cloister.formats.constitution import Log
 from cloister.ledger.checkpoints import check_log_signature
-from cloister.storage.database import CorruptStore
+from cloister.storage.database_file import CorruptStore
 from cloister.storage.ledger_store import StoredCheckpoint, StoredLog
 
 

@@ -24,10 +24,16 @@ from cloister.services.ledger.settings import LedgerSettings, WitnessAddress
 from cloister.services.ledger.writers import Writers
 from cloister.storage.blobs import BlobStore
 from cloister.storage.database import Database
+from cloister.storage.database_file import advising
 from cloister.storage.key_file import read_signing_key
 from cloister.storage.ledger_store import LedgerStore
 
 FRETTING_SECONDS = 2.0  # between tries while nothing can be cosigned
+
+DAMAGED = (
+    "The ledger does not start: keep this folder, put a copy of it in its place that was taken later than the last"
+    " entry, or begin a new log with a new key (docs/faults.md); a copy that is older than that, its witnesses refuse"
+)
 
 
 def run(settings: LedgerSettings) -> None:
@@ -55,6 +61,7 @@ async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     blobs = BlobStore(settings.folder / "blobs", maximum=MAXIMUM_BLOB, capacity=settings.blobs_bytes)
     async with AsyncExitStack() as stack:
+        stack.enter_context(advising(DAMAGED))
         database = await Database.open(settings.folder / "ledger.sqlite", migrations="ledger")
         stack.push_async_callback(database.close)
         store = LedgerStore(database)

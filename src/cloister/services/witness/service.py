@@ -16,8 +16,14 @@ from cloister.services.witness.routes import build
 from cloister.services.witness.settings import WitnessSettings
 from cloister.services.witness.witness import Witnessing
 from cloister.storage.database import Database
+from cloister.storage.database_file import advising
 from cloister.storage.key_file import read_signing_key
 from cloister.storage.witness_store import WitnessStore
+
+DAMAGED = (
+    "The witness does not start: one that forgot what it cosigned would cosign a fork. Keep this folder, and give the"
+    " witness a new name and key, which constitutions have to name (docs/faults.md)"
+)
 
 
 def run(settings: WitnessSettings) -> None:
@@ -41,9 +47,13 @@ async def serve_witness(settings: WitnessSettings, stop: asyncio.Event) -> None:
     key = read_signing_key(settings.key)
     logs = _logs(settings)
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = await Database.open(settings.folder / "witness.sqlite", migrations="witness")
+    with advising(DAMAGED):
+        database = await Database.open(settings.folder / "witness.sqlite", migrations="witness")
     try:
-        witnessing = Witnessing(settings.name, key, logs, WitnessStore(database), clock=_now)
+        store = WitnessStore(database)
+        with advising(DAMAGED):
+            await store.check()
+        witnessing = Witnessing(settings.name, key, logs, store, clock=_now)
         listening = listen_to_services(settings.address, settings.port, settings.tls)
         limits = settings.limits
         app = build(witnessing, checks=[database.probe], limits=limits)
