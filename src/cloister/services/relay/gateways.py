@@ -95,6 +95,10 @@ class Gateways:
         self._turns: Iterator[int] = itertools.cycle(range(len(urls)))
         self._opening: set[asyncio.Task[None]] = set()
 
+    def __iter__(self) -> Iterator[Gateway]:
+        """Each of them."""
+        return iter(self._gateways)
+
     def shown(self) -> list[Shown]:
         """The certificates that are shown to them."""
         return [gateway.shown for gateway in self._gateways if gateway.shown is not None]

@@ -43,7 +43,9 @@ class Relay:
         self.clients = Clients(share, settings.trusted_proxies, self.now)
         self.gateways = Gateways(settings.gateway_urls, settings.peers, connections=settings.gateway_connections)
         self.bundle = BundleCache(settings, now=self._loop.time)
-        self._requests = 0  # under way
+        self.under_way = 0  # requests
+        self.admitted = 0
+        self.turned_away = 0
         self._drained = asyncio.Event()
         self._forgotten = self.now
         self._timer: asyncio.TimerHandle | None = None
@@ -81,18 +83,21 @@ class Relay:
             client = client if named is None else self.clients.at(named, self.now)
         seconds = client.refused_for(self.now)
         if seconds:
+            self.turned_away += 1
             raise TooMany("too many requests of this client", seconds)
-        if self._requests >= self.settings.requests:
+        if self.under_way >= self.settings.requests:
+            self.turned_away += 1
             raise Busy("the relay passes on as many requests as it may")
-        self._requests += 1
+        self.under_way += 1
+        self.admitted += 1
         client.requests += 1
         return client
 
     def release(self, client: Client) -> None:
         """A request is over."""
         client.requests -= 1
-        self._requests -= 1
-        if self.closing and not self._requests:
+        self.under_way -= 1
+        if self.closing and not self.under_way:
             self._drained.set()
 
     async def close(self, grace_seconds: float) -> None:
@@ -102,7 +107,7 @@ class Relay:
             connection.close_when_idle()
         try:
             async with asyncio.timeout(grace_seconds):
-                while self._requests:
+                while self.under_way:
                     self._drained.clear()
                     await self._drained.wait()
                 while any(connection.unsent() for connection in self.connections):  # noqa: ASYNC110 - no event says so

@@ -10,6 +10,7 @@ from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_everyone
 from cloister.hosting.loopback import GRACE_SECONDS, announce, port_of, run_until_stopped
 from cloister.hosting.tls import renewing
+from cloister.services.relay.admin import Admin
 from cloister.services.relay.client_connection import ClientConnection
 from cloister.services.relay.relay import Relay
 from cloister.services.relay.settings import RelaySettings
@@ -52,9 +53,23 @@ async def relaying(settings: RelaySettings, *, grace_seconds: float = GRACE_SECO
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: ClientConnection(relay), sock=listening.socket, ssl=context)
         try:
-            async with renewing(shown):
+            async with renewing(shown), _administered(relay, settings.admin_port):
                 yield port_of(listening.socket)
         finally:
             server.close()
     finally:
         await relay.close(grace_seconds)
+
+
+@contextlib.asynccontextmanager
+async def _administered(relay: Relay, port: int | None) -> AsyncIterator[None]:
+    """Tell on `port` how the relay is, where there is one."""
+    if port is None:
+        yield
+        return
+    admin = Admin(relay)
+    await admin.start(port)
+    try:
+        yield
+    finally:
+        await admin.close()

@@ -20,6 +20,7 @@ class RelaySettings:
     address: str = LOOPBACK  # an IP address; clients on other machines need `tls`
     tls: ServerTls | None = None
     peers: PeerTls | None = None  # for a KMS and gateways on other machines
+    admin_port: int | None = None  # of 127.0.0.1, where health and metrics are told; nowhere without it
     # all clients together
     connections: int = 1024  # of clients at a time
     requests: int = 1024  # under way at a time
