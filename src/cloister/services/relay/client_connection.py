@@ -149,12 +149,14 @@ class ClientConnection(asyncio.Protocol):
             CloisterError: why it is refused.
         """
         self._keep_alive = head.keep_alive
-        self._length = self._left = head.length
-        self._answering = self._chunked = False
-        self._state = SENDING
-        self._received = 0
-        if head.length is not None:
-            body = self._count(body)
+        self._length = head.length
+        if head.length == len(body):
+            self._state = WAITING
+        else:
+            self._state = SENDING
+            self._received, self._left = 0, head.length
+            if head.length is not None:
+                body = self._count(body)
         self._counted = self._relay.admit(self._client, head if self._front_end else None)
         methods = ROUTES.get(head.target)
         if methods is None:
@@ -185,7 +187,12 @@ class ClientConnection(asyncio.Protocol):
             self._sending.begin(now, self._received)
             if not body and self._transport is not None and head.fields.get(b"expect") == b"100-continue":
                 self._transport.write(CONTINUE)
-        self._relay.gateways.ask(self)
+        connection = self._relay.gateways.kept(now)
+        if connection is not None:
+            self.begins(connection)
+        else:
+            self._opening = self._relay.gateways.open(self)
+            self.hold()
 
     def _body(self, data: bytes) -> None:
         try:
@@ -230,15 +237,10 @@ class ClientConnection(asyncio.Protocol):
         """The loop's time, as of a moment ago."""
         return self._relay.now
 
-    def waits(self, opening: asyncio.Task[None]) -> None:
-        """No connection is kept: the client is to wait until one is open."""
-        self._opening = opening
-        self.hold()
-
     def begins(self, connection: GatewayConnection) -> None:
-        """This connection is the exchange's."""
+        """This connection is the exchange's: send the request, as far as it has come."""
         self._gateway, self._opening = connection, None
-        head = connection.gateway.request_head(self._kind, self._length)
+        head = connection.begin(self, self._kind, self._length)
         first, self._first = self._first, b""
         if len(first) <= SMALL:
             connection.send(head + first)
@@ -267,7 +269,7 @@ class ClientConnection(asyncio.Protocol):
         """The answer begins."""
         self._answering = True
         self._chunked = head.length is None
-        more = retry_line(head)
+        more = retry_line(head) if head.status >= 400 else b""
         if not self._lives_on():
             self._keep_alive = False
             more += CLOSE
@@ -286,7 +288,9 @@ class ClientConnection(asyncio.Protocol):
         """The answer is complete."""
         if self._chunked:
             self._write(END)
-        self._leave_gateway(reusable=self._state == WAITING)
+        gateway, self._gateway = self._gateway, None
+        if gateway is not None:
+            gateway.end(self._relay.now, reusable=self._state == WAITING)
         self._end()
 
     def fail(self, error: CloisterError) -> None:
@@ -349,7 +353,6 @@ class ClientConnection(asyncio.Protocol):
 
     def _end(self) -> None:
         """An answer is out."""
-        lives_on = self._lives_on()
         self._answering = False
         self._chunks = None
         self._first = b""
@@ -357,7 +360,7 @@ class ClientConnection(asyncio.Protocol):
         self._release()
         if self._held:
             self.go_on()
-        if lives_on:
+        if self._lives_on():
             self._state = IDLE
             self._deadline = self._relay.now + self._relay.settings.idle_seconds
         else:
@@ -368,10 +371,10 @@ class ClientConnection(asyncio.Protocol):
         if client is not None:
             self._relay.release(client)
 
-    def _leave_gateway(self, *, reusable: bool = False) -> None:
+    def _leave_gateway(self) -> None:
         gateway, self._gateway = self._gateway, None
         if gateway is not None:
-            gateway.end(self._relay.now, reusable=reusable)
+            gateway.end(self._relay.now, reusable=False)
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.cancel()

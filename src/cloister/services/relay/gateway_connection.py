@@ -25,9 +25,6 @@ class Asker(Protocol):
     def now(self) -> float:
         """The loop's time, as of a moment ago."""
 
-    def waits(self, opening: asyncio.Task[None]) -> None:
-        """A connection is being opened; the task can be cancelled."""
-
     def begins(self, connection: GatewayConnection) -> None:
         """The connection is this exchange's, to send the request as far as it has come."""
 
@@ -57,7 +54,7 @@ class GatewayConnection(asyncio.Protocol):
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport | None = None  # until it closes, or is to be closed
         self._asker: Asker | None = None
         self._kept = b""  # of a head that has not ended
         self._left: int | None = None  # bytes of the answer's body; `None` before its head, and in chunks
@@ -68,36 +65,32 @@ class GatewayConnection(asyncio.Protocol):
 
     # --- for the client's side ---
 
-    def usable(self) -> bool:
-        """Whether a request can be sent."""
-        return self._transport is not None and not self._transport.is_closing()
-
-    def begin(self, asker: Asker) -> None:
-        """Send the request of `asker`, as far as it has come."""
+    def begin(self, asker: Asker, kind: bytes, length: int | None) -> bytes:
+        """From now on this is `asker`'s; the head of its request."""
         self._asker = asker
-        asker.begins(self)
+        return self.gateway.request_head(kind, length)
 
     def send(self, data: bytes) -> None:
         """More of the request, framed."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None:
             self._transport.write(data)
 
     def hold(self) -> None:
         """The client takes the answer more slowly than it comes."""
         self._held = True
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None:
             self._transport.pause_reading()
 
     def go_on(self) -> None:
         """The client has caught up."""
         self._held = False
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None:
             self._transport.resume_reading()
 
     def end(self, now: float, *, reusable: bool) -> None:
         """The exchange is over for the client."""
         self._asker = None
-        if not reusable or not self._lives_on or not self.usable():
+        if not reusable or not self._lives_on or self._transport is None:
             self.abort()
             return
         if self._held:
@@ -109,11 +102,13 @@ class GatewayConnection(asyncio.Protocol):
         """Close in good order."""
         if self._transport is not None:
             self._transport.close()
+            self._transport = None
 
     def abort(self) -> None:
         """Close at once: the gateway sees that nobody waits."""
         if self._transport is not None:
             self._transport.abort()
+            self._transport = None
 
     # --- what the gateway does ---
 
@@ -122,12 +117,16 @@ class GatewayConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self.gateway.open.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason is the gateway's
-        """It is gone."""
+    def eof_received(self) -> None:
+        """It says no more: nothing can be asked. The transport closes by itself."""
         self._transport = None
-        self.gateway.open.discard(self)
         if self in self.gateway.idle:
             self.gateway.idle.remove(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason is the gateway's
+        """It is gone."""
+        self.eof_received()
+        self.gateway.open.discard(self)
         self._fail("the gateway broke off")
 
     def pause_writing(self) -> None:

@@ -92,6 +92,7 @@ class Gateways:
         if not urls:
             raise UsageError("a relay needs at least one gateway")
         self._gateways = [Gateway(url, peers, connections=connections) for url in urls]
+        self._next = self._gateways[0]
         self._turns: Iterator[int] = itertools.cycle(range(len(urls)))
         self._opening: set[asyncio.Task[None]] = set()
 
@@ -103,21 +104,22 @@ class Gateways:
         """The certificates that are shown to them."""
         return [gateway.shown for gateway in self._gateways if gateway.shown is not None]
 
-    def ask(self, asker: Asker) -> None:
-        """Give `asker` a connection, at once or when one is open, or tell it that there is none."""
+    def kept(self, now: float) -> GatewayConnection | None:
+        """An idle connection to the gateway whose turn it is; `None` if one is to be opened."""
         for _ in self._gateways:
-            gateway = self._gateways[next(self._turns)]
-            while gateway.idle:
-                connection = gateway.idle.pop()
-                if connection.usable():
-                    connection.begin(asker)
-                    return
-            if gateway.has_room() and not gateway.is_broken(asker.now()):
+            self._next = gateway = self._gateways[next(self._turns)]
+            if gateway.idle:
+                return gateway.idle.pop()
+            if gateway.has_room() and not gateway.is_broken(now):
                 break
-        task = asyncio.get_running_loop().create_task(self._open(gateway, asker))
+        return None
+
+    def open(self, asker: Asker) -> asyncio.Task[None]:
+        """Open a connection for `asker` and give it to it, or tell it that there is none; can be cancelled."""
+        task = asyncio.get_running_loop().create_task(self._open(self._next, asker))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
-        asker.waits(task)
+        return task
 
     async def _open(self, first: Gateway, asker: Asker) -> None:
         """A new connection for `asker`, to `first` or whichever takes one."""
@@ -131,7 +133,7 @@ class Gateways:
                 continue
             connection = await gateway.connect()
             if connection is not None:
-                connection.begin(asker)
+                asker.begins(connection)
                 return
         asker.fail(
             Busy("the gateways have all their connections in use")
