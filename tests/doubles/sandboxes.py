@@ -16,6 +16,7 @@ from cloister.sandbox.profile import MIB
 from cloister.sandbox.service import EngineService
 
 FAULTY = Engine("faulty", Path(__file__).with_name("faulty_engine.py"), ("httptools", "python-multipart"))
+DEAF = Engine("deaf", Path(__file__).with_name("deaf_engine.py"), ("httptools", "python-multipart"))
 SMALL = Sizes(memory_bytes=256 * MIB, request_seconds=1)
 
 

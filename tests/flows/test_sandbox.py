@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 from tests.doubles.sandbox_launcher import launched, ordinary_user
-from tests.doubles.sandboxes import FAULTY, SMALL, post, processes_mentioning, staged, traversable_folder
+from tests.doubles.sandboxes import DEAF, FAULTY, SMALL, post, processes_mentioning, staged, traversable_folder
 
 from cloister.sandbox import plan as planning
 from cloister.sandbox.closure import stage
@@ -56,6 +56,14 @@ async def test_each_fault_costs_its_request_alone_and_the_same_engine_goes_on(fa
         assert failure.value.status == (504 if error is EngineTimedOut else 502)
         assert (await post(service, "/", b"again")).body == b"5"
     assert said == []
+
+
+async def test_an_engine_that_fails_its_self_test_serves_nobody():
+    with staged(DEAF) as deaf:
+        with pytest.raises(SandboxUnavailable, match="fails its self-test"):
+            async with deaf.service():
+                pass
+        assert not processes_mentioning(str(deaf.engine.folder))
 
 
 async def test_a_request_is_served_by_a_process_of_its_own_that_finds_nothing_of_the_last(faulty):

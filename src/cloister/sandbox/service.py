@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 from cloister.formats.binary_http import Request, Response
@@ -21,7 +22,7 @@ from cloister.sandbox.process import RunningEngine
 
 _READY_SECONDS = 30
 _BACKOFF_SECONDS = (0.0, 0.1, 0.5, 2.0, 5.0)
-_HEALTH = Request("GET", "http", "engine", "/health")
+_SELFTEST = Request("GET", "http", "engine", "/selftest")  # answers 200 when the engine does its work on a known sample
 
 Say = Callable[[str], None]
 
@@ -174,11 +175,21 @@ class EngineService:
         self._seats.add(seat)
         try:
             async with asyncio.timeout(_READY_SECONDS):
-                await exchange(seat.reader, seat.writer, _HEALTH)
-            await seat.reconnect()
+                await _test(seat)
         except (TimeoutError, EngineCrashed) as error:
             await engine.end(str(error) or f"it was not ready within {_READY_SECONDS} s")
             await seat.clear()
             self._seats.discard(seat)
             raise SandboxUnavailable(f"the engine did not become ready: {engine.reason}") from error
         return seat
+
+
+async def _test(seat: _Seat) -> None:
+    """Have the engine do its work on its known sample.
+
+    Raises:
+        EngineCrashed: it does not, or has ended.
+    """
+    reply, _ = await exchange(seat.reader, seat.writer, _SELFTEST)
+    if reply.status != HTTPStatus.OK or not await seat.reconnect():
+        raise EngineCrashed("it fails its self-test")

@@ -1,0 +1,11 @@
+"""An engine that is well but for its hearing: it does not hear its known sample."""
+
+from __future__ import annotations
+
+from cloister.engines.echo import MODELS, echo
+from cloister.engines.known_sample import KnownSample
+from cloister.engines.server import inherited_listener, serve
+from cloister.engines.transcription_api import Engine, handler
+
+if __name__ == "__main__":
+    serve(inherited_listener(), handler(Engine(echo, MODELS, KnownSample(b"RIFF", "another text"))))
