@@ -28,6 +28,17 @@ console.log(
   JSON.stringify({
     json: await told(async () => (await transcribe()).text),
     text: await told(() => transcribe({ response_format: "text" })),
+    srt: await told(() => transcribe({ response_format: "srt" })),
+    vtt: await told(() => transcribe({ response_format: "vtt" })),
+    verbose_json: await told(() =>
+      transcribe({ response_format: "verbose_json", timestamp_granularities: ["word", "segment"] }),
+    ),
+    models: await told(async () => (await client.models.list()).data.map((model) => model.id)),
+    model: await told(async () => (await client.models.retrieve("whisper-1")).id),
+    "no such model": await told(() => client.models.retrieve("whisper-2")),
+    translation: await told(() =>
+      client.audio.translations.create({ model: "whisper-1", file: fs.createReadStream(path.join(files, "speech.wav")) }),
+    ),
     raw: await told(async () => {
       const { data, response } = await transcribe().withResponse();
       return { headers: Object.fromEntries(response.headers), text: data.text, status: response.status };

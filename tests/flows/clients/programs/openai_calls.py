@@ -49,6 +49,11 @@ async def both(client):
     return [answers[0].text, answers[1]]
 
 
+def verbose(client):
+    answer = transcribe(client, response_format="verbose_json", timestamp_granularities=["word", "segment"])
+    return answer.model_dump()
+
+
 def raw(client):
     answer = client.audio.transcriptions.with_raw_response.create(model=MODEL, file=files / "speech.wav")
     return {"headers": dict(answer.headers), "text": answer.parse().text, "status": answer.status_code}
@@ -72,6 +77,13 @@ with openai.OpenAI(**arguments("Client")) as client:
     said = {
         "json": told(lambda: transcribe(client).text),
         "text": told(lambda: transcribe(client, response_format="text")),
+        "srt": told(lambda: transcribe(client, response_format="srt")),
+        "vtt": told(lambda: transcribe(client, response_format="vtt")),
+        "verbose_json": told(lambda: verbose(client)),
+        "models": told(lambda: [model.id for model in client.models.list()]),
+        "model": told(lambda: client.models.retrieve(MODEL).id),
+        "no such model": told(lambda: client.models.retrieve("whisper-2").id),
+        "translation": told(lambda: client.audio.translations.create(model=MODEL, file=files / "speech.wav").text),
         "raw": told(lambda: raw(client)),
         "streamed response": told(lambda: streamed_response(client)),
         "async": told(lambda: asyncio.run(both(openai.AsyncOpenAI(**arguments("AsyncClient"))))),
