@@ -8,6 +8,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from cloister.errors import UsageError
+
 T = TypeVar("T")
 END_SECONDS = 5.0  # that ending waits for what was cancelled
 
@@ -36,7 +38,14 @@ class LoopThread:
         return self._process != os.getpid()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result; where the caller is interrupted while it waits, the coroutine is cancelled."""
+        """The coroutine's result; where the caller is interrupted while it waits, the coroutine is cancelled.
+
+        Raises:
+            UsageError: it is closed, or left behind.
+        """
+        if not self.lives:
+            coroutine.close()
+            raise UsageError("the transport was closed, or the process forked, while a request was under way")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()

@@ -6,34 +6,21 @@ here. Neither library is imported: a transport is built against the module that 
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
-import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from cloister.client.exchange import UserRequest
+from cloister.client.async_transport import AsyncTransport
 from cloister.client.local_system import relay_of, state_folder
-from cloister.client.loop_thread import LoopThread
 from cloister.client.memory_file import MemoryFile
-from cloister.client.receipts import store_receipt
 from cloister.client.relay import Relay
-from cloister.client.session import Answer, Session
-from cloister.client.transport_errors import errors_of
+from cloister.client.replies import Asking
+from cloister.client.session import Session
+from cloister.client.sync_transport import SyncTransport
 from cloister.client.trust_policy_file import read_trust_policy
-from cloister.errors import UsageError
 
 Name = str | os.PathLike[str]
-RECEIPT_FILE_HEADER = "cloister-receipt-file"
-
-
-class Service(NamedTuple):
-    """How to open a session with one service, and where its receipts are kept, if anywhere."""
-
-    open: Callable[[], Session]
-    receipts: Path | None
 
 
 def transport(
@@ -59,8 +46,8 @@ def transport(
         UsageError: the trust policy cannot be read.
         NoLocalSystem: no relay is named, and no local system runs.
     """
-    kind = type("CloisterTransport", (_Transport, http.BaseTransport), {})
-    return kind(http, _service(relay, trust_policy, memory, receipts, state))
+    kind = type("CloisterTransport", (SyncTransport, http.BaseTransport), {})
+    return kind(http, _asking(relay, trust_policy, memory, receipts, state))
 
 
 def async_transport(
@@ -73,13 +60,13 @@ def async_transport(
     state: Name | None = None,
 ) -> Any:
     """An `AsyncBaseTransport` of the module `http`, for its `AsyncClient` on asyncio; else as `transport`."""
-    kind = type("AsyncCloisterTransport", (_AsyncTransport, http.AsyncBaseTransport), {})
-    return kind(http, _service(relay, trust_policy, memory, receipts, state))
+    kind = type("AsyncCloisterTransport", (AsyncTransport, http.AsyncBaseTransport), {})
+    return kind(http, _asking(relay, trust_policy, memory, receipts, state))
 
 
-def _service(
+def _asking(
     relay: str | None, trust_policy: Name | None, memory: Name | None, receipts: Name | None, state: Name | None
-) -> Service:
+) -> Callable[[], Asking]:
     folder = state_folder() if state is None else Path(state)
     policy_path = folder / "trust-policy.toml" if trust_policy is None else Path(trust_policy)
     url = relay_of(folder) if relay is None else relay
@@ -87,92 +74,5 @@ def _service(
     remembered = MemoryFile(
         policy_path.with_name("client-memory") if memory is None else Path(memory), genesis=policy.constitution
     )
-    return Service(lambda: Session(policy, remembered, Relay(url)), None if receipts is None else Path(receipts))
-
-
-class _AsyncTransport:
-    """For programs with an event loop: the session runs in it."""
-
-    def __init__(self, http: Any, service: Service) -> None:
-        self._http = http
-        self._service = service
-        self._session: Session | None = None
-
-    async def handle_async_request(self, request: Any) -> Any:
-        """The proved answer to `request`."""
-        with errors_of(self._http, request):
-            if self._session is None:
-                self._session = self._service.open()
-            body = await request.aread()
-            return await _answer(self._http, self._session, self._service.receipts, request, body)
-
-    async def aclose(self) -> None:
-        """Close the connections to the relay."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-
-class _Running(NamedTuple):
-    """A session and the loop that it runs in."""
-
-    loop: LoopThread
-    session: Session
-
-
-class _Transport:
-    """For programs without one: the session runs in a thread, from the first request until it is closed."""
-
-    def __init__(self, http: Any, service: Service) -> None:
-        self._http = http
-        self._service = service
-        self._lock = threading.Lock()
-        self._running: _Running | None = None
-        self._end: weakref.finalize[..., Any] | None = None
-
-    def handle_request(self, request: Any) -> Any:
-        """The proved answer to `request`."""
-        body = request.read()
-        with errors_of(self._http, request):
-            loop, session = self._run()
-            return loop.run(_answer(self._http, session, self._service.receipts, request, body))
-
-    def close(self) -> None:
-        """Close the connections to the relay and end the thread; the next request begins anew."""
-        with self._lock:
-            if self._end is not None:
-                self._end()
-
-    def _run(self) -> _Running:
-        with self._lock:
-            if self._running is not None and self._running.loop.left_behind:
-                raise UsageError("this transport was used before the process forked: make one in each process")
-            if self._running is None or not self._running.loop.lives:  # not yet, or closed
-                self._running = _Running(LoopThread(), self._service.open())
-                # At the latest when nobody holds the transport any more, or the program ends.
-                self._end = weakref.finalize(self, _end, self._running)
-            return self._running
-
-
-def _end(running: _Running) -> None:
-    if running.loop.lives:
-        running.loop.run(running.session.close())
-        running.loop.close()
-
-
-async def _answer(http: Any, session: Session, receipts: Path | None, request: Any, body: bytes) -> Any:
-    headers = request.headers.multi_items()
-    path = request.url.raw_path.decode("ascii")
-    # httpx has a limit for each read; everything before the answer's first byte counts as one here.
-    async with asyncio.timeout(request.extensions.get("timeout", {}).get("read")):
-        answer = await session.send(UserRequest(request.method, path, headers, body))
-    shown = [*answer.response.headers, *await _kept(answer, receipts)]
-    return http.Response(answer.response.status, headers=shown, content=answer.response.body, request=request)
-
-
-async def _kept(answer: Answer, receipts: Path | None) -> list[tuple[str, str]]:
-    """Keep the receipt before the answer is shown; the header that says where."""
-    if receipts is None:
-        return []
-    path = await asyncio.to_thread(store_receipt, receipts, answer.receipt)
-    return [(RECEIPT_FILE_HEADER, str(path))]
+    kept = None if receipts is None else Path(receipts)
+    return lambda: Asking(Session(policy, remembered, Relay(url)), kept)

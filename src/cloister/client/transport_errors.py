@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Final
 
+from cloister.client.answer_stream import AnswerCut
 from cloister.client.relay import RelayNotReached, RelayTooSlow
 from cloister.errors import CloisterError, Unavailable, UsageError
 
@@ -17,6 +18,7 @@ KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (TimeoutError, "ReadTimeout"),  # the caller's own limit
     (RelayTooSlow, "ReadTimeout"),
     (RelayNotReached, "ConnectError"),
+    (AnswerCut, "RemoteProtocolError"),  # as the libraries themselves say of a body that is not whole
     (Unavailable, "ReadError"),
     (UsageError, "LocalProtocolError"),  # a request that cannot travel
     (CloisterError, "RemoteProtocolError"),  # refused by a check, or an answer that is none

@@ -25,6 +25,7 @@ from cloister.client.loop_thread import LoopThread
 from cloister.client.receipts import load_receipt
 from cloister.errors import Refused, UsageError
 from cloister.formats.trust_policy import format_trust_policy
+from cloister.hosting.http_exchange import Response
 from cloister.testing import world as worlds
 from cloister.testing.world import Node
 
@@ -108,6 +109,16 @@ async def test_an_error_of_the_engine_is_an_answer(http, sync, service, tmp_path
     async with named(service, tmp_path) as options:
         answer = await post(http, options, sync=sync, **FORM)
     assert (answer.status_code, json.loads(answer.content)) == (400, {"error": {"message": "that is no audio"}})
+
+
+@each_library
+@with_and_without_loop
+async def test_a_relay_that_takes_no_more_is_the_apis_answer_to_too_many_requests(http, sync, service, tmp_path):
+    service.outer = Response(429, [(b"content-type", b"application/problem+json"), (b"retry-after", b"7")], b"{}")
+    async with named(service, tmp_path) as options:
+        answer = await post(http, options, sync=sync, **FORM)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+    assert answer.json()["error"]["code"] == "rate_limit_exceeded"
 
 
 async def stalled(_request):

@@ -10,6 +10,7 @@ from time import perf_counter
 
 from cloister.client.exchange import MAXIMUM_REQUEST, UserRequest
 from cloister.client.memory_file import MemoryFile
+from cloister.client.pieces import may_stream, most_at_once
 from cloister.client.receipts import store_receipt
 from cloister.client.relay import Relay
 from cloister.client.session import Answer, Session
@@ -26,7 +27,7 @@ from cloister.services.proxy.callers import open_callers
 from cloister.services.proxy.door import Door
 from cloister.services.proxy.openai_error import INVALID
 from cloister.services.proxy.settings import ProxySettings
-from cloister.services.proxy.streams import STREAM, WHOLE, answer_in_pieces, beginning_of, continued, shown_headers
+from cloister.services.proxy.streams import answer_in_pieces, beginning_of, continued, shown_headers
 
 API = "/v1/"
 UNLIMITED = 2**53  # bytes, to the server: the cap is kept where its refusal has OpenAI's shape
@@ -104,12 +105,11 @@ class Proxy:
         try:
             if (request.body.length or 0) > MAXIMUM_REQUEST:
                 raise TooLarge(f"a body of {request.body.length} bytes, the cap is {MAXIMUM_REQUEST}")
-            limit = WHOLE if self._session.chunked else MAXIMUM_REQUEST
-            beginning, all_of_it = await beginning_of(request.body, limit)
+            beginning, all_of_it = await beginning_of(request.body, most_at_once(self._session))
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
             asked = UserRequest(request.method, request.target, headers, beginning)
             receipts = self._receipts / caller
-            if all_of_it and not (self._session.chunked and STREAM in beginning):
+            if all_of_it and not may_stream(self._session, beginning):
                 return await self._shown(await self._session.send(asked), receipts)
             return await answer_in_pieces(self._session, asked, continued(beginning, request.body), receipts)
         except CloisterError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cloister.client.answer_stream import AnswerStream
 from cloister.client.exchange import UserRequest
+from cloister.client.pieces import held_back, is_events
 from cloister.client.receipts import receipt_path, store_receipt
 from cloister.client.session import Session
 from cloister.errors import CloisterError
@@ -19,10 +20,6 @@ from cloister.hosting.http_exchange import CutAnswer, Response
 from cloister.hosting.http_message import Headers
 from cloister.services.proxy import openai_error
 
-WHOLE = 65_536  # bytes of a body that goes in one piece, where it asks for no stream
-STREAM = b"stream"  # a body that has this word may ask for one; a body in pieces is answered in pieces
-PROVED_FIRST = 2**20  # bytes of an answer that is no stream of events, which are held back until it is proved
-EVENTS = "text/event-stream"
 RECEIPT_FILE_HEADER = b"cloister-receipt-file"
 
 
@@ -38,7 +35,7 @@ async def answer_in_pieces(
     """
     async with contextlib.AsyncExitStack() as stack:
         answer = await stack.enter_async_context(session.stream(request, body))
-        first = b"" if _is_events(answer) else await _up_to(PROVED_FIRST, answer)
+        first = await held_back(answer)
         name = secrets.token_hex(8)
         headers = shown_headers(answer.headers, receipt_path(receipts, name))
 
@@ -47,7 +44,7 @@ async def answer_in_pieces(
 
         if answer.receipt is not None:
             await keep()
-            return Response(answer.status, headers, first + b"".join([piece async for piece in answer]))
+            return Response(answer.status, headers, first)
         close = stack.pop_all().aclose  # now the server's, when the answer is out
     return Response(answer.status, headers, _pieces(answer, first, keep), close=close)
 
@@ -63,7 +60,7 @@ async def _pieces(answer: AnswerStream, first: bytes, keep: Callable[[], Awaitab
             whole_event = piece.endswith(b"\n\n")
         await keep()
     except CloisterError as error:
-        if _is_events(answer):
+        if is_events(answer):
             yield (b"" if whole_event else b"\n\n") + openai_error.event_of(error)
         raise CutAnswer(str(error)) from error
 
@@ -93,18 +90,3 @@ def shown_headers(headers: Fields, receipt: Path) -> Headers:
     """An answer's headers, and where its receipt is."""
     shown = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     return [*shown, (RECEIPT_FILE_HEADER, str(receipt).encode())]
-
-
-async def _up_to(size: int, answer: AnswerStream) -> bytes:
-    pieces: list[bytes] = []
-    while answer.receipt is None and size > 0:
-        try:
-            pieces.append(await anext(answer))
-        except StopAsyncIteration:
-            break
-        size -= len(pieces[-1])
-    return b"".join(pieces)
-
-
-def _is_events(answer: AnswerStream) -> bool:
-    return dict(answer.headers).get("content-type", "").partition(";")[0].strip().lower() == EVENTS
