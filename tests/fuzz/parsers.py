@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from cloister.client.transcript_events import TranscriptEvents
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed
 from cloister.crypto.signing import SigningKey
 from cloister.errors import MalformedInput, TooLarge
@@ -154,6 +155,10 @@ def http_targets() -> dict[str, tuple[Parser, list[bytes]]]:
     """The heads of HTTP/1.1 messages, under each framing, and bodies in chunks."""
     framings = (b"Content-Length: 3", b"Transfer-Encoding: chunked", b"Connection: keep-alive, x")
     return {
+        "transcript_events": (
+            lambda data: TranscriptEvents().feed(data),
+            [b'data: {"type": "transcript.text.delta", "delta": "x"}\n\ndata: {"error": {"message": ""}}\r\n\r\n'],
+        ),
         "http_chunks": (
             lambda data: ChunkDecoder().feed(data),
             [b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nA: b\r\n\r\n"],

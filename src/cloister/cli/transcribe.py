@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from cloister.cli.at_file import TextOrFile
 from cloister.cli.client_options import service, service_options
 from cloister.cli.exit_codes import pointer, worst
 from cloister.cli.failure import show
-from cloister.cli.terminal import say_result
+from cloister.cli.terminal import printable, say_result
 from cloister.cli.transcript_files import SUFFIXES, Output
 from cloister.cli.transcription_batch import Batch, Done, Failed, may_be_sent
 from cloister.cli.transfer_progress import TransferProgress
 from cloister.client.transcription import RESPONSE_FORMATS, ResponseFormat, Wishes
+from cloister.errors import UsageError
 
 EPILOG = """\b
 Examples:
@@ -29,6 +32,8 @@ Examples:
   cloister transcribe --receipt-dir receipts speech.wav
   cloister receipt verify receipts/speech.wav.receipt \\
       --request speech.wav --response receipts/speech.wav.response.json
+
+With --stream words are printed before the whole answer is proved: they count when the command ends with 0.
 
 A file has at most 25 MiB and 30 minutes of speech; wav, mp3, ogg, flac, m4a and webm are read, among others. A text
 is printed only when the receipt of the answer has been examined. A file that fails is named and does not stop the
@@ -93,6 +98,7 @@ def place_options(command: Any) -> Any:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @wishes_options
 @place_options
+@click.option("--stream", is_flag=True, help="Have the words as they are recognised, and print those of one file so.")
 @click.option(
     "--jobs",
     type=click.IntRange(1, 16),
@@ -109,15 +115,16 @@ def transcribe(files: Sequence[Path], *, jobs: int, as_json: bool, **options: An
     kept, state = options.pop("receipt_dir"), options["state"]
     receipts = state.receipts if options.pop("receipts") and kept is None else kept
     target = service(**options)
-    show_one = _show_json if as_json else _Printed(several=len(files) > 1, words_alone=words_alone).show
-    progress = TransferProgress()
+    printer = _Words() if wishes.stream and output is None and not as_json and len(files) == 1 else None
+    show_one = _show_json if as_json else _Printed(len(files) > 1, words_alone, printer).show
+    progress = TransferProgress(hidden=printer is not None)
 
     async def main() -> int:
         codes = []
         async with target.session() as session:
             if any(map(may_be_sent, files)):
                 await session.hold()  # a service that is refused is so for all files: that is said once
-            batch = Batch(session, wishes, words_alone, receipts, output, progress)
+            batch = Batch(session, wishes, words_alone, receipts, output, progress, printer)
             with progress.showing():
                 async for one in batch.results(files, jobs=jobs):
                     with progress.aside():
@@ -134,7 +141,9 @@ def transcribe(files: Sequence[Path], *, jobs: int, as_json: bool, **options: An
 def _wishes(options: dict[str, Any]) -> tuple[Wishes, bool]:
     """What is wanted of the service, and whether only the words of it are shown."""
     chosen: ResponseFormat | None = options.pop("response_format")
-    names = ("model", "language", "prompt", "temperature")
+    names = ("model", "language", "prompt", "temperature", "stream")
+    if chosen is not None and options["stream"]:
+        raise UsageError("--stream gives the words as they come; --response-format is for answers that come whole")
     return Wishes(response_format=chosen or "json", **{name: options.pop(name) for name in names}), chosen is None
 
 
@@ -147,22 +156,45 @@ def _output(files: Sequence[Path], options: dict[str, Any], response_format: Res
     return output
 
 
+class _Words:
+    """Prints words as they come."""
+
+    def __init__(self) -> None:
+        self.printed = False
+
+    def sent(self, done: int, total: int) -> None:
+        pass
+
+    def waits(self, seconds: float) -> None:
+        pass
+
+    def heard(self, words: str) -> None:
+        self.printed = True
+        click.echo(printable(words) if sys.stdout.isatty() else words, nl=False)
+
+
+@dataclass(frozen=True, slots=True)
 class _Printed:
     """Results for a person."""
 
-    def __init__(self, *, several: bool, words_alone: bool) -> None:
-        self._several = several
-        self._words_alone = words_alone
+    several: bool
+    words_alone: bool
+    printer: _Words | None
 
     def show(self, one: Done | Failed) -> None:
+        printed = self.printer is not None and self.printer.printed
+        if printed:
+            click.echo()
         if isinstance(one, Failed):
             show(one.error, about=str(one.file))
+            if printed:
+                click.echo("  the words above are not proved: do not use them", err=True)
         elif one.output is not None:
             say_result(f"{one.file}: {one.output}")
-        elif self._words_alone:
-            say_result(f"{one.file}: {one.text}" if self._several else one.text)
-        else:
-            say_result(f"==> {one.file} <==\n{one.text.rstrip()}\n" if self._several else one.text.rstrip())
+        elif self.words_alone and not printed:
+            say_result(f"{one.file}: {one.text}" if self.several else one.text)
+        elif not self.words_alone:
+            say_result(f"==> {one.file} <==\n{one.text.rstrip()}\n" if self.several else one.text.rstrip())
 
 
 def _show_json(one: Done | Failed) -> None:

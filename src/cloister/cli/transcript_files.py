@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cloister.cli.asked import Proved
 from cloister.client.durable import create_file, replace_file
 from cloister.client.receipts import keep_answer
-from cloister.client.session import Answer
 from cloister.client.transcription import ResponseFormat
 from cloister.errors import UsageError
 
@@ -21,6 +21,7 @@ SUFFIXES: Final[Mapping[ResponseFormat, str]] = {
     "vtt": ".vtt",
     "verbose_json": ".json",
 }
+STREAMED: Final = ".events"  # an answer that came as events
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,10 @@ class Output:
         return path
 
 
-def keep(answer: Answer, folder: Path, name: str, response_format: ResponseFormat) -> Kept:
+def keep(proved: Proved, folder: Path, name: str, suffix: str) -> Kept:
     """Keep the answer's bytes and its receipt, which is verified against them later.
 
     Raises:
         UsageError: the folder cannot be written.
     """
-    suffix = ".response" + SUFFIXES[response_format]
-    return Kept(*keep_answer(folder, answer.receipt, answer.response.body, name=name, suffix=suffix))
+    return Kept(*keep_answer(folder, proved.receipt, proved.response.body, name=name, suffix=f".response{suffix}"))

@@ -7,20 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.cli.transcript_files import Kept, Output, keep
-from cloister.cli.transfer_progress import FileProgress, TransferProgress
-from cloister.client.session import Answer, Session
-from cloister.client.transcription import (
-    MAXIMUM_FILE,
-    ServiceBusy,
-    Wishes,
-    transcribed,
-    transcribed_text,
-    transcription_request,
-)
+from cloister.cli.asked import Watcher, ask
+from cloister.cli.transcript_files import STREAMED, SUFFIXES, Kept, Output, keep
+from cloister.cli.transfer_progress import TransferProgress
+from cloister.client.session import Session
+from cloister.client.transcription import MAXIMUM_FILE, Wishes, transcribed
 from cloister.errors import CloisterError, TooLarge, UsageError
-
-TRIES = 5  # of a request that the service had no room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +49,7 @@ class Batch:
     receipts: Path | None
     output: Output | None
     progress: TransferProgress
+    printer: Watcher | None = None  # of the words of one file, as they come; then there is no progress to show
 
     async def results(self, files: Sequence[Path], *, jobs: int) -> AsyncIterator[Done | Failed]:
         """What became of each, in order; `jobs` at a time are read and sent."""
@@ -80,29 +73,13 @@ class Batch:
     async def _transcribed(self, file: Path) -> Done:
         audio = audio_in(file)
         with self.progress.of(file.name, len(audio)) as progress:
-            answer = await self._ask(audio, progress)
-        kept = None if self.receipts is None else keep(answer, self.receipts, file.name, self.wishes.response_format)
-        body = transcribed(answer.response)
-        text = transcribed_text(answer.response) if self.words_alone else body.decode(errors="replace")
-        written = f"{text}\n".encode() if self.words_alone else body
+            proved = await ask(self.session, audio, self.wishes, self.printer or progress)
+        suffix = STREAMED if self.wishes.stream else SUFFIXES[self.wishes.response_format]
+        kept = None if self.receipts is None else keep(proved, self.receipts, file.name, suffix)
+        text = proved.text() if self.words_alone else transcribed(proved.response).decode(errors="replace")
+        written = f"{text}\n".encode() if self.words_alone else proved.response.body
         output = None if self.output is None else self.output.write(file, written)
         return Done(file, text, output, kept)
-
-    async def _ask(self, audio: bytes, progress: FileProgress) -> Answer:
-        """The proved answer; of a service that has no room, asked again when it says."""
-        for left in reversed(range(TRIES)):
-            answer = await self.session.send(transcription_request(audio, self.wishes), sent=progress.sent)
-            try:
-                transcribed(answer.response)
-            except ServiceBusy as busy:
-                if left:
-                    progress.waits(busy.wait)
-                    await asyncio.sleep(busy.wait)
-                    continue
-            except CloisterError:
-                pass  # told when its receipt is kept: that an error came is proved, too
-            break
-        return answer
 
 
 def may_be_sent(file: Path) -> bool:

@@ -14,11 +14,11 @@ from cloister.cli.terminal import printable
 class TransferProgress:
     """Lines on standard error while the context lasts, if that is a terminal."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        """`console` is standard error, unless a test has its own."""
+    def __init__(self, console: Console | None = None, *, hidden: bool = False) -> None:
+        """`console` is standard error, unless a test has its own; `hidden` where the result itself is in motion."""
         err = console or Console(stderr=True, highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-        self._shown = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+        self._shown = Progress(*columns, console=err, transient=True, disable=hidden or not err.is_terminal)
 
     @contextlib.contextmanager
     def showing(self) -> Iterator[None]:
@@ -52,12 +52,20 @@ class FileProgress:
         self._shown = shown
         self._task = task
         self._name = name
+        self._words = 0
 
     def sent(self, done: int, total: int) -> None:
         """So many bytes of so many have left this machine; when all have, the service is at work."""
         says = self._name if done < total else f"{self._name}: sent, waiting for the text"
-        self._shown.update(self._task, completed=done, total=total, description=says)
+        self._shown.update(self._task, completed=done, total=total, description=says, refresh=done >= total)
+
+    def heard(self, words: str) -> None:
+        """The service has recognised these words of the file."""
+        self._words += len(words.split())
+        self._shown.update(self._task, description=f"{self._name}: {self._words} words heard", refresh=True)
 
     def waits(self, seconds: float) -> None:
         """The service has no room; it is asked again after `seconds`."""
-        self._shown.update(self._task, description=f"{self._name}: the service is busy, again in {seconds:.0f} s")
+        self._shown.update(
+            self._task, description=f"{self._name}: the service is busy, again in {seconds:.0f} s", refresh=True
+        )

@@ -64,6 +64,7 @@ class Wishes:
     language: str = ""  # ISO 639-1, as "en"
     prompt: str = ""
     temperature: float | None = None  # 0 to 1
+    stream: bool = False  # events while it is recognised
 
     def fields(self) -> Iterator[tuple[str, str]]:
         """The form's fields beside the file."""
@@ -75,6 +76,8 @@ class Wishes:
             yield "prompt", self.prompt
         if self.temperature is not None:
             yield "temperature", f"{self.temperature:g}"
+        if self.stream:
+            yield "stream", "true"
 
 
 def transcription_request(audio: bytes, wishes: Wishes) -> UserRequest:

@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.doubles.command_line import cloister_command, environment
 from tests.doubles.relayed_service import RelayedService
 from tests.doubles.served_service import served
+from tests.doubles.streaming_service import StreamingService
 from tests.speech import tone, wav
 
 from cloister.cli.transfer_progress import TransferProgress
@@ -262,3 +263,87 @@ def test_where_nobody_looks_nothing_is_shown():
     with progress.showing(), progress.of("a.wav", 10) as file:
         file.sent(5, 10)
     assert written.getvalue().strip() == ""
+
+
+def event(**fields):
+    return f"data: {json.dumps(fields)}\n\n".encode()
+
+
+@pytest.fixture
+def streaming(now):
+    service = StreamingService()
+    service.now = now
+    service.events = [
+        event(type="transcript.text.delta", delta="The weather"),
+        event(type="transcript.text.delta", delta=" is cold"),
+        event(type="transcript.text.done", text="The weather is cold"),
+    ]
+    return service
+
+
+async def test_words_are_printed_as_they_come(streaming, files):
+    streaming.gate = asyncio.Event()
+    async with served(streaming, files) as options:
+        arguments = ("transcribe", *options, "--stream", "one.wav")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cloister", *arguments),
+            env=environment(files),
+            cwd=files,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            assert await process.stdout.readexactly(11) == b"The weather"
+            streaming.gate.set()
+            assert await process.stdout.read() == b" is cold\n"
+            assert await process.wait() == 0
+    assert b'name="stream"\r\n\r\ntrue' in streaming.arrived[0].body
+
+
+async def test_a_stream_that_is_cut_says_that_what_was_printed_is_not_proved(streaming, files):
+    streaming.cut_after = 2
+    ran = await transcribed(streaming, files, "--stream", "one.wav")
+    assert (ran.code, ran.out) == (4, "The weather\n")
+    assert "the words above are not proved: do not use them" in ran.err
+
+
+async def test_a_stream_with_another_gateways_receipt_is_refused_at_its_end(streaming, files):
+    streaming.signer = Node().sign
+    ran = await transcribed(streaming, files, "--stream", "one.wav")
+    assert ran.code == 3
+    assert "one.wav: refused by receipt.key" in ran.err
+    assert "the words above are not proved" in ran.err
+
+
+async def test_a_service_that_breaks_off_in_words_is_quoted(streaming, files):
+    streaming.events[1:] = [b"event: error\n" + event(error={"message": "the audio ends in the middle"})]
+    ran = await transcribed(streaming, files, "--stream", "one.wav")
+    assert ran.code == 4
+    assert "the service broke off its answer: the audio ends in the middle" in ran.err
+
+
+async def test_several_streamed_files_are_printed_whole_and_in_order_and_kept(streaming, files):
+    ran = await transcribed(streaming, files, "--stream", "--receipt-dir", "kept", "one.wav", "two.wav")
+    assert ran.out == "one.wav: The weather is cold\ntwo.wav: The weather is cold\n"
+    checked = await cloister_command(
+        *("receipt", "verify", "kept/one.wav.receipt", "--request", "one.wav"),
+        *("--response", "kept/one.wav.response.events", "--policy", "policy.toml"),
+        home=files,
+    )
+    assert checked.code == 0, checked.err
+
+
+async def test_a_stream_and_a_format_do_not_go_together(streaming, files):
+    ran = await transcribed(streaming, files, "--stream", "--response-format", "srt", "one.wav")
+    assert ran.code == 2
+    assert "--stream gives the words as they come" in ran.err
+
+
+def test_the_words_heard_are_counted_where_several_files_are_on_their_way():
+    written = io.StringIO()
+    progress = TransferProgress(Console(file=written, force_terminal=True, width=100))
+    with progress.showing(), progress.of("a.wav", 10) as file:
+        file.sent(10, 10)
+        file.heard("The weather")
+        file.heard(" is cold")
+    assert "a.wav: 4 words heard" in written.getvalue()
