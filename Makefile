@@ -62,8 +62,9 @@ mutants: $(VENV)/.dev ## Change every line of the checks in turn, and list the c
 soak: $(VENV)/.dev ## Run a whole system at 80 % of its limit with 1 % of faults, for SOAK_SECONDS (1800).
 	PYTHONPATH=src $(BIN)/python bench/soak.py --seconds $(or $(SOAK_SECONDS),1800)
 
-docs: $(VENV)/.dev ## Make the pages that are made from the code: the check catalogue.
+docs: $(VENV)/.dev ## Make the pages that are made from the code: the check catalogue, the command line.
 	$(BIN)/python scripts/check_catalogue.py --write
+	PYTHONPATH=src $(BIN)/python scripts/command_line_page.py --write
 
 clean: ## Remove what the other commands made in this folder.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

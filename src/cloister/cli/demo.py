@@ -29,10 +29,17 @@ from cloister.ledger.statements import open_statement
 from cloister.tee.software import SENTENCE
 from cloister.trust.bundle import VerifiedBundle
 
+EPILOG = """\b
+Examples:
+  cloister demo
+  cloister demo > chain.txt
+
+It takes about half a minute, and needs what cloister up needs: cloister doctor says what is missing.
+"""
 SPEECH = "demo.wav"  # its words and origin are in demo.wav.txt
 
 
-@click.command()
+@click.command(epilog=EPILOG)
 def demo() -> None:
     """Show it all on one spoken sentence, and clean up.
 

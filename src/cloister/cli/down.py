@@ -16,17 +16,24 @@ STOP_SECONDS = 8.0  # the supervisor takes at most five
 KILL_SECONDS = 3.0
 
 
+EPILOG = """\b
+Examples:
+  cloister down
+  cloister down --state ./try
+
+Processes are known by their start time, too: a number that another process has got since is left alone. A system that
+another version of Cloister started is ended as well.
+"""
+
+
 class StillRunning(CloisterError):
     """A process did not end."""
 
 
-@click.command()
+@click.command(epilog=EPILOG)
 @state_option
 def down(state: StateFolder) -> None:
-    """End the local system, and wait until it has ended. Keys, log and receipts stay in the state folder.
-
-    Processes are known by their start time, too: a number that another process has got since is left alone.
-    """
+    """End the local system, and wait until it has ended. Keys, log and receipts stay in the state folder."""
     if not stop(recorded_processes(state)):
         click.echo(f"no Cloister system runs in {state.root}")
         return

@@ -1,4 +1,4 @@
-"""`cloister receipt verify`: hold a kept receipt against the file that was sent and the answer that came, offline."""
+"""`cloister receipt`: read a kept receipt, and hold it against the file that was sent and the answer that came."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import msgspec
 from cloister.attest.evidence import SOFTWARE_WORDS
 from cloister.cli.chain import console, numbered, show_steps
 from cloister.cli.client_options import policy_option, read_policy
+from cloister.cli.receipt_claims import claims, lines
 from cloister.cli.state_folder import StateFolder, state_option
+from cloister.cli.terminal import printable
 from cloister.client.receipts import ReceiptExaminations, load_receipt, verify_receipt
+from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, TooLarge, UsageError
 from cloister.formats.trust_policy import TrustPolicy
 
@@ -26,12 +29,39 @@ everything is judged from the receipt, as it was at the time of its witnessed ch
 """
 
 
+SHOW_EPILOG = """\b
+Examples:
+  cloister receipt show speech.receipt
+  cloister receipt show --json speech.receipt | jq -r '.parts[] | select(.name == "file").sha256'
+  sha256sum speech.wav                  the same digest, if this is what was sent
+
+A receipt holds no content: digests only, and everything that proves them.
+"""
+
+
 @click.group()
 def receipt() -> None:
-    """Check kept receipts: that this answer was given to this request, by code under the contract."""
+    """Kept receipts: that this answer was given to this request, by code under the contract."""
 
 
-@receipt.command(epilog=VERIFY_EPILOG)
+@receipt.command(epilog=SHOW_EPILOG, short_help="Show what a receipt says; nothing of it is checked.")
+@click.argument("path", metavar="RECEIPT", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def show(path: Path, *, as_json: bool) -> None:
+    """Show what RECEIPT says of when, what and by whom. Nothing of it is checked: that is cloister receipt verify."""
+    try:
+        said = claims(load_receipt(path))
+    except (MalformedInput, TooLarge, BadSignature) as error:
+        raise UsageError(f"{path} is a damaged receipt: {error}") from error
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(said)).decode())
+        return
+    for line in lines(said):
+        click.echo(printable(line))
+    click.echo("\nNothing of this was checked: cloister receipt verify does that.")
+
+
+@receipt.command(epilog=VERIFY_EPILOG, short_help="Verify a receipt, the file sent and the answer that came, offline.")
 @click.argument("path", metavar="RECEIPT", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--request", "sent", required=True, type=click.Path(path_type=Path), metavar="FILE", help="What was sent."
@@ -52,7 +82,7 @@ def verify(path: Path, sent: Path, came: Path, policy: Path | None, state: State
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report(examined, trusted, policy_path))).decode())
     else:
-        show(examined, trusted, policy_path)
+        show_examined(examined, trusted, policy_path)
     examined.require()
 
 
@@ -70,7 +100,7 @@ def report(examined: ReceiptExaminations, trusted: TrustPolicy, policy_path: Pat
     }
 
 
-def show(examined: ReceiptExaminations, trusted: TrustPolicy, policy_path: Path) -> None:
+def show_examined(examined: ReceiptExaminations, trusted: TrustPolicy, policy_path: Path) -> None:
     """Both examinations for a person."""
     out = console()
     moment = datetime.fromtimestamp(examined.at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

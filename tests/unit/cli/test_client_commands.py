@@ -1,8 +1,13 @@
+import hashlib
 import json
 
+import msgspec
 from tests.doubles.command_line import cloister_command
 from tests.doubles.served_service import served
 from tests.speech import tone, wav
+
+from cloister.client.receipts import load_receipt
+from cloister.formats import canonical
 
 SENTENCE = "software TEE: protects nothing from this machine's owner"
 
@@ -66,3 +71,30 @@ async def test_a_damaged_memory_is_refused_with_what_to_do(service, tmp_path):
         ran = await cloister_command("verify", *options, home=tmp_path)
     assert ran.code == 3
     assert "client-memory is damaged" in ran.err
+
+
+async def test_a_receipt_shows_what_it_says_and_that_nothing_of_it_was_checked(service, tmp_path):
+    async with served(service, tmp_path) as options:
+        await cloister_command("transcribe", *options, "--receipt-dir", "kept", "speech.wav", home=tmp_path)
+    shown = await cloister_command("receipt", "show", "kept/speech.wav.receipt", home=tmp_path)
+    assert shown.out.endswith("Nothing of this was checked: cloister receipt verify does that.\n")
+    ran = await cloister_command("receipt", "show", "--json", "kept/speech.wav.receipt", home=tmp_path)
+    said = json.loads(ran.out)
+    sent = {part["name"]: part["sha256"] for part in said["parts"]}
+    assert sent["file"] == hashlib.sha256((tmp_path / "speech.wav").read_bytes()).hexdigest()
+    assert (said["method"], said["path"], said["status"]) == ("POST", "/v1/audio/transcriptions", 200)
+    assert said["contract"] == service.world.contract.digest().hex()
+    assert said["gateway"] == service.world.gateway.sign.public.hex()
+    assert said["unsafe"] == ["UnsafeAllowSoftwareTee"]
+
+
+async def test_a_damaged_receipt_is_not_shown_and_its_file_is_named(service, tmp_path):
+    async with served(service, tmp_path) as options:
+        await cloister_command("transcribe", *options, "--receipt-dir", "kept", "speech.wav", home=tmp_path)
+    path = tmp_path / "kept/speech.wav.receipt"
+    stored = load_receipt(path)
+    for changed in ({"core": b"\xd2"}, {"bundle": b"\xa0"}):
+        path.write_bytes(canonical.encode(msgspec.structs.replace(stored, **changed)))
+        ran = await cloister_command("receipt", "show", "kept/speech.wav.receipt", home=tmp_path)
+        assert (ran.code, ran.out) == (2, "")
+        assert "kept/speech.wav.receipt is a damaged receipt" in ran.err
