@@ -105,8 +105,9 @@ def tell_ready(state: StateFolder, base_url: str, seconds: float, *, detached: b
 
 
 def _detached(state: StateFolder, settings: LocalSettings, environ: Mapping[str, str]) -> None:
-    """Start this command again in the background, and wait until it is ready; ctrl-C ends it."""
+    """Start this command again in the background, and wait until it is ready; ctrl-C and SIGTERM end it."""
     started = time.monotonic()
+    end_on_signals()
     state.prepare()
     arguments = ["up", "--state", str(state.root), "--engine", settings.engine]
     arguments += [] if settings.port is None else ["--port", str(settings.port)]

@@ -3,11 +3,13 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cloister.client.transcript_events import MAXIMUM_EVENT, TranscriptEvents
 from cloister.errors import MalformedInput, TooLarge
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
 
 
 def event(**fields):
@@ -26,6 +28,7 @@ def fed(*pieces):
     return events, [delta for piece in pieces for delta in events.feed(piece)]
 
 
+@UNHURRIED
 @given(st.lists(st.integers(0, len(STREAM)), max_size=8), st.sampled_from([b"\n", b"\r\n", b"\r"]))
 def test_however_the_stream_is_cut_the_words_are_the_same(cuts, end_of_line):
     stream = STREAM.replace(b"\n", end_of_line) + b":"  # a comment's beginning, so that a last CR is known for one
@@ -65,6 +68,7 @@ def test_an_event_over_its_cap_is_refused(piece):
         fed(piece, piece)
 
 
+@UNHURRIED
 @given(st.lists(st.one_of(st.binary(), st.sampled_from([b"data: ", b"\n\n", b"[DONE]", b'{"type": 3}', b"\r"]))))
 def test_any_bytes_are_events_or_malformed(pieces):
     with contextlib.suppress(MalformedInput, TooLarge):

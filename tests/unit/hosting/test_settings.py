@@ -4,11 +4,14 @@ from typing import Annotated, Literal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from cloister.hosting.settings import BadSettings, load, read
 from cloister.hosting.toml_lines import line_of
+
+UNHURRIED = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
 
 
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -155,6 +158,7 @@ def test_each_setting_says_where_it_was_given(tmp_path):
 KEYS = st.text("abc_", min_size=1, max_size=4)
 
 
+@UNHURRIED
 @given(st.dictionaries(KEYS, st.one_of(st.integers(), st.dictionaries(KEYS, st.integers(), min_size=1)), min_size=1))
 def test_the_line_of_every_plain_key_is_found(table):
     plain = [name for name, value in table.items() if isinstance(value, int)]
@@ -169,6 +173,7 @@ def test_the_line_of_every_plain_key_is_found(table):
     assert {path: line_of("\n".join(lines), path) for path in wanted} == wanted
 
 
+@UNHURRIED
 @given(st.text(), st.lists(KEYS, max_size=3))
 def test_any_text_has_a_line_for_a_key_or_none(text, path):
     line = line_of(text, path)
