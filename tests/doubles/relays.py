@@ -10,6 +10,7 @@ from cloister.services.relay.settings import RelaySettings
 @contextlib.asynccontextmanager
 async def relay_before(*gateways, bundle="http://127.0.0.1:1/bundle", grace_seconds=0.0, **settings):
     """The relay's origin, in front of gateways at these URLs."""
-    record = RelaySettings(0, bundle, tuple(map(str, gateways)), **settings)
-    async with relaying(record, grace_seconds=grace_seconds) as port:
+    urls = tuple(map(str, gateways))
+    record = RelaySettings(0, bundle, urls, grace_seconds=grace_seconds, **settings)
+    async with relaying(record) as port:
         yield Origin("127.0.0.1", port)

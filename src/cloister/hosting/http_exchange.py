@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cloister.errors import CloisterError
 from cloister.hosting.http_body import Body
 from cloister.hosting.http_message import Headers
+from cloister.hosting.loopback import GRACE_SECONDS
 from cloister.hosting.problem import MEDIA_TYPE, Problem, encode
 
 
@@ -22,6 +23,7 @@ class Limits:
     stall_seconds: float = 20  # without a byte of the body
     body_seconds: float = 600  # for the whole body
     write_seconds: float = 20  # in which a slow reader takes what waits for it
+    grace_seconds: float = GRACE_SECONDS  # for requests in flight at the end
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cloister.hosting.http_exchange import Handler, Limits
 from cloister.hosting.http_server_connection import SWEEP_SECONDS, ServerConnection, ServerState
-from cloister.hosting.loopback import GRACE_SECONDS, announce, port_of
+from cloister.hosting.loopback import announce, port_of
 from cloister.hosting.tls import TlsServer, renewing
 
 
@@ -26,8 +26,9 @@ async def serve_http(
     ready: Path | int | None = None,
     tls: TlsServer | None = None,
 ) -> None:
-    """Serve `handler` on `listener` until `stop` is set, then let requests in flight end for `GRACE_SECONDS`."""
-    server = HttpServer(handler, limits or Limits(), tls)
+    """Serve `handler` on `listener` until `stop` is set, then let requests in flight end in their time."""
+    limits = limits or Limits()
+    server = HttpServer(handler, limits, tls)
     await server.start(listener)
     try:
         if listener.family != socket.AF_UNIX:
@@ -35,7 +36,7 @@ async def serve_http(
         async with renewing([] if tls is None else [tls.shown]):
             await stop.wait()
     finally:
-        await server.close(GRACE_SECONDS)
+        await server.close(limits.grace_seconds)
 
 
 class HttpServer:

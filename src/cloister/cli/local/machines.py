@@ -22,6 +22,7 @@ from cloister.hosting.tls import require_private
 CALLERS: Final = {"witness": ("ledger",), "ledger": ("kms",), "kms": ("gateway", "relay"), "gateway": ("relay",)}
 CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"  # each machine's own; nothing here makes them
 HTTPS_PORT = 443
+GRACE_SECONDS = 15  # for long answers in flight; the systemd units allow 20 for a stop
 _OF_ONE_MACHINE: Final = frozenset({"ready", "client_rate", "client_burst"})  # settings that make sense there only
 
 
@@ -120,12 +121,13 @@ class Deployment:
                 "state": lib,
                 "run_folder": run / "cloister-gateway" / "engine",
             },
-            "relay": {},
+            "relay": {"grace_seconds": GRACE_SECONDS},
             "proxy": {
                 "trust_policy": etc / "trust-policy.toml",
                 "memory": lib / "client-memory",
                 "token": etc / "tokens",
                 "receipts": lib / "receipts",
+                "grace_seconds": GRACE_SECONDS,
             },
         }
         return paths[role]

@@ -19,7 +19,7 @@ from cloister.hosting.loopback import LOOPBACK
 from cloister.hosting.refused_port import refused_port
 
 ROLES: Final = ("witness", "ledger", "kms", "gateway", "relay", "proxy")  # each needs only those before it
-WITH_READY: Final = frozenset({"witness", "ledger", "kms", "gateway"})  # these have the route /ready
+WITH_READY: Final = frozenset({"witness", "ledger", "kms", "gateway", "proxy"})  # these have the route /ready
 
 
 def url(port: int) -> str:

@@ -31,6 +31,7 @@ from cloister.services.proxy.streams import answer_in_pieces, beginning_of, cont
 
 API = "/v1/"
 UNLIMITED = 2**53  # bytes, to the server: the cap is kept where its refusal has OpenAI's shape
+OF_ONE_PROGRAM = Limits(body_bytes=UNLIMITED, connections=64)
 
 
 def run(settings: ProxySettings) -> None:
@@ -55,14 +56,19 @@ async def serve_proxy(settings: ProxySettings, stop: asyncio.Event, *, clock: Ca
         door = Door(callers, frozenset(), secure=True)
     async with Session(policy, memory, relay, clock=clock, chunked=settings.chunked) as session:
         proxy = Proxy(session, door=door, receipts=settings.receipts)
-        await serve_callers(proxy, listening, stop, connections=settings.connections, ready=settings.ready)
+        limits = Limits(body_bytes=UNLIMITED, connections=settings.connections, grace_seconds=settings.grace_seconds)
+        await serve_callers(proxy, listening, stop, limits=limits, ready=settings.ready)
 
 
 async def serve_callers(
-    proxy: Proxy, listening: Listening, stop: asyncio.Event, *, connections: int = 64, ready: Path | None = None
+    proxy: Proxy,
+    listening: Listening,
+    stop: asyncio.Event,
+    *,
+    limits: Limits = OF_ONE_PROGRAM,
+    ready: Path | None = None,
 ) -> None:
     """Serve `proxy` until `stop` is set."""
-    limits = Limits(body_bytes=UNLIMITED, connections=connections)
     await serve_http(proxy.answer, listening.socket, stop, limits=limits, ready=ready, tls=listening.tls)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK
 from cloister.hosting.tls import ServerTls
 
 
@@ -24,5 +24,6 @@ class ProxySettings:
     tls: ServerTls | None = None
     ready: Path | None = None  # the port is written there when it is served
     connections: int = 64
+    grace_seconds: float = GRACE_SECONDS  # for requests in flight when it is told to stop
     chunked: bool = False  # long requests, and those that may stream, go in chunks: the gateways have to take these
     log_level: str = "info"

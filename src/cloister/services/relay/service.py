@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_everyone
-from cloister.hosting.loopback import GRACE_SECONDS, announce, port_of, run_until_stopped
+from cloister.hosting.loopback import announce, port_of, run_until_stopped
 from cloister.hosting.tls import renewing
 from cloister.services.relay.admin import Admin
 from cloister.services.relay.client_connection import ClientConnection
@@ -23,7 +23,7 @@ def run(settings: RelaySettings) -> None:
         UsageError: a setting makes no sense: a URL, a certificate, no gateway.
         Unavailable: the port is taken.
     """
-    logs.configure("relay")
+    logs.configure("relay", level=settings.log_level)
 
     async def main(stop: asyncio.Event) -> None:
         await serve_relay(settings, stop)
@@ -32,14 +32,14 @@ def run(settings: RelaySettings) -> None:
 
 
 async def serve_relay(settings: RelaySettings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then let requests under way end for `GRACE_SECONDS`."""
+    """Serve until `stop` is set, then let requests under way end in their time."""
     async with relaying(settings) as port:
         announce(port, settings.ready)
         await stop.wait()
 
 
 @contextlib.asynccontextmanager
-async def relaying(settings: RelaySettings, *, grace_seconds: float = GRACE_SECONDS) -> AsyncIterator[int]:
+async def relaying(settings: RelaySettings) -> AsyncIterator[int]:
     """A relay that serves within the context; its port.
 
     Raises:
@@ -58,7 +58,7 @@ async def relaying(settings: RelaySettings, *, grace_seconds: float = GRACE_SECO
         finally:
             server.close()
     finally:
-        await relay.close(grace_seconds)
+        await relay.close(settings.grace_seconds)
 
 
 @contextlib.asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK
 from cloister.hosting.tls import PeerTls, ServerTls
 
 
@@ -20,6 +20,8 @@ class RelaySettings:
     address: str = LOOPBACK  # an IP address; clients on other machines need `tls`
     tls: ServerTls | None = None
     peers: PeerTls | None = None  # for a KMS and gateways on other machines
+    log_level: str = "info"
+    grace_seconds: float = GRACE_SECONDS  # for requests under way when it is told to stop
     admin_port: int | None = None  # of 127.0.0.1, where health and metrics are told; nowhere without it
     # all clients together
     connections: int = 1024  # of clients at a time
