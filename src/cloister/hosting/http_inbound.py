@@ -113,7 +113,7 @@ class InboundConnection(asyncio.BufferedProtocol):
             else:
                 self._keep_alive = False  # a second request before the first was answered, or what is dropped
         except CloisterError as error:
-            self._refuse(error)
+            self.refuse(error)
 
     def eof_received(self) -> bool:
         """The client writes no more. Half a connection is none: whoever waits for an answer keeps its side open."""
@@ -204,18 +204,6 @@ class InboundConnection(asyncio.BufferedProtocol):
         if self._incoming is not None:
             self._incoming.complete()
 
-    def _refuse(self, error: CloisterError) -> None:
-        """Answer in the clear and give the request up, unless an answer is on its way: then only a cut tells."""
-        if self._phase is _Phase.DROPPING:
-            return
-        self._keep_alive = False
-        streaming = self._streaming
-        self._abandon()
-        if streaming:
-            self.cut()
-        else:
-            self.respond(error.status, _PROBLEM, encode(problem_of(error)))
-
     def _abandon(self) -> None:
         incoming, self._incoming, self._into = self._incoming, None, None
         if incoming is not None:
@@ -265,6 +253,18 @@ class InboundConnection(asyncio.BufferedProtocol):
         if self.transport is not None:
             self.transport.write(encode_chunk(data) + END)
         self._answered()
+
+    def refuse(self, error: CloisterError) -> None:
+        """Answer in the clear and give the request up, unless an answer is on its way: then only a cut tells."""
+        if self._phase is _Phase.DROPPING:
+            return
+        self._keep_alive = False
+        streaming = self._streaming
+        self._abandon()
+        if streaming:
+            self.cut()
+        else:
+            self.respond(error.status, _PROBLEM, encode(problem_of(error)))
 
     def cut(self) -> None:
         """End the connection in the middle of an answer: nothing else can say that the rest is missing."""
@@ -322,13 +322,13 @@ class InboundConnection(asyncio.BufferedProtocol):
         elif self._phase is _Phase.BODY and self._paused_at is None:
             grace = self._limits.stall_seconds + self._received / self._limits.minimum_rate
             if now - self._body_began > grace:
-                self._refuse(SlowRequest("the request did not arrive in its time"))
+                self.refuse(SlowRequest("the request did not arrive in its time"))
         elif now >= self._deadline:
             self._expire()
 
     def _expire(self) -> None:
         if self._phase is _Phase.IDLE and self._held:
-            self._refuse(SlowRequest("the request did not arrive in its time"))
+            self.refuse(SlowRequest("the request did not arrive in its time"))
         elif self.transport is not None and not (self._phase is _Phase.DROPPING and self._draining):
             self.transport.abort() if self._phase is _Phase.DROPPING else self.transport.close()
 

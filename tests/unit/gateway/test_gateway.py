@@ -209,7 +209,7 @@ async def test_what_is_no_encapsulated_request_is_malformed():
         problem_in(await here.post(b""), 400)
         problem_in(await here.post(b"\x07\x64\x7a\0\1\0\1short"), 400)
         problem_in(await here.post(b"x", headers=[]), 415)
-        problem_in(await here.post(b"x", headers=[(b"content-type", b"message/ohttp-chunked-req")]), 415)
+        problem_in(await here.post(b"x", headers=[(b"content-type", b"message/ohttp-res")]), 415)
 
 
 async def test_a_kms_that_is_away_is_a_503_that_says_to_retry():

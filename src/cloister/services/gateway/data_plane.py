@@ -19,8 +19,9 @@ from cloister.hosting.http_inbound_state import InboundLimits
 from cloister.hosting.loopback import GRACE_SECONDS, announce, port_of
 from cloister.hosting.problem import MEDIA_TYPE, Problem, encode, problem
 from cloister.hosting.tls import TlsServer
-from cloister.ohttp import encapsulation
+from cloister.ohttp import chunked, encapsulation
 from cloister.services.gateway.buffers import Buffers
+from cloister.services.gateway.chunked_exchange import ChunkedExchange
 from cloister.services.gateway.engines import Engines, QueueLimits, Supply
 from cloister.services.gateway.exchange import Receipts, Shared
 from cloister.services.gateway.inside import Endpoints
@@ -30,6 +31,7 @@ from cloister.services.gateway.whole_exchange import WholeExchange
 
 PATHS = (b"/gateway", b"/")
 WHOLE = encapsulation.REQUEST_MEDIA_TYPE.encode()
+CHUNKED = chunked.REQUEST_MEDIA_TYPE.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,9 @@ class Gateway:
         if head.target in PATHS and head.method == b"POST":
             if head.content_type == WHOLE:
                 return WholeExchange(self._shared, connection, head)
-            wrong = problem(415, f"an encapsulated request is {encapsulation.REQUEST_MEDIA_TYPE}")
+            if head.content_type == CHUNKED:
+                return ChunkedExchange(self._shared, connection)
+            wrong = problem(415, f"an encapsulated request is {WHOLE.decode()} or {CHUNKED.decode()}")
             self._shared.observe(415, 0)
             return _refuse(connection, wrong)
         target = head.target.decode("latin-1")

@@ -46,6 +46,9 @@ class Asker(Protocol):
     def answer_piece(self, data: memoryview) -> None:
         """More of the body, good until the link is let go."""
 
+    def answer_pauses(self) -> None:
+        """That was all that one read brought, and not the end."""
+
     def answer_ends(self) -> None:
         """It is whole; the link is to be let go."""
 
@@ -234,9 +237,13 @@ class EngineLink(asyncio.BufferedProtocol):
             if len(data):
                 asker.answer_piece(data)
             ended = self._left == 0
-        if ended and self._asker is asker:
+        if self._asker is not asker:
+            return
+        if ended:
             self.answered = True
             asker.answer_ends()
+        else:
+            asker.answer_pauses()
 
     def _fail(self, error: CloisterError) -> None:
         asker, self._asker = self._asker, None

@@ -49,6 +49,9 @@ class RunningReceipt(Protocol):
     def answer(self, piece: memoryview | bytes) -> None:
         """More of the answer's body."""
 
+    def forget_answer(self) -> None:
+        """What was seen of the answer is not shown; another takes its place."""
+
     def fields(self, key: GatewayKey, status: int) -> Fields:
         """The receipt's fields, once all was seen."""
 

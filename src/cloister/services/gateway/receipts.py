@@ -73,6 +73,10 @@ class SignedReceipt:
         """More of the answer's body."""
         self._response.update(piece)
 
+    def forget_answer(self) -> None:
+        """What was seen of the answer is not shown; another takes its place."""
+        self._response = hashlib.sha256()
+
     def fields(self, key: GatewayKey, status: int) -> Fields:
         """The receipt's fields, once all was seen."""
         answered = Answered(

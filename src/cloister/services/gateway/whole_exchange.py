@@ -145,6 +145,9 @@ class WholeExchange:
         assert self._body is not None
         self._body.add(data)
 
+    def answer_pauses(self) -> None:
+        """The answer goes out as one."""
+
     def answer_ends(self) -> None:
         """All of it is here."""
         assert self._body is not None

@@ -1,0 +1,280 @@
+"""Requests and answers in sealed chunks, over real sockets, with an engine that streams."""
+
+import asyncio
+import contextlib
+import json
+
+import pytest
+from tests.doubles.chunked_client import ChunkedClient
+from tests.doubles.http_peers import connected
+from tests.doubles.sealed_client import EPOCH, NOON, Keys, request
+from tests.doubles.served_gateway import Receipts, served
+
+from cloister.crypto.hpke import X_WING, KemPrivateKey
+from cloister.errors import MalformedInput
+from cloister.formats.binary_http import Framing, encode_head
+from cloister.formats.binary_http_stream import finish
+from cloister.formats.contract import Endpoint
+from cloister.formats.key_config import KeyConfig
+from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
+from cloister.services.gateway.engine import SocketEngine
+from cloister.services.gateway.engines import QueueLimits
+
+ENDPOINT = Endpoint(method="POST", path="/v1/audio/transcriptions")
+EVENTS = [b"data: one\n\n", b"data: two\n\n", b"data: [DONE]\n\n"]
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class Engine:
+    """Speaks on its socket as a test says; remembers what it was sent."""
+
+    def __init__(self):
+        self.heads, self.bodies, self.left = [], [], asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.stream = False
+        self.breaks_off = False
+
+    async def __call__(self, reader, writer):
+        try:
+            while True:
+                self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+                self.bodies.append(b"")
+                await self.read_body(reader)
+                await self.answer(writer, self.bodies[-1])
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.left.set()
+        finally:
+            writer.close()
+
+    async def was_asked(self):
+        async with asyncio.timeout(10):
+            while not self.heads:  # noqa: ASYNC110 - a socket's other side sets no event
+                await asyncio.sleep(0.01)
+
+    async def read_body(self, reader):
+        await self.reads.wait()
+        if "content-length" in self.heads[-1]:
+            length = int(self.heads[-1].split("content-length: ")[1].split("\r\n")[0])
+            self.bodies[-1] = await reader.readexactly(length)
+            return
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            self.bodies[-1] += await reader.readexactly(size)
+            await reader.readexactly(2)
+        await reader.readexactly(2)
+
+    async def answer(self, writer, body):
+        if not self.stream:
+            await self.go_on.wait()
+            writer.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+            )
+            return
+        writer.write(STREAM)
+        for event in EVENTS:
+            writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+            await asyncio.sleep(0.02)
+            await self.go_on.wait()
+            if self.breaks_off:
+                raise ConnectionError
+        writer.write(b"0\r\n\r\n")
+
+
+class World:
+    def __init__(self, origin, keys, engine, receipts, gateway):
+        self.origin, self.keys, self.engine, self.receipts, self.gateway = origin, keys, engine, receipts, gateway
+
+    def client(self, config=None):
+        return ChunkedClient(self.origin, config or self.keys.config)
+
+
+@contextlib.asynccontextmanager
+async def world(tmp_path, *, connections=4, receipts=None, **limits):
+    times, keys, engine, receipts = iter([NOON - 100]), Keys(), Engine(), receipts or Receipts()
+    server = await asyncio.start_unix_server(engine, tmp_path / "s")
+    supply = SocketEngine(str(tmp_path / "s"), connections=connections)
+    gateway = build_gateway(
+        keys, supply, (ENDPOINT,), receipts, now=lambda: next(times, NOON), limits=DataPlaneLimits(**limits)
+    )
+    async with served(gateway, grace_seconds=0) as origin:
+        yield World(origin, keys, engine, receipts, gateway)
+    await supply.close()
+    server.close()
+    await asyncio.wait_for(engine.left.wait(), 10)
+
+
+async def ask(here, *pieces, **changes):
+    async with here.client() as client:
+        client.begin(request(**changes))
+        for piece in pieces:
+            await client.more(piece)
+        client.end()
+        return await client.answer()
+
+
+async def test_a_request_in_chunks_reaches_the_engine_and_a_whole_answer_comes_back_as_one_message(tmp_path):
+    async with world(tmp_path) as here, here.client() as client:
+        client.begin(request())
+        await client.more(b"so")
+        await client.more(b"und")
+        client.end()
+        answer = await client.answer()
+    assert answer == (200, {"content-type": "text/plain"}, b"sound", {"cloister-receipt": "receipt"})
+    assert not client.streamed
+    assert here.engine.bodies == [b"sound"]
+    assert here.receipts.sealed == [(EPOCH, "/v1/audio/transcriptions", 200)]
+
+
+async def test_events_come_as_the_engine_says_them_and_the_receipt_at_their_end(tmp_path):
+    async with world(tmp_path) as here, here.client() as client:
+        here.engine.stream = True
+        here.engine.go_on.clear()
+        client.begin(request())
+        client.end()
+        assert (await client.head())[0] == 200
+        assert client.streamed
+        first = b""
+        while EVENTS[0] not in first:
+            first += await client.read()
+        assert EVENTS[1] not in first
+        here.engine.go_on.set()
+        while not client.decoder.ended:
+            first += await client.read()
+    assert first == b"".join(EVENTS)
+    assert client.decoder.trailers == (("cloister-receipt", "receipt"),)
+
+
+async def test_a_request_that_is_cut_never_reaches_the_engine_as_a_whole_one(tmp_path):
+    async with world(tmp_path) as here, here.client() as client:
+        client.begin(request())
+        await client.more(b"sou")
+        await here.engine.was_asked()
+        client.cut()
+        assert await client.head() == (400, "application/problem+json")
+        await asyncio.wait_for(here.engine.left.wait(), 10)
+    assert here.receipts.sealed == []
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_request_takes_the_engines_connection_along(tmp_path):
+    async with world(tmp_path) as here:
+        async with here.client() as client:
+            client.begin(request())
+            await client.more(b"sou")
+            await here.engine.was_asked()
+        await asyncio.wait_for(here.engine.left.wait(), 10)
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_stream_takes_the_engines_connection_along(tmp_path):
+    async with world(tmp_path) as here:
+        here.engine.stream = True
+        here.engine.go_on.clear()
+        async with here.client() as client:
+            client.begin(request())
+            client.end()
+            await client.head()
+            await client.read()
+        here.engine.go_on.set()
+        await asyncio.wait_for(here.engine.left.wait(), 10)
+
+
+async def test_a_stream_that_breaks_off_is_cut_and_never_ends_as_a_whole_one(tmp_path):
+    async with world(tmp_path) as here, here.client() as client:
+        here.engine.stream = here.engine.breaks_off = True
+        client.begin(request())
+        client.end()
+        await client.head()
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await client.rest()
+    assert here.receipts.sealed == []
+
+
+async def test_nothing_reaches_the_engine_before_date_replay_and_endpoint_were_held_against_the_rules(tmp_path):
+    async with world(tmp_path) as here:
+        status, headers, body, trailers = await ask(here, b"x", date=NOON - 5000)
+        assert (status, headers["date"], trailers) == (400, "Fri, 15 Jan 2027 08:00:00 GMT", {})
+        status, _, body, trailers = await ask(here, b"x", path="/v1/other")
+        assert (status, json.loads(body)["error"]["type"]) == (404, "invalid_request_error")
+        assert trailers == {"cloister-receipt": "receipt"}
+        assert here.engine.heads == []
+        here.engine.left.set()
+
+
+async def test_the_same_sealed_chunks_are_answered_once(tmp_path):
+    async with world(tmp_path) as here:
+        async with here.client() as client:
+            recorded = [client.sealer.seal(encode_head(request(), framing=Framing.INDETERMINATE_LENGTH))]
+            recorded.append(client.sealer.finish(finish()))
+            for data in recorded:
+                client.send(data)
+            client.cut()
+            assert (await client.answer())[0] == 200
+        async with connected(here.origin) as (reader, writer):
+            sent = b"".join([client.sealer.head, *recorded])
+            writer.write(
+                b"POST /gateway HTTP/1.1\r\nhost: gateway\r\ncontent-type: message/ohttp-chunked-req\r\n"
+                b"content-length: %d\r\n\r\n" % len(sent) + sent
+            )
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+        assert len(here.engine.heads) == 1
+
+
+async def test_a_key_that_is_unknown_or_does_not_open_is_told_in_the_clear(tmp_path):
+    other = KemPrivateKey.generate(X_WING)
+    async with world(tmp_path) as here:
+        for config in (KeyConfig(8, X_WING, other.public), KeyConfig(7, X_WING, other.public)):
+            async with here.client(config) as client:
+                client.begin(request())
+                client.end()
+                assert await client.head() == (400, "application/problem+json")
+        here.engine.left.set()
+
+
+async def test_a_long_upload_waits_for_a_slow_engine_and_is_not_held(tmp_path):
+    async with world(tmp_path) as here, here.client() as client:
+        here.engine.reads.clear()
+        client.begin(request())
+        client.writer.transport.set_write_buffer_limits(65_536)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                for _ in range(400):
+                    await client.more(bytes(50_000))
+                    sent += 50_000
+        assert sent < 15_000_000  # the rest would wait in the kernel's buffers and nowhere else
+        here.engine.reads.set()
+        for _ in range(10):
+            await client.more(bytes(50_000))
+        client.end()
+        status, _, body, _ = await client.answer()
+    assert status == 200
+    assert len(body) >= sent
+
+
+async def test_where_all_engines_work_and_as_many_wait_as_may_the_next_is_told_429(tmp_path):
+    queue = QueueLimits(waiting=1, waiting_seconds=0.3)
+    async with world(tmp_path, connections=1, queue=queue) as here:
+        here.engine.go_on.clear()
+        first = asyncio.create_task(ask(here, b"1"))
+        await here.engine.was_asked()
+        second = asyncio.create_task(ask(here, b"2"))
+        await asyncio.sleep(0.1)
+        status, headers, body, trailers = await ask(here, b"3")
+        assert (status, headers["x-should-retry"], headers["retry-after"]) == (429, "true", "5")
+        assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
+        assert trailers == {"cloister-receipt": "receipt"}
+        assert (await second)[0] == 429  # it waited its time
+        here.engine.go_on.set()
+        assert (await first)[:3:2] == (200, b"1")
+
+
+async def test_a_form_that_is_none_is_told_so_and_never_ends_at_the_engine(tmp_path):
+    receipts = Receipts()
+    async with world(tmp_path, receipts=receipts) as here:
+        receipts.error = MalformedInput("no boundary")
+        status, _, body, trailers = await ask(here, b"x")
+        assert (status, trailers) == (400, {})
+        assert json.loads(body)["error"]["type"] == "invalid_request_error"
+        here.engine.left.set()
