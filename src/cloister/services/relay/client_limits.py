@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -85,6 +85,9 @@ class Clients:
 
     def __len__(self) -> int:
         return len(self._table)
+
+    def __iter__(self) -> Iterator[Client]:
+        return iter(self._table.values())
 
     def at(self, address: str, now: float) -> Client:
         """The client at `address`, the peer's own."""
