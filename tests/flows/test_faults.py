@@ -29,12 +29,12 @@ PATH = "/v1/audio/transcriptions"
 ON_THE_WAY, BEHIND = ("relay", "gateway", "engine"), ("kms", "ledger", "witness")
 PROCESSES = (*ON_THE_WAY, *BEHIND)
 FAULTS = ("down", "slow", "garbage")
-AT_ONCE = 32
-UNDISTURBED = 40  # requests that are sent before the fault
+AT_ONCE = 64
+UNDISTURBED = 70  # requests that are sent before the fault
 UNOPENED = "the answer does not open"  # where someone on the way made it up, nobody can tell who
 NAMED = {"relay": ("relay", UNOPENED), "gateway": ("gateway", UNOPENED), "engine": ("engine",)}
 RECOVERY_SECONDS = 10.0  # the relay leaves a gateway that took no connection alone for up to four
-LIMITS = {"engine": 1.0, "gateway": 2.0, "relay": 3.0}  # seconds; each longer than those behind it
+LIMITS = {"engine": 1.0, "gateway": 3.5, "relay": 5.0}  # seconds; each longer than those behind it
 
 
 @dataclass
@@ -176,21 +176,21 @@ async def broken_in_turn(load, links, process):
     """The rows of one process."""
     for fault in FAULTS:
         row = Row(process, fault)
-        count = 100 if process in ON_THE_WAY else 480
+        count = 120 if process in ON_THE_WAY else 450
         failed = await load.run(row, count, breaking=lambda: links[process].become(fault))  # noqa: B023 - called at once
         await links[process].become("up")
         await load.again(row, failed)
         yield row
 
 
-def adds_up(row, slack=1.5):
+def adds_up(row, slack=5.0):
     """What holds of every row."""
     assert row.sent == row.answered + row.refused + row.failed
     assert row.retried == row.failed
     if row.process in BEHIND:
         assert row.answered == row.sent
         return
-    assert UNDISTURBED - AT_ONCE <= row.answered < row.sent - AT_ONCE
+    assert UNDISTURBED - AT_ONCE <= row.answered <= UNDISTURBED
     assert row.refused == 0
     for sentence in row.said:
         assert any(name in sentence for name in NAMED[row.process]), sentence
