@@ -1,118 +1,16 @@
 """A ledger and its witness as processes on loopback sockets: killed, forked, left alone, and found whole."""
 
 import asyncio
-import contextlib
-import os
 import signal
 import sqlite3
-import sys
 
 import pytest
+from tests.doubles.ledger_system import Process, running, statement
 
 from cloister.crypto.merkle import check_consistency, check_inclusion, leaf_hash, root
-from cloister.crypto.signing import SigningKey
 from cloister.errors import Unavailable
-from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
-from cloister.formats.constitution import Log, Witness
 from cloister.formats.ledger_messages import Appended
-from cloister.formats.release import Revocation
-from cloister.ledger.checkpoints import examine_checkpoint
-from cloister.ledger.statements import sign_statement
 from cloister.peers.ledger import LedgerClient
-from cloister.storage.key_file import write_signing_key
-
-ORIGIN = "log.test/cloister"
-SIGNER = SigningKey.generate()
-
-
-def statement(number):
-    return sign_statement(
-        "revocation", Revocation(contract=bytes(32), target=number.to_bytes(32, "big"), reason="a test"), [SIGNER]
-    )
-
-
-class Process:
-    """One service of a `System`."""
-
-    def __init__(self, system, name):
-        self._system, self._name = system, name
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self):
-        """Its URL; its exit code and what it said where it would not start."""
-        ready = self._system.folder / f"{self._name}.ready"
-        await asyncio.to_thread(ready.unlink, missing_ok=True)
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-B",
-            "tests/doubles/ledger_process.py",
-            self._name,
-            str(self._system.folder / f"{self._name}.toml"),
-            env={**os.environ, "PYTHONPATH": "src"},
-            stderr=asyncio.subprocess.PIPE,
-        )
-        while process.returncode is None and not ready.exists():  # noqa: ASYNC110 - another process writes it
-            await asyncio.sleep(0.02)
-        if process.returncode is not None:
-            _, said = await process.communicate()
-            return process.returncode, said.decode()
-        port = int(await asyncio.to_thread(ready.read_text))
-        self._system.ports[self._name] = port
-        return f"http://127.0.0.1:{port}"
-
-    async def end(self, number):
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(number)
-            await self._process.communicate()
-
-
-class System:
-    """A log and one witness over a folder."""
-
-    def __init__(self, folder, *, name="main", keys=None):
-        self.folder = folder
-        self.ports = {}
-        self.keys = keys or {"ledger": SigningKey.generate(), "witness": SigningKey.generate()}
-        self.log = Log(origin=ORIGIN, key=self.keys["ledger"].public)
-        self.watching = Witness(name="witness.test", key=self.keys["witness"].public)
-        for role, key in self.keys.items():
-            write_signing_key(folder / f"{role}.seed", key)
-        self.ledger, self.witness = Process(self, "ledger"), Process(self, "witness")
-        self._write(
-            "witness", 0, f'name = "witness.test"\nlogs = ["{format_vkey(ORIGIN, self.log.key, kind=ED25519)}"]'
-        )
-
-    async def start_witness(self):
-        url = await self.witness.start()
-        self._write("witness", self.ports["witness"], (self.folder / "witness.toml").read_text().split("\n", 4)[4])
-        return url
-
-    async def start_ledger(self, witness_url):
-        vkey = format_vkey("witness.test", self.watching.key, kind=COSIGNATURE_V1)
-        settings = f'origin = "{ORIGIN}"\nquorum = 1\nwitness_seconds = 2\n'
-        self._write("ledger", 0, settings + f'[[witnesses]]\nvkey = "{vkey}"\nurl = "{witness_url}"')
-        return await self.ledger.start()
-
-    async def end(self):
-        for process in (self.ledger, self.witness):
-            await process.end(signal.SIGTERM)
-
-    def verified(self, note):
-        return examine_checkpoint(note, log=self.log, witnesses=[self.watching], quorum=1).require()
-
-    def _write(self, name, port, more):
-        lines = [f"port = {port}", f'folder = "{self.folder / name}"', f'key = "{self.folder / name}.seed"']
-        lines.append(f'ready = "{self.folder / name}.ready"')
-        (self.folder / f"{name}.toml").write_text("\n".join([*lines, more]))
-
-
-@contextlib.asynccontextmanager
-async def running(folder, **options):
-    system = System(folder, **options)
-    try:
-        yield system
-    finally:
-        await system.end()
 
 
 async def test_what_is_appended_is_proved_and_both_ends_stop_in_time(tmp_path):
