@@ -46,7 +46,7 @@ if __name__ == "__main__":
     name, config = sys.argv[1], Path(sys.argv[2])
     if sys.argv[3:]:
         Deadly.ready, Deadly.left = Path(tomllib.loads(config.read_text())["ready"]), int(sys.argv[3])
-        sqlite3.connect = functools.partial(sqlite3.connect, factory=Deadly)
+        setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Deadly))  # noqa: B010 - mypy
     try:
         if name == "ledger":
             ledger.run(load(LedgerSettings, service=name, config=config, environ={}, flags={}))
