@@ -8,9 +8,9 @@ from cloister.services.relay.settings import RelaySettings
 
 
 @contextlib.asynccontextmanager
-async def relay_before(*gateways, bundle="http://127.0.0.1:1/bundle", grace_seconds=0.0, **settings):
+async def relay_before(*gateways, bundle="http://127.0.0.1:1/bundle", port=0, grace_seconds=0.0, **settings):
     """The relay's origin, in front of gateways at these URLs."""
     urls = tuple(map(str, gateways))
-    record = RelaySettings(0, bundle, urls, grace_seconds=grace_seconds, **settings)
-    async with relaying(record) as port:
-        yield Origin("127.0.0.1", port)
+    record = RelaySettings(port, bundle, urls, grace_seconds=grace_seconds, **settings)
+    async with relaying(record) as served:
+        yield Origin("127.0.0.1", served)

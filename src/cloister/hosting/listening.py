@@ -33,8 +33,8 @@ def listen_to_services(address: str, port: int, tls: ServerTls | None) -> Listen
     return _listen(address, port, tls)
 
 
-def listen_to_everyone(address: str, port: int, tls: ServerTls | None) -> Listening:
-    """For callers that nobody asks who they are.
+def listen_to_everyone(address: str, port: int, tls: ServerTls | None, *, shared: bool = False) -> Listening:
+    """For callers that nobody asks who they are; `shared` as in `listen`.
 
     Raises:
         UsageError: as `listen` and `open_server_tls`; or callers would be asked who they are.
@@ -42,7 +42,7 @@ def listen_to_everyone(address: str, port: int, tls: ServerTls | None) -> Listen
     """
     if tls is not None and tls.clients:
         raise UsageError("this service asks no caller who it is: leave client_ca and clients out of [tls]")
-    return _listen(address, port, tls)
+    return _listen(address, port, tls, shared=shared)
 
 
 def listen_with_tokens(address: str, port: int, tls: ServerTls | None) -> Listening:
@@ -54,9 +54,9 @@ def listen_with_tokens(address: str, port: int, tls: ServerTls | None) -> Listen
     return _listen(address, port, tls)
 
 
-def _listen(address: str, port: int, tls: ServerTls | None) -> Listening:
+def _listen(address: str, port: int, tls: ServerTls | None, *, shared: bool = False) -> Listening:
     opened = None if tls is None else open_server_tls(tls)
-    return Listening(listen(address, port, secure=opened is not None), opened)
+    return Listening(listen(address, port, secure=opened is not None, shared=shared), opened)
 
 
 def _is_loopback(address: str) -> bool:

@@ -27,8 +27,10 @@ GRACE_SECONDS = 4.0  # for requests in flight after a signal; the whole stop the
 BACKLOG = 512
 
 
-def listen(address: str, port: int, *, secure: bool = False) -> socket.socket:
+def listen(address: str, port: int, *, secure: bool = False, shared: bool = False) -> socket.socket:
     """A listening TCP socket; port 0 lets the kernel choose. `secure` says that TLS will be spoken on it.
+
+    `shared` lets other processes of this user that say so too listen on the port; the kernel deals connections out.
 
     Raises:
         UsageError: `address` is no IP address, or not the loopback interface's and not `secure`; the port is no port,
@@ -47,6 +49,8 @@ def listen(address: str, port: int, *, secure: bool = False) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY on such
     if sys.platform != "win32":  # there it would let another process take the port over
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((address, port))
         listener.listen(BACKLOG)

@@ -15,6 +15,7 @@ from cloister.services.relay.gateways import FIRST_BREAK_SECONDS
 
 POST = b"POST /gateway HTTP/1.1\r\nHost: h\r\nContent-Type: message/ohttp-req\r\n"
 SEALED = POST + b"Content-Length: 6\r\n\r\nsealed"
+CLOSING = POST + b"Connection: close\r\nContent-Length: 6\r\n\r\nsealed"
 ANSWER = Response(200, [(b"content-type", b"message/ohttp-res")], b"sealed answer")
 
 
@@ -322,6 +323,27 @@ async def test_a_stop_finishes_what_is_under_way_and_closes_what_is_idle():
             status, headers, body = await one_answer(busy[0])
             assert (status, headers[b"connection"], body) == (200, b"close", ANSWER.body)
             await asyncio.wait_for(stopping, 5)
+
+
+async def test_relay_processes_share_a_port_and_one_that_stops_leaves_it_to_the_others():
+    counts = [0, 0]
+
+    def counting(which):
+        async def handler(request):
+            counts[which] += 1
+            return ANSWER
+
+        return handler
+
+    async with relayed(counting(0), shared_port=True) as first:
+        async with relayed(counting(1), shared_port=True, port=first.port) as second:
+            assert second == first
+            for _ in range(40):
+                assert (await exchange_bytes(first, CLOSING)).startswith(b"HTTP/1.1 200 ")
+            assert min(counts) > 0
+        for _ in range(10):
+            assert (await exchange_bytes(first, CLOSING)).startswith(b"HTTP/1.1 200 ")
+    assert sum(counts) == 50
 
 
 async def test_nothing_of_a_client_is_logged(caplog, capfd):

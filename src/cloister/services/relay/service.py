@@ -47,7 +47,7 @@ async def relaying(settings: RelaySettings) -> AsyncIterator[int]:
     """
     relay = Relay(settings)
     try:
-        listening = listen_to_everyone(settings.address, settings.port, settings.tls)
+        listening = listen_to_everyone(settings.address, settings.port, settings.tls, shared=settings.shared_port)
         context = None if listening.tls is None else listening.tls.shown.context
         shown = relay.shown() if listening.tls is None else [listening.tls.shown, *relay.shown()]
         loop = asyncio.get_running_loop()

@@ -18,6 +18,7 @@ class RelaySettings:
     gateway_urls: tuple[str, ...]  # likewise; asked in turn
     ready: Path | None = None  # the port is written there when it is served
     address: str = LOOPBACK  # an IP address; clients on other machines need `tls`
+    shared_port: bool = False  # with other relay processes, one a core, that say so too
     tls: ServerTls | None = None
     peers: PeerTls | None = None  # for a KMS and gateways on other machines
     log_level: str = "info"
