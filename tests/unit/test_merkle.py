@@ -7,6 +7,7 @@ import pytest
 from cloister.crypto.merkle import (
     EMPTY_ROOT,
     BadProof,
+    GrowingTree,
     check_consistency,
     check_inclusion,
     consistency_path,
@@ -61,6 +62,18 @@ def test_consistency_proofs_are_judged_as_published(file):
 def test_the_roots_are_those_of_the_certificate_transparency_test_data():
     assert EMPTY_ROOT.hex() == CT["roots"][0]
     assert [root(LEAVES[:size]).hex() for size in range(9)] == CT["roots"]
+
+
+@pytest.mark.parametrize("size", range(20))
+def test_a_tree_that_grew_has_every_root_of_before_and_leaves_the_one_it_grew_from_alone(size):
+    leaves = [leaf_hash(bytes([number])) for number in range(20)]
+    tree = GrowingTree().grown(leaves[:size])
+    others = tree.grown(leaf_hash(b"another") for _ in range(3))
+    grown = tree.grown(leaves[size:])
+    assert (tree.size, grown.size, others.size) == (size, 20, size + 3)
+    assert tree.root(size) == root(leaves[:size])
+    assert [grown.root(number) for number in range(21)] == [root(leaves[:number]) for number in range(21)]
+    assert others.root(size) == tree.root(size)
 
 
 @pytest.mark.parametrize("size", range(1, 21))

@@ -28,6 +28,14 @@ def test_a_log_that_grew_is_taken_on(world):
     assert (grown.state.size, grown.state.void) == (6, 1)
 
 
+def test_a_growth_that_is_refused_changes_nothing_of_what_is_known(world):
+    known = first(world).require()
+    world.log.append(b"noise")
+    note = world.log.checkpoint(at=NOON)
+    assert examine_growth(known, [b"other noise"], note).failed == ["kms.log"]
+    assert examine_growth(known, [b"noise"], note).failed == []
+
+
 def other_genesis(world):
     return first(World(), entries=world.log.entries)
 

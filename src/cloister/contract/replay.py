@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloister.contract.state import EntryVoid, State, begin, fold
-from cloister.crypto.merkle import leaf_hash, root
+from cloister.crypto.merkle import GrowingTree, leaf_hash
 from cloister.errors import Refused
 from cloister.examination import Examination, Steps
 from cloister.ledger.checkpoints import SIGNED_STEPS, VerifiedCheckpoint, check_checkpoint
@@ -28,7 +28,7 @@ class ReplayedLog:
 
     state: State
     checkpoint: VerifiedCheckpoint
-    leaves: tuple[bytes, ...]  # leaf hashes of all entries, to make proofs from
+    tree: GrowingTree  # over all entries, to make proofs from; it is not appended to
 
 
 def examine_first_log(entries: Sequence[bytes], note: bytes, *, genesis: bytes) -> Examination[ReplayedLog]:
@@ -40,31 +40,29 @@ def examine_first_log(entries: Sequence[bytes], note: bytes, *, genesis: bytes) 
     if state is None:
         return steps.stopped()
     steps.check("kms.log-continuity", True, "", found="seen for the first time")
-    return _examine(steps, fold(state, entries[1:]), tuple(map(leaf_hash, entries)), note)
+    return _examine(steps, fold(state, entries[1:]), GrowingTree().grown(map(leaf_hash, entries)), note)
 
 
 def examine_growth(known: ReplayedLog, entries: Sequence[bytes], note: bytes) -> Examination[ReplayedLog]:
     """Examine the `entries` that follow `known`, under the cosigned checkpoint `note`.
 
-    The new root is recomputed over the leaves that this process holds and the new ones, so a log that does not
-    continue what was seen cannot have it.
+    The new root is that of the tree that this process holds, grown by the new entries, so a log that does not continue
+    what was seen cannot have it.
     """
     steps = Steps(REPLAY_STEPS, LogRefused)
     steps.check("kms.genesis", True, "")
-    leaves = known.leaves + tuple(map(leaf_hash, entries))
-    return _examine(steps, fold(known.state, entries), leaves, note, seen=known.checkpoint.size)
+    tree = known.tree.grown(map(leaf_hash, entries)) if entries else known.tree
+    return _examine(steps, fold(known.state, entries), tree, note, seen=known.checkpoint.size)
 
 
-def _examine(
-    steps: Steps, state: State, leaves: tuple[bytes, ...], note: bytes, *, seen: int = 0
-) -> Examination[ReplayedLog]:
+def _examine(steps: Steps, state: State, tree: GrowingTree, note: bytes, *, seen: int = 0) -> Examination[ReplayedLog]:
     rules = state.constitution
     checkpoint = check_checkpoint(steps, note, log=rules.log, witnesses=rules.witnesses, quorum=rules.quorum)
     if checkpoint is None:
         return steps.stopped()
     shortfall = f"has {checkpoint.size} entries, {seen} were seen before: the ledger was rolled back"
     grown = steps.check("kms.log-continuity", checkpoint.size >= seen, shortfall, found=f"{checkpoint.size} entries")
-    whole = len(leaves) == checkpoint.size and root(leaves) == checkpoint.root
+    whole = tree.size == checkpoint.size and tree.root(tree.size) == checkpoint.root
     if grown:
-        steps.check("kms.log", whole, f"{len(leaves)} entries do not add up to the root of {checkpoint.size}")
-    return steps.examined(lambda: ReplayedLog(state, checkpoint, leaves))
+        steps.check("kms.log", whole, f"{tree.size} entries do not add up to the root of {checkpoint.size}")
+    return steps.examined(lambda: ReplayedLog(state, checkpoint, tree))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from cloister.errors import CloisterError
 
@@ -67,6 +67,14 @@ class GrowingTree:
             if len(nodes) % 64:
                 return
             digest, level = node_hash(bytes(nodes[-64:-32]), bytes(nodes[-32:])), level + 1
+
+    def grown(self, leaves: Iterable[bytes]) -> GrowingTree:
+        """Another tree, of these leaves and then `leaves`; this one stays as it is, and no hash is made again."""
+        tree = GrowingTree()
+        tree._levels = [bytearray(level) for level in self._levels]
+        for leaf in leaves:
+            tree.append(leaf)
+        return tree
 
     def subtree(self, start: int, end: int) -> bytes:
         """The root over leaves `start` to `end`, as RFC 6962 splits a tree: for the paths below."""

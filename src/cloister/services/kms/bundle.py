@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from cloister.contract.replay import ReplayedLog
 from cloister.contract.state import ContractLine, EpochRecord, Placed, ReleaseRecord
-from cloister.crypto.merkle import Subtree, consistency_path, inclusion_path, subtrees
+from cloister.crypto.merkle import GrowingTree, Subtree, consistency_path, inclusion_path
 from cloister.formats import canonical
 from cloister.formats.evidence import Evidence
 from cloister.formats.key_bundle import PROVEN_SIZES, ConsistencyProof, KeyBundle, LoggedEntry, StateHead, shown_digest
@@ -55,7 +56,7 @@ def make_bundle(moment: Moment, line: ContractLine, own: Sequence[EpochRecord], 
         revoked=tuple(sorted(line.revoked & shown)),
         at=moment.at,
     )
-    proofs = _Proofs(moment.log.leaves)
+    proofs = _Proofs(moment.log.tree)
     bundle = KeyBundle(
         checkpoint=moment.log.checkpoint.note,
         consistency=proofs.consistency(),
@@ -85,11 +86,11 @@ def _releases(line: ContractLine, epochs: Sequence[EpochRecord], instance: bytes
 
 
 class _Proofs:
-    """Makes the proofs of one checkpoint; each subtree is hashed once."""
+    """Makes the proofs of one checkpoint; each subtree is looked up once."""
 
-    def __init__(self, leaves: Sequence[bytes]) -> None:
-        self._size = len(leaves)
-        self._subtree: Subtree = subtrees(leaves)
+    def __init__(self, tree: GrowingTree) -> None:
+        self._size = tree.size
+        self._subtree: Subtree = cache(tree.subtree)
 
     def logged(self, placed: Iterable[Placed]) -> tuple[LoggedEntry, ...]:
         """The entries with their inclusion paths."""
