@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,13 +18,11 @@ from cloister.client.transcription import (
     transcribed_text,
     transcription_request,
 )
-from cloister.client.upload import NotSentAgain
 from cloister.errors import MalformedInput, TooLarge, Unavailable
 from cloister.formats.binary_http import Response
 from cloister.formats.response_receipt import StoredReceipt
 
 TRIES = 5  # of a request that the service had no room for
-_PIECE = 65_536  # bytes
 
 
 class StreamBroken(Unavailable):
@@ -79,8 +76,6 @@ async def ask(session: Session, audio: bytes, wishes: Wishes, watcher: Watcher) 
         except ServiceBusy as busy:
             watcher.waits(busy.wait)
             await asyncio.sleep(busy.wait)
-        except NotSentAgain:  # the gateway lost its key in the middle of it, and takes it from the beginning
-            continue
         except (ServiceRefused, ServiceFailed):
             return proved  # that an error came is proved, too, and told once its receipt is kept
         else:
@@ -95,7 +90,7 @@ async def _whole(session: Session, request: UserRequest, watcher: Watcher) -> Pr
 
 async def _streamed(session: Session, request: UserRequest, watcher: Watcher) -> Proved:
     events, pieces = TranscriptEvents(), []
-    async with session.stream(request, _told(request.body, watcher)) as answer:
+    async with session.stream(request, sent=watcher.sent) as answer:
         async for piece in answer:
             pieces.append(piece)
             if answer.status == 200:
@@ -113,9 +108,3 @@ def _hear(events: TranscriptEvents, piece: bytes, watcher: Watcher) -> None:
             watcher.heard(words)
     except (MalformedInput, TooLarge) as error:
         raise StreamBroken(f"the service's events are none: {error}") from error
-
-
-async def _told(body: bytes, watcher: Watcher) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _PIECE):
-        yield body[start : start + _PIECE]
-        watcher.sent(min(start + _PIECE, len(body)), len(body))

@@ -1,8 +1,6 @@
 import asyncio
 import io
 import json
-import os
-import pty
 import subprocess
 import sys
 
@@ -12,6 +10,7 @@ from tests.doubles.command_line import cloister_command, environment
 from tests.doubles.relayed_service import RelayedService
 from tests.doubles.served_service import served
 from tests.doubles.streaming_service import StreamingService
+from tests.doubles.terminal import at_a_terminal
 from tests.speech import tone, wav
 
 from cloister.cli.transfer_progress import TransferProgress
@@ -223,38 +222,9 @@ async def test_a_prompt_that_cannot_be_read_is_a_wrong_usage(service, files, pro
 async def test_the_bytes_that_have_left_are_shown_at_a_terminal(service, files):
     (files / "large.wav").write_bytes(wav(tone(30)))
     async with served(service, files) as options:
-        seen = await at_a_terminal(files, "transcribe", *options, "large.wav")
+        seen = await at_a_terminal(files, "stderr", "transcribe", *options, "large.wav")
     assert "large.wav" in seen
     assert "sent, waiting for the text" in seen
-
-
-async def at_a_terminal(home, *arguments):
-    """What standard error, a terminal, has shown when the command has ended."""
-    terminal, inside = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "cloister", *map(str, arguments)),
-        env=environment(home, TERM="xterm"),
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=inside,
-    )
-    os.close(inside)
-    shown = await asyncio.to_thread(everything, terminal)
-    await process.wait()
-    return shown
-
-
-def everything(terminal):
-    shown = b""
-    with os.fdopen(terminal, "rb", buffering=0) as screen:
-        try:
-            while piece := screen.read(65_536):
-                shown += piece
-        except OSError:  # the other end is closed
-            pass
-    return shown.decode()
 
 
 def test_where_nobody_looks_nothing_is_shown():
