@@ -174,7 +174,7 @@ def run() -> int:
 def _tell_usage(error: click.ClickException) -> int:
     """What click has against the command line, in the form of our own errors."""
     context = error.ctx if isinstance(error, click.UsageError) else None
-    said = error.format_message().rstrip(".")
+    said = " ".join(error.format_message().split()).rstrip(".")  # lists of choices come on lines of their own
     where = "cloister" if context is None else context.command_path
     for line in (f"cloister: {said[:1].lower()}{said[1:]}", f"  how it is used: {where} --help"):
         click.echo(line, err=True)

@@ -1,6 +1,7 @@
 import asyncio
 import io
 import json
+import signal
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from tests.doubles.command_line import cloister_command, environment
 from tests.doubles.relayed_service import RelayedService
 from tests.doubles.served_service import served
-from tests.doubles.streaming_service import StreamingService
+from tests.doubles.streaming_service import StreamingService, until
 from tests.doubles.terminal import at_a_terminal
 from tests.speech import tone, wav
 
@@ -317,3 +318,22 @@ def test_the_words_heard_are_counted_where_several_files_are_on_their_way():
         file.heard("The weather")
         file.heard(" is cold")
     assert "a.wav: 4 words heard" in written.getvalue()
+
+
+async def test_ctrl_c_ends_a_command_with_130_and_without_a_trace(streaming, files):
+    streaming.gate = asyncio.Event()
+    async with served(streaming, files) as options:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cloister", "transcribe", *options, "--stream", "one.wav"),
+            env=environment(files),
+            cwd=files,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            await process.stdout.readexactly(11)
+            process.send_signal(signal.SIGINT)
+            _, err = await process.communicate()
+        await until(lambda: streaming.arrived[0].left)
+    assert (process.returncode, err.strip()) == (130, b"")
