@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 from tests.doubles.faulty_links import NO_HTTP, FaultyLink
@@ -22,6 +23,7 @@ from cloister.client.session import Session
 from cloister.errors import CloisterError, Refused
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.engines import QueueLimits
+from cloister.testing import local_system
 from cloister.testing.local_system import LocalSystem
 from cloister.trust.bundle import BundleRefused
 
@@ -30,6 +32,7 @@ ON_THE_WAY, BEHIND = ("relay", "gateway", "engine"), ("kms", "ledger", "witness"
 PROCESSES = (*ON_THE_WAY, *BEHIND)
 FAULTS = ("down", "slow", "garbage")
 AT_ONCE = 64
+HOUR = 3600  # seconds
 UNDISTURBED = 70  # requests that are sent before the fault
 UNOPENED = "the answer does not open"  # where someone on the way made it up, nobody can tell who
 NAMED = {"relay": ("relay", UNOPENED), "gateway": ("gateway", UNOPENED), "engine": ("engine",)}
@@ -235,3 +238,34 @@ async def test_a_client_is_served_without_kms_or_log_until_their_state_is_older_
                 await links[process].become("up")
                 ahead[0] = 0
                 await session.send(request)
+
+
+async def after_a_jump_of_the_gateways_clock(folder, monkeypatch, seconds):
+    """What became of ten requests after it."""
+    wrong = [0]
+    monkeypatch.setattr(local_system, "time", SimpleNamespace(time=lambda: time.time() + wrong[0]))
+    async with (
+        TrivialEngine(folder / "engine.sock") as engine,
+        system_under(folder, engine) as (system, _),
+        session_of(system, folder, "memory") as session,
+    ):
+        load = Load(session)
+        await load.again(Row("gateway", "none"), [b"before"])
+        wrong[0] = seconds
+        row = Row("gateway", "clock")
+        assert await load.run(row, 10, breaking=None) == []
+    assert all(times == 1 for times in engine.asked.values())
+    return row
+
+
+async def test_a_gateways_clock_that_jumps_back_an_hour_costs_no_request(tmp_path, monkeypatch):
+    """The witnesses' time is a floor under it."""
+    row = await after_a_jump_of_the_gateways_clock(tmp_path, monkeypatch, -HOUR)
+    assert row.answered == 10
+
+
+async def test_answers_of_a_gateway_whose_clock_jumped_an_hour_ahead_are_refused_by_name(tmp_path, monkeypatch):
+    """Its receipts are of a time that the client's bundle cannot speak for: it may have been revoked by then."""
+    row = await after_a_jump_of_the_gateways_clock(tmp_path, monkeypatch, HOUR)
+    assert row.refused == 10
+    assert all(sentence.startswith("receipt.time: ") for sentence in row.said)
