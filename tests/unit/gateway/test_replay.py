@@ -1,3 +1,7 @@
+import contextlib
+import os
+import signal
+
 import pytest
 
 from cloister.errors import MalformedInput
@@ -32,7 +36,7 @@ def test_a_date_outside_the_window_is_refused_and_not_remembered(skew):
     replays = table()
     with pytest.raises(DateNotAcceptable):
         replays.admit(b"a", NOON + skew, now=NOON)
-    assert len(replays) == 0
+    replays.admit(b"a", NOON, now=NOON)
 
 
 @pytest.mark.parametrize("skew", [-300, 300])
@@ -54,18 +58,111 @@ def test_requests_are_forgotten_when_their_date_is_no_longer_accepted():
         replays.admit(name, NOON, now=NOON)
     with pytest.raises(TableFull):
         replays.admit(b"d", NOON + 300, now=NOON + 300)
-    replays.admit(b"d", NOON + 301, now=NOON + 301)
-    assert len(replays) == 1
+    for name in (b"d", b"e", b"f"):
+        replays.admit(name, NOON + 301, now=NOON + 301)
 
 
 def test_a_clock_set_forward_and_back_again_lets_no_forgotten_request_in():
     replays = table()
     replays.admit(b"a", NOON, now=NOON)
     replays.admit(b"b", NOON + 9999, now=NOON + 9999)
-    with pytest.raises(DateNotAcceptable):
+    with pytest.raises((DateNotAcceptable, RequestReplayed)):
         replays.admit(b"a", NOON, now=NOON)
     with pytest.raises(RequestReplayed):
         replays.admit(b"b", NOON + 9999, now=NOON + 9999)
+
+
+def test_what_was_forgotten_does_not_come_in_again_when_the_clock_is_set_back():
+    replays = table(capacity=1)
+    replays.admit(b"a", NOON, now=NOON)
+    replays.admit(b"b", NOON + 9999, now=NOON + 9999)
+    with pytest.raises(DateNotAcceptable):
+        replays.admit(b"a", NOON, now=NOON)
+
+
+def test_a_large_table_holds_as_many_as_it_says():
+    replays = table(capacity=2000)
+    for number in range(2000):
+        replays.admit(b"%d" % number, NOON, now=NOON)
+    for number in range(0, 2000, 100):
+        with pytest.raises(RequestReplayed):
+            replays.admit(b"%d" % number, NOON, now=NOON)
+
+
+def inherited(replays, **changes):
+    return ReplayTable.inherited(os.dup(replays.descriptor), **({"window_seconds": 300, "capacity": 3} | changes))
+
+
+def test_workers_share_one_table():
+    ours = table()
+    theirs = inherited(ours)
+    theirs.admit(b"a", NOON, now=NOON)
+    with pytest.raises(RequestReplayed):
+        ours.admit(b"a", NOON, now=NOON)
+    with pytest.raises(DateNotAcceptable):
+        theirs.admit(b"b", NOON - 1000, now=NOON - 1000)
+
+
+def test_many_processes_at_once_admit_each_request_once():
+    replays = table(capacity=4000)
+    children = []
+    for _ in range(4):
+        reader, writer = os.pipe()
+        if (pid := os.fork()) == 0:
+            count = 0
+            for number in range(500):
+                with contextlib.suppress(RequestReplayed):
+                    replays.admit(b"%d" % number, NOON, now=NOON)
+                    count += 1
+            os.write(writer, b"%d" % count)
+            os._exit(0)
+        os.close(writer)
+        children.append((pid, reader))
+    counts = []
+    for pid, reader in children:
+        os.waitpid(pid, 0)
+        counts.append(int(os.read(reader, 100)))
+        os.close(reader)
+    assert sum(counts) == 500
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_a_worker_that_dies_while_it_writes_an_entry_neither_locks_the_table_nor_opens_it(step):
+    replays = table(capacity=1)
+    replays.admit(b"old", NOON - 600, now=NOON - 600)
+    if (pid := os.fork()) == 0:
+        died_after(replays, step)
+    os.waitpid(pid, 0)
+    with pytest.raises((RequestReplayed, DateNotAcceptable)):
+        replays.admit(b"old", NOON - 600, now=NOON - 600)
+    with contextlib.suppress(RequestReplayed):  # if it was remembered, it counts as answered
+        replays.admit(b"new", NOON, now=NOON)
+    with pytest.raises(RequestReplayed):
+        replays.admit(b"new", NOON, now=NOON)
+
+
+class Dying:
+    """A view of the table's memory; the process is killed after so many stores."""
+
+    def __init__(self, view, left):
+        self.view, self.left = view, left
+
+    def __getitem__(self, key):
+        return self.view[key]
+
+    def __setitem__(self, key, value):
+        if self.left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.left[0] -= 1
+        self.view[key] = value
+
+
+def died_after(replays, step):
+    left = [step]
+    for name in ("_numbers", "_dates", "_names"):
+        setattr(replays, name, Dying(getattr(replays, name), left))
+    replays.admit(b"new", NOON, now=NOON)
+    os._exit(0)
 
 
 def test_a_date_reads_back_as_it_was_written():

@@ -1,21 +1,30 @@
-"""Refuses requests that were answered before (RFC 9458 section 6.5): one table, bounded by the window of dates.
+"""Refuses requests that were answered before (RFC 9458 section 6.5): one table for all workers of a node.
 
 "The Oblivious Gateway Resource then rejects requests if the request is the same as one that was previously answered
 within that time window, or if the Date header field from the decrypted request is outside of the current time window."
 
 The clock is the host's. Set forward it makes the table forget, set back it would let forgotten requests in again; so
-the table keeps the latest date that it may have forgotten and refuses that and all before it. At first this is the
-moment of the start: what an earlier process answered is not known here.
+the table keeps the latest date that it has forgotten and refuses that and all before it. At first this is the moment
+of the start: what an earlier process answered is not known here.
+
+The table is memory that the workers share, and no file: buckets of slots, a name of 16 bytes and a date each. A record
+lock of the kernel's guards it, which a worker that dies lets go. It cannot leave a half-made entry behind: the date
+is written last, in one store, and a slot without one is free; what it forgets is noted before it is overwritten.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import heapq
+import mmap
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import formatdate
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from cloister.errors import MalformedInput, Unavailable, UsageError
 
@@ -37,19 +46,43 @@ class TableFull(Unavailable):
     """More requests came within the window than can be remembered."""
 
 
+_NAME: Final = 16  # bytes of a keyed SHA-256: nobody can choose the bucket that a request falls into
+_BUCKET: Final = 128  # slots
+_SPARE: Final = 1.5  # slots for each request, so that hardly a bucket is full before the table is
+_HEADER: Final = 64  # bytes: what was forgotten, the window, and the key of the names
+
+
 class ReplayTable:
     """What was answered within the window. Dates are whole seconds since 1970."""
 
     def __init__(self, *, window_seconds: int, capacity: int, started: int) -> None:
-        """At most `capacity` requests, about 200 bytes each, are remembered for up to twice `window_seconds`."""
-        self._window = window_seconds
-        self._capacity = capacity
-        self._forgotten = started  # the latest date of which requests may have been forgotten
-        self._seen: set[bytes] = set()
-        self._by_date: list[tuple[int, bytes]] = []  # a heap
+        """About `capacity` requests, 36 bytes each, are remembered, for up to twice `window_seconds`."""
+        buckets = 1 if capacity <= _BUCKET else -(-int(capacity * _SPARE) // _BUCKET)
+        slots = min(capacity, _BUCKET)
+        descriptor = os.memfd_create("replays", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, _HEADER + buckets * slots * (_NAME + 8))
+        self._attach(descriptor, window_seconds, slots)
+        self._numbers[0] = started
+        self._mapping[8:40] = secrets.token_bytes(32)
 
-    def __len__(self) -> int:
-        return len(self._seen)
+    @classmethod
+    def inherited(cls, descriptor: int, *, window_seconds: int, capacity: int) -> ReplayTable:
+        """The table that another process of this node made, with the same numbers."""
+        table = cls.__new__(cls)
+        table._attach(descriptor, window_seconds, min(capacity, _BUCKET))
+        return table
+
+    def _attach(self, descriptor: int, window_seconds: int, slots: int) -> None:
+        self.descriptor = descriptor
+        self._window = window_seconds
+        self._slots = slots
+        self._mapping = mmap.mmap(descriptor, 0)
+        size = (len(self._mapping) - _HEADER) // (_NAME + 8)
+        self._buckets = size // slots
+        view = memoryview(self._mapping)
+        self._numbers = view[:8].cast("Q")  # the latest date of which requests were forgotten
+        self._dates = view[_HEADER : _HEADER + 8 * size].cast("Q")  # 0: the slot is free
+        self._names = view[_HEADER + 8 * size :]
 
     def admit(self, enc: bytes, date: int, *, now: int) -> None:
         """Remember a request that opened, by its encapsulated key.
@@ -59,22 +92,44 @@ class ReplayTable:
             RequestReplayed: it was admitted before.
             TableFull: it cannot be remembered now.
         """
-        if abs(date - now) > self._window or date <= self._forgotten:
+        if abs(date - now) > self._window:
             raise DateNotAcceptable("the date of the request is outside of the acceptable range")
-        name = hashlib.sha256(enc).digest()
-        if name in self._seen:
-            raise RequestReplayed("this request was answered before")
-        self._forget(now)
-        if len(self._seen) >= self._capacity:
-            raise TableFull("too many requests within the window of dates")
-        self._seen.add(name)
-        heapq.heappush(self._by_date, (date, name))
+        digest = hashlib.sha256(self._mapping[8:40] + enc).digest()
+        name, start = digest[:_NAME], int.from_bytes(digest[_NAME:24], "big") % self._buckets * self._slots
+        with self._locked():
+            if date <= self._numbers[0]:
+                raise DateNotAcceptable("the date of the request is outside of the acceptable range")
+            if self._holds(name, start):
+                raise RequestReplayed("this request was answered before")
+            slot = self._free_slot(start, oldest=now - self._window)
+            self._numbers[0] = max(self._numbers[0], self._dates[slot])
+            self._dates[slot] = 0
+            self._names[slot * _NAME : (slot + 1) * _NAME] = name
+            self._dates[slot] = date
 
-    def _forget(self, now: int) -> None:
-        while self._by_date and self._by_date[0][0] < now - self._window:
-            date, name = heapq.heappop(self._by_date)
-            self._seen.discard(name)
-            self._forgotten = max(self._forgotten, date)
+    def _holds(self, name: bytes, start: int) -> bool:
+        names = bytes(self._names[start * _NAME : (start + self._slots) * _NAME])
+        at = names.find(name)
+        while at >= 0:
+            if at % _NAME == 0 and self._dates[start + at // _NAME]:
+                return True
+            at = names.find(name, at + 1)
+        return False
+
+    def _free_slot(self, start: int, *, oldest: int) -> int:
+        """A slot that is free, or of a date before `oldest`, which no request can come with any more."""
+        for slot, date in enumerate(self._dates[start : start + self._slots].tolist(), start):
+            if date < oldest:
+                return slot
+        raise TableFull("too many requests within the window of dates")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.lockf(self.descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self.descriptor, fcntl.LOCK_UN)
 
 
 @lru_cache(maxsize=1024)  # the requests of one second share their date
