@@ -20,12 +20,13 @@ class WitnessedClock:
 
     def __call__(self) -> float:
         """The time now."""
-        return max(self._host(), self._floor())
+        return max(self._host(), self.floor())
 
     def hear(self, cosigned_at: int) -> None:
         """Take in when a quorum cosigned a verified checkpoint; an older time than is known changes nothing."""
-        if cosigned_at > self._floor():
+        if cosigned_at > self.floor():
             self._witnessed, self._heard_at = float(cosigned_at), monotonic()
 
-    def _floor(self) -> float:
+    def floor(self) -> float:
+        """The time that it is at least, whatever the host says."""
         return self._witnessed + (monotonic() - self._heard_at)

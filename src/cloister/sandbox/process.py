@@ -47,7 +47,7 @@ class RunningEngine:
     @property
     def address(self) -> str:
         """Its socket's path, for this process only: by descriptor, since a unix socket's path has 107 bytes at most."""
-        return f"/proc/self/fd/{self.folder_fd}/{_SOCKET}"
+        return address_in(self.folder_fd)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to it; it is taken up once the engine is ready."""
@@ -78,6 +78,11 @@ class RunningEngine:
             os.close(self.folder_fd)
             self.folder_fd = -1
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def address_in(folder: int) -> str:
+    """The path of the socket in an engine's folder, for this process only."""
+    return f"/proc/self/fd/{folder}/{_SOCKET}"
 
 
 async def start(plan: Plan, staged: StagedEngine, run_folder: Path) -> RunningEngine:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from time import monotonic
 
 from cloister.formats.binary_http import Request, Response
 from cloister.sandbox import process
@@ -21,6 +22,7 @@ from cloister.sandbox.plan import Plan
 from cloister.sandbox.process import RunningEngine
 
 _READY_SECONDS = 30
+_STEADY_SECONDS = 10  # an engine that ran for longer is restarted at once
 _BACKOFF_SECONDS = (0.0, 0.1, 0.5, 2.0, 5.0)
 _SELFTEST = Request("GET", "http", "engine", "/selftest")  # answers 200 when the engine does its work on a known sample
 
@@ -153,8 +155,10 @@ class EngineService:
         failures = 0
         while True:
             self._offer(seat)
+            began = monotonic()
             await seat.engine.ended.wait()
-            failures = 0 if seat.engine.served else failures + 1
+            steady = seat.engine.served or monotonic() - began > _STEADY_SECONDS
+            failures = 0 if steady else failures + 1
             self.say(f"the engine {self.staged.name} ended: {seat.engine.reason}; restarting")
             await seat.clear()
             self._seats.discard(seat)

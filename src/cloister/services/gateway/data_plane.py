@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloister.errors import UsageError
 from cloister.formats.contract import Endpoint
-from cloister.hosting.health import Health, Metrics
+from cloister.hosting.health import Health
 from cloister.hosting.http_head import RequestHead
 from cloister.hosting.http_inbound import InboundConnection, Incoming
 from cloister.hosting.http_inbound_server import SWEEP_SECONDS, serving
@@ -27,6 +26,7 @@ from cloister.services.gateway.exchange import Receipts, Shared
 from cloister.services.gateway.inside import Endpoints
 from cloister.services.gateway.keys import KeyRing, KeySource
 from cloister.services.gateway.replay import ReplayTable
+from cloister.services.gateway.shared_counts import SharedMetrics
 from cloister.services.gateway.whole_exchange import WholeExchange
 
 PATHS = (b"/gateway", b"/")
@@ -40,15 +40,28 @@ class DataPlaneLimits:
 
     memory_bytes: int = 512 * 1024 * 1024  # of all encapsulated requests that are held at a time
     window_seconds: int = 300  # by which a request's date may differ from the time here
-    replay_entries: int = 1_000_000  # about 200 bytes each
+    replay_entries: int = 1_000_000  # about 36 bytes each
     http: InboundLimits = field(default_factory=InboundLimits)
     queue: QueueLimits = field(default_factory=QueueLimits)
 
 
-class WrongMediaType(UsageError):
-    """Not an encapsulated request."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a gateway is put together from."""
 
-    status = 415
+    keys: KeySource
+    engines: Supply
+    endpoints: tuple[Endpoint, ...]
+    receipts: Receipts
+    now: Callable[[], float]  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMemory:
+    """What all workers of a node share."""
+
+    replays: ReplayTable
+    metrics: SharedMetrics
 
 
 def build_gateway(
@@ -61,19 +74,25 @@ def build_gateway(
     limits: DataPlaneLimits,
 ) -> Gateway:
     """A gateway that is ready to be served; `now` is seconds since 1970, and dates before it are refused."""
-    metrics = Metrics("gateway")
+    table = ReplayTable(window_seconds=limits.window_seconds, capacity=limits.replay_entries, started=int(now()))
+    parts = Parts(keys, engines, tuple(endpoints), receipts, now)
+    return gateway_of(parts, NodeMemory(table, SharedMetrics()), limits)
+
+
+def gateway_of(parts: Parts, memory: NodeMemory, limits: DataPlaneLimits) -> Gateway:
+    """One worker's gateway over the node's memory."""
     shared = Shared(
-        keys=KeyRing(keys, now=now),
-        replays=ReplayTable(window_seconds=limits.window_seconds, capacity=limits.replay_entries, started=int(now())),
-        endpoints=Endpoints(endpoints),
-        engines=Engines(engines, limits.queue),
-        receipts=receipts,
+        keys=KeyRing(parts.keys, now=parts.now),
+        replays=memory.replays,
+        endpoints=Endpoints(parts.endpoints),
+        engines=Engines(parts.engines, limits.queue),
+        receipts=parts.receipts,
         buffers=Buffers(),
-        now=now,
-        observe=lambda status, seconds: metrics.observe("/gateway", status, seconds),
+        now=parts.now,
+        observe=lambda status, seconds: memory.metrics.observe("/gateway", status, seconds),
         memory_bytes=limits.memory_bytes,
     )
-    return Gateway(shared, limits, Health("gateway", metrics, missing=engines.missing))
+    return Gateway(shared, limits, Health("gateway", memory.metrics, missing=parts.engines.missing))
 
 
 async def serve_gateway(

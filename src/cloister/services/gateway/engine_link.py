@@ -68,7 +68,6 @@ class EngineLink(asyncio.BufferedProtocol):
     def __init__(self, sock: socket.socket, closed: Callable[[EngineLink], None]) -> None:
         """`closed` is told once, when the connection has ended."""
         self.deadline = 0.0
-        self.answered = False  # the last request was, to the end
         self._sock = sock
         self._closed = closed
         self._transport: asyncio.Transport | None = None
@@ -98,7 +97,7 @@ class EngineLink(asyncio.BufferedProtocol):
     def ask(self, asker: Asker, head: bytes, body: Iterable[memoryview], *, deadline: float, whole: bool) -> None:
         """Send a request's head and as much of its body as is here; no content may change before it is let go."""
         self._asker, self.deadline = asker, deadline
-        self._in_body = self._reusable = self.answered = False
+        self._in_body = self._reusable = False
         self._sent_all = whole
         if self._transport is not None:
             self._transport.writelines([head, *body])
@@ -240,7 +239,6 @@ class EngineLink(asyncio.BufferedProtocol):
         if self._asker is not asker:
             return
         if ended:
-            self.answered = True
             asker.answer_ends()
         else:
             asker.answer_pauses()

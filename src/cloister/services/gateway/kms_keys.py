@@ -70,6 +70,11 @@ class KmsKeys:
         self._forget_stale()
         return next((key for key in reversed(self._held.values()) if key.key_id == key_id), None)
 
+    def all_held(self) -> tuple[GatewayKey, ...]:
+        """Every key that was released and is still good."""
+        self._forget_stale()
+        return tuple(self._held.values())
+
     async def key_for(self, key_id: int) -> GatewayKey:
         """The key of that id among those that the KMS shows its clients.
 

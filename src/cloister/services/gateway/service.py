@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -13,8 +15,8 @@ import structlog
 from cloister.errors import CloisterError
 from cloister.hosting import logs
 from cloister.hosting.http_inbound_state import InboundLimits
-from cloister.hosting.listening import listen_to_services
-from cloister.hosting.loopback import run_until_stopped
+from cloister.hosting.listening import Listening, listen_to_services
+from cloister.hosting.loopback import announce, port_of, run_until_stopped
 from cloister.node.device import open_software_tee
 from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
@@ -23,16 +25,22 @@ from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.sandbox.closure import ECHO, SPEECH, Engine, StagedEngine, stage, staging_folder
 from cloister.sandbox.plan import Plan, plan
+from cloister.sandbox.process import RunningEngine
 from cloister.sandbox.service import EngineService
 from cloister.services.gateway.contract import open_contract, trust_policy
+from cloister.services.gateway.control import HeldKey, Setup, State
+from cloister.services.gateway.crew import Crew
 from cloister.services.gateway.data_plane import DataPlaneLimits, Gateway, build_gateway, serve_gateway
 from cloister.services.gateway.engine_link import EngineLink
 from cloister.services.gateway.engines import QueueLimits, Supply
+from cloister.services.gateway.forking_engines import ForkingEngines
+from cloister.services.gateway.keys import KeyRing
 from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
 from cloister.services.gateway.receipts import SignedReceipts
-from cloister.services.gateway.sandbox_engines import SandboxEngines
+from cloister.services.gateway.replay import ReplayTable
 from cloister.services.gateway.security import GatewaySecurity, Runs, security_settings
 from cloister.services.gateway.settings import GatewaySettings
+from cloister.services.gateway.shared_counts import SharedMetrics
 
 ENGINES: dict[str, Engine] = {"speech": SPEECH, "echo": ECHO}
 
@@ -88,16 +96,104 @@ async def serve(
     async with KmsClient(settings.kms_url, peers=settings.peers) as kms:
         witnessed = WitnessedClock(clock)
         keys = KmsKeys(kms, node, clock=witnessed)
-        queue = QueueLimits(
-            waiting=settings.waiting_requests,
-            waiting_seconds=settings.waiting_seconds,
-            engine_seconds=planned.profile.limits.request_seconds,
-        )
-        engines = SandboxEngines(engine)
-        gateway = assemble(node, keys, engines, settings.security, clock=witnessed, queue=queue)
+        served = Served(settings, node, keys, engine, witnessed, planned.profile.limits.request_seconds)
         listening = listen_to_services(settings.address, settings.port, settings.tls)
         async with _running(engine, keys, stop, seconds=settings.fetch_seconds):
-            await serve_gateway(gateway, listening.socket, stop, ready=settings.ready, tls=listening.tls)
+            if settings.gateway_workers == 1:
+                await served.by_this_process(listening, stop)
+            else:
+                await served.by_workers(listening.socket, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A node that has started, and two ways to serve its clients."""
+
+    settings: GatewaySettings
+    node: GatewayNode
+    keys: KmsKeys
+    engine: EngineService
+    clock: WitnessedClock
+    engine_seconds: float
+
+    async def by_this_process(self, listening: Listening, stop: asyncio.Event) -> None:
+        """One process does all."""
+        settings = self.settings
+        engines = ForkingEngines(len(os.sched_getaffinity(0)), missing=self.engine.missing)
+        follow(self.engine, lambda one: engines.add(one.address), lambda one: engines.remove(one.address))
+        queue = QueueLimits(settings.waiting_requests, settings.waiting_seconds, self.engine_seconds)
+        gateway = assemble(self.node, self.keys, engines, settings.security, clock=self.clock, queue=queue)
+        await serve_gateway(gateway, listening.socket, stop, ready=settings.ready, tls=listening.tls)
+
+    async def by_workers(self, listener: socket.socket, stop: asyncio.Event) -> None:
+        """Several processes serve; this one keeps engines, evidence and keys, and hands keys to them."""
+        security, workers = self.settings.security, self.settings.gateway_workers
+        replays = ReplayTable(
+            window_seconds=security.date_window_seconds,
+            capacity=security.replay_entries,
+            started=int(self.clock()),
+        )
+        metrics = SharedMetrics(workers=workers)
+        folders: dict[str, None] = {}
+        follow(
+            self.engine,
+            lambda one: folders.setdefault(str(one.folder)),
+            lambda one: folders.pop(str(one.folder), None),
+        )
+        crew = Crew(
+            self._setup(listener.fileno(), replays.descriptor, metrics.descriptor),
+            keys=KeyRing(self.keys, now=self.clock),
+            state=lambda: self._state(folders),
+        )
+        await crew.run(stop, ready=lambda: announce(port_of(listener), self.settings.ready))
+
+    def _setup(self, listener: int, replays: int, counts: int) -> Setup:
+        settings, contract = self.settings, self.node.contract.current
+        return Setup(
+            worker=0,
+            workers=settings.gateway_workers,
+            listener=listener,
+            replays=replays,
+            counts=counts,
+            sign_seed=self.node.secrets.sign.seed.reveal(),
+            contract=contract.digest(),
+            endpoints=contract.endpoints,
+            tls=settings.tls,
+            window_seconds=settings.security.date_window_seconds,
+            replay_entries=settings.security.replay_entries,
+            request_bytes=settings.security.maximum_request_bytes,
+            waiting_requests=max(1, settings.waiting_requests // settings.gateway_workers),
+            waiting_seconds=settings.waiting_seconds,
+            engine_seconds=self.engine_seconds,
+            log_level=settings.log_level,
+        )
+
+    def _state(self, folders: Iterable[str]) -> State:
+        held = tuple(
+            HeldKey(key.key_id, key.private.kem, key.private.secret.reveal(), key.epoch, key.open_until)
+            for key in self.keys.all_held()
+        )
+        missing = (*self.keys.missing(), *self.engine.missing())
+        return State(keys=held, witnessed=int(self.clock.floor()), missing=missing, engines=tuple(folders))
+
+
+def follow(
+    service: EngineService, ready: Callable[[RunningEngine], object], ended: Callable[[RunningEngine], object]
+) -> None:
+    """Tell of each engine when it can be asked, and when it is no more."""
+    watching: set[asyncio.Task[None]] = set()
+
+    async def watch(engine: RunningEngine) -> None:
+        await engine.ended.wait()
+        ended(engine)
+
+    def on_ready(engine: RunningEngine) -> None:
+        ready(engine)
+        task = asyncio.create_task(watch(engine))
+        watching.add(task)
+        task.add_done_callback(watching.discard)
+
+    service.on_ready = on_ready
 
 
 def assemble(

@@ -23,6 +23,7 @@ class GatewaySettings:
     run_folder: Path  # for the engine's socket; made if missing, ours alone
     engine: Literal["speech", "echo"] = "speech"
     workers: int = 1  # sandboxes, each serves one request at a time
+    gateway_workers: int = 1  # processes that serve clients; at more than one they are apart from this one
     waiting_requests: int = 64  # for an engine; one more is told to come again
     waiting_seconds: float = 30.0  # that a request waits for an engine
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
