@@ -35,8 +35,11 @@ class Watcher(Protocol):
     def sent(self, done: int, total: int) -> None:
         """So many bytes of so many have left."""
 
+    def reached(self, seconds: float, duration: float) -> None:
+        """The service has heard so many seconds of the audio's."""
+
     def heard(self, words: str) -> None:
-        """The service has recognised these; they are proved when the whole answer is."""
+        """It has recognised these; they are proved when the whole answer is."""
 
     def waits(self, seconds: float) -> None:
         """The service has no room; it is asked again after `seconds`."""
@@ -106,5 +109,7 @@ def _hear(events: TranscriptEvents, piece: bytes, watcher: Watcher) -> None:
     try:
         for words in events.feed(piece):
             watcher.heard(words)
+        if events.duration:
+            watcher.reached(events.heard, events.duration)
     except (MalformedInput, TooLarge) as error:
         raise StreamBroken(f"the service's events are none: {error}") from error

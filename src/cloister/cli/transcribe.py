@@ -168,6 +168,9 @@ class _Words:
     def waits(self, seconds: float) -> None:
         pass
 
+    def reached(self, seconds: float, duration: float) -> None:
+        pass
+
     def heard(self, words: str) -> None:
         self.printed = True
         click.echo(printable(words) if sys.stdout.isatty() else words, nl=False)

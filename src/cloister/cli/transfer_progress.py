@@ -1,4 +1,4 @@
-"""What a person sees while files are sent: a line a file, true to the bytes that have left. Silent where none looks."""
+"""What a person sees while files are sent: a line a file, true to the bytes that left and the audio that was heard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from cloister.cli.terminal import printable
 
@@ -17,7 +17,12 @@ class TransferProgress:
     def __init__(self, console: Console | None = None, *, hidden: bool = False) -> None:
         """`console` is standard error, unless a test has its own; `hidden` where the result itself is in motion."""
         err = console or Console(stderr=True, highlight=False)
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[amount]}"),
+            TimeElapsedColumn(),
+        )
         self._shown = Progress(*columns, console=err, transient=True, disable=hidden or not err.is_terminal)
 
     @contextlib.contextmanager
@@ -38,7 +43,7 @@ class TransferProgress:
     @contextlib.contextmanager
     def of(self, name: str, size: int) -> Iterator[FileProgress]:
         """The line of one file, of `size` bytes."""
-        task = self._shown.add_task(printable(name), total=size)
+        task = self._shown.add_task(printable(name), total=size, amount="")
         try:
             yield FileProgress(self._shown, task, printable(name))
         finally:
@@ -56,16 +61,28 @@ class FileProgress:
 
     def sent(self, done: int, total: int) -> None:
         """So many bytes of so many have left this machine; when all have, the service is at work."""
-        says = self._name if done < total else f"{self._name}: sent, waiting for the text"
-        self._shown.update(self._task, completed=done, total=total, description=says, refresh=done >= total)
+        whole = done >= total
+        says = f"{self._name}: sent, waiting for the text" if whole else self._name
+        self._show(says, done, total, f"{done / 1e6:.1f} of {total / 1e6:.1f} MB", now=whole)
 
     def heard(self, words: str) -> None:
         """The service has recognised these words of the file."""
         self._words += len(words.split())
         self._shown.update(self._task, description=f"{self._name}: {self._words} words heard", refresh=True)
 
+    def reached(self, seconds: float, duration: float) -> None:
+        """The service has heard so many seconds of the audio's: from here on the bar is of these."""
+        self._show(
+            f"{self._name}: {self._words} words heard",
+            seconds,
+            duration,
+            f"{seconds:.0f} of {duration:.0f} s",
+            now=True,
+        )
+
     def waits(self, seconds: float) -> None:
         """The service has no room; it is asked again after `seconds`."""
-        self._shown.update(
-            self._task, description=f"{self._name}: the service is busy, again in {seconds:.0f} s", refresh=True
-        )
+        self._shown.update(self._task, description=f"{self._name}: the service is busy, again in {seconds:.0f} s")
+
+    def _show(self, says: str, done: float, total: float, amount: str, *, now: bool) -> None:
+        self._shown.update(self._task, description=says, completed=done, total=total, amount=amount, refresh=now)

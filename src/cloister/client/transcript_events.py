@@ -16,6 +16,10 @@ from cloister.errors import MalformedInput, TooLarge
 MAXIMUM_EVENT = 1024 * 1024  # bytes; a whole text of 30 minutes is a twentieth of it
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r(?=[^\n])")  # a CR at the very end may yet be followed by its LF
 
+_HEARD = re.compile(
+    rb": heard (\d{1,6}\.\d{2}) of (\d{1,6}\.\d{2}) s"
+)  # our engines' comment (docs/formats/http-apis.md)
+
 
 class _Error(msgspec.Struct):
     message: str
@@ -34,6 +38,7 @@ class TranscriptEvents:
     def __init__(self) -> None:
         self.text: str | None = None
         self.trouble = ""
+        self.heard = self.duration = 0.0  # seconds of the audio, so far and in all; 0 where the service does not say
         self._rest = b""
         self._data: list[bytes] = []
         self._size = 0
@@ -58,6 +63,8 @@ class TranscriptEvents:
             yield from self._event(b"\n".join(self._data))
             self._data, self._size = [], 0
             return
+        if progress := _HEARD.fullmatch(line):
+            self.heard, self.duration = map(float, progress.groups())
         name, _, value = line.partition(b":")
         if name == b"data":
             self._data.append(value.removeprefix(b" "))

@@ -52,12 +52,17 @@ def _events(first: Segment | None, rest: Iterator[Segment], hearing: Hearing) ->
         while first is not None:
             delta = f" {first.text}" if said else first.text
             said += delta
-            yield _event({"type": "transcript.text.delta", "delta": delta})
+            yield _heard(first, hearing) + _event({"type": "transcript.text.delta", "delta": delta})
             first = next(rest, None)
     except ApiError as error:
         yield b"event: error\n" + _event(error.body())
         return
     yield _event({"type": "transcript.text.done", "text": said, "usage": _usage(hearing)})
+
+
+def _heard(segment: Segment, hearing: Hearing) -> bytes:
+    """How far it is, as a comment: every client passes over it, ours shows it."""
+    return f": heard {segment.end:.2f} of {max(segment.end, hearing.seconds):.2f} s\n".encode("ascii")
 
 
 def _event(data: object) -> bytes:

@@ -317,7 +317,9 @@ def test_the_words_heard_are_counted_where_several_files_are_on_their_way():
         file.sent(10, 10)
         file.heard("The weather")
         file.heard(" is cold")
+        file.reached(2.1, 4.0)
     assert "a.wav: 4 words heard" in written.getvalue()
+    assert "2 of 4 s" in written.getvalue()
 
 
 async def test_ctrl_c_ends_a_command_with_130_and_without_a_trace(streaming, files):

@@ -45,6 +45,11 @@ def test_comments_other_fields_and_events_of_other_types_are_passed_over():
     assert (deltas, events.text) == (["The weather", " is café-cold"], "The weather is café-cold")
 
 
+def test_how_much_of_the_audio_was_heard_is_told_where_the_service_says_it():
+    events, deltas = fed(b": heard 9.65 of 12.90 s\n" + event(type="transcript.text.delta", delta="x"))
+    assert (events.heard, events.duration, deltas) == (9.65, 12.9, ["x"])
+
+
 def test_data_on_several_lines_is_one_event():
     _, deltas = fed(b'data: {"type": "transcript.text.delta",\ndata: "delta": "x"}\n\n')
     assert deltas == ["x"]

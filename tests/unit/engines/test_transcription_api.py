@@ -111,6 +111,11 @@ def test_a_stream_is_a_delta_for_each_segment_and_the_whole_in_the_end():
     ]
 
 
+def test_before_each_delta_a_comment_says_how_much_of_the_audio_was_heard():
+    comments = [line for line in spoken(stream="true").decode().splitlines() if line.startswith(":")]
+    assert comments == [": heard 61.50 of 3723.46 s", ": heard 3723.40 of 3723.46 s"]
+
+
 def test_a_stream_that_breaks_off_ends_with_an_error_and_without_the_end():
     body = spoken(stream="true", damaged=True)
     assert body.count(b"event: error\n") == 1
