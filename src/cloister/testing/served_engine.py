@@ -14,6 +14,8 @@ from cloister.hosting import http_exchange
 from cloister.hosting.http_server import HttpServer
 from cloister.services.gateway.engine_link import MAXIMUM_ANSWER
 
+_FRAMING = ("content-length", "transfer-encoding", "connection")  # the server's own to say
+
 
 class AskedEngine(Protocol):
     """What answers requests."""
@@ -30,11 +32,13 @@ async def served_engine(engine: AskedEngine) -> AsyncIterator[str]:
         headers = tuple(
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in asked.headers
-            if name not in (b"host", b"content-length", b"transfer-encoding")
+            if name != b"host" and name.decode("latin-1") not in _FRAMING
         )
         body = await asked.body.read(MAXIMUM_ANSWER)
         reply = await engine.ask(Request(asked.method, "http", "engine", asked.target, headers, body), seconds=600)
-        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+        fields = [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers if name not in _FRAMING
+        ]
         return http_exchange.Response(reply.status, fields, reply.body)
 
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
