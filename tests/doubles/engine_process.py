@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cloister
+from cloister.engines.echo import MODELS, SAMPLE, echo
+from cloister.engines.http_exchange import answer_one
+from cloister.engines.transcription_api import Engine, handler
 
 ENGINES = Path(cloister.__file__).parent / "engines"
 
@@ -27,6 +30,20 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self.path))
+
+
+def answered_by_echo(data: bytes) -> bytes:
+    """What the echo engine answers to `data` on a connection, which its peer closes for writing then."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(data)
+        ours.shutdown(socket.SHUT_WR)
+        answer_one(theirs, handler(Engine(echo, MODELS, SAMPLE)))
+        theirs.close()
+        received = b""
+        while piece := ours.recv(65_536):
+            received += piece
+    return received
 
 
 @contextlib.contextmanager

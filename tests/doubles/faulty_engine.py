@@ -21,7 +21,7 @@ def handle(request: Request) -> Response:
     if request.path == "/raise":
         raise RuntimeError("a fault nobody foresaw")
     if request.path == "/memory":
-        hoard = [bytearray(b"x" * 2**24) for _ in range(256)]
+        hoard = bytearray(b"x") * 2**32
         return Response(200, "text/plain", str(len(hoard)).encode())
     if request.path == "/rubbish":
         return Response(200, "text/plain\r\nno header\0", b"")

@@ -1,6 +1,7 @@
 """A faulty engine in the real sandbox: each fault costs its own request, and nothing gets out."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -151,6 +152,38 @@ result = (os.getuid(), os.getcwd(), sorted(os.environ))
     environment = ["LC_CTYPE", "LD_LIBRARY_PATH", "LISTEN_FD", "PATH", "PWD"]  # the first is Python's own doing
     assert answer == f"did it: (60001, '/tmp', {environment})".encode()
     assert left.startswith(b"stopped: PermissionError")
+
+
+async def test_a_request_that_uses_up_all_tasks_costs_the_engine_nothing_that_lasts(faulty):
+    hoard = b"""
+import threading, time
+while True:
+    try: threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+    except RuntimeError: time.sleep(0.005)
+"""
+    said: list[str] = []
+    async with faulty.service(say=said.append) as service:
+        (seat,) = service._seats
+        reader, writer = await seat.engine.connect()
+        writer.write(b"POST /run HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(hoard) + hoard)
+        for _ in range(500):
+            try:
+                await post(service, "/")
+            except EngineCrashed:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("there was always a task left")
+        writer.close()
+        assert await reader.read() == b""
+        for _ in range(500):
+            with contextlib.suppress(EngineCrashed):
+                await post(service, "/")
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("it did not recover")
+    assert said == []
 
 
 async def test_tasks_are_capped(faulty):

@@ -31,6 +31,12 @@ async def system(installation, tmp_path_factory):
         yield running
 
 
+@pytest.fixture(scope="module")
+def word(tmp_path_factory):
+    """Two short words."""
+    return spoken("Good morning.", "slt", tmp_path_factory.mktemp("word"))
+
+
 async def ask(system, file, **fields):
     """What an OpenAI client gets for `file`."""
     body, content_type = form(file, **{"model": "whisper-1"} | fields)
@@ -105,6 +111,30 @@ async def test_an_error_of_the_engine_has_openais_shape_and_a_receipt(system, st
     assert answered == status
     assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
     assert "cloister-receipt-file" in headers
+
+
+async def test_every_response_format_comes_through_and_has_a_receipt(system, word):
+    written = {}
+    for name in ("json", "text", "srt", "vtt", "verbose_json"):
+        status, headers, body = await ask(system, word, response_format=name)
+        assert (status, "cloister-receipt-file" in headers) == (200, True)
+        written[name] = body.decode()
+    assert written["text"] == "good morning\n"
+    assert written["srt"].startswith("1\n00:00:00,")
+    assert written["vtt"].startswith("WEBVTT\n\n")
+    assert json.loads(written["verbose_json"])["segments"][0]["text"] == json.loads(written["json"])["text"]
+
+
+async def test_models_are_told_and_what_the_engine_cannot_do_is_said(system):
+    async with aiohttp.ClientSession(base_url=system.record.base_url + "/", headers=system.headers) as http:
+        async with http.get("models") as response:
+            names = [model["id"] for model in (await response.json())["data"]]
+        async with http.get(f"models/{names[0]}") as response:
+            assert (await response.json())["id"] == names[0] == "whisper-1"
+        async with http.get("models/whisper-9") as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (404, "model_not_found")
+        async with http.post("audio/translations", data=b"") as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (400, "unsupported_model")
 
 
 async def test_what_the_contract_does_not_name_is_refused_inside(system):

@@ -16,6 +16,9 @@ from typing import Any
 from cloister.client.transcript_events import TranscriptEvents
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed
 from cloister.crypto.signing import SigningKey
+from cloister.engines.api_error import ApiError
+from cloister.engines.http_exchange import Request
+from cloister.engines.transcription_form import TranscriptionForm, read_form
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import binary_http, canonical, key_config
 from cloister.formats.add_checkpoint import AddCheckpoint, parse_add_checkpoint
@@ -53,7 +56,21 @@ from cloister.testing.world import NOON, World
 
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\naudio\r\n--b--\r\n'
 OHTTP_KEY = KemPrivateKey.generate(X25519_HKDF_SHA256)
+FIELDS = {"model": "whisper-1", "temperature": "0.5", "language": "en", "response_format": "verbose_json"}
+FIELDS |= {"timestamp_granularities[]": "word", "stream": "false", "chunking_strategy": "auto"}
+TRANSCRIPTION = "".join(
+    f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in FIELDS.items()
+).encode()
 Parser = Callable[[bytes], Any]
+
+
+def transcription_form(data: bytes) -> TranscriptionForm:
+    """A form as the engine reads it, with its refusal as everyone else's."""
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    try:
+        return read_form(Request("POST", "/v1/audio/transcriptions", headers, data), ("whisper-1",))
+    except ApiError as error:
+        raise MalformedInput(str(error)) from error
 
 
 def targets() -> dict[str, tuple[Parser, list[bytes]]]:
@@ -70,6 +87,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
     answered = Answered(summarise("POST", "/v1/a", "text/plain", b"body"), 200, bytes(32), bytes(32), NOON)
     core = sign_receipt(world.gateway.sign, answered, contract=bytes(32), epoch=bytes(32))
     return {
+        "transcription_form": (transcription_form, [TRANSCRIPTION + FORM]),
         "key_bundle": (parse_key_bundle, [canonical.encode(bundle)]),
         "statement": (parse_statement, [entry.entry for entry in logged]),
         "constitution": (parse_constitution, [payloads[0]]),

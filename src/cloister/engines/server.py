@@ -89,7 +89,12 @@ class Server:
 
     def _fork(self, descriptor: int) -> None:
         connection = self._waiting.pop(descriptor)
-        process = os.fork()
+        try:
+            process = os.fork()
+        except OSError:  # those that work have used up the tasks or the memory that all share
+            self._poll.unregister(descriptor)
+            connection.close()
+            return
         if process == 0:
             self._work(connection)
         self._working[descriptor] = connection, process
