@@ -67,6 +67,21 @@ async def test_an_engine_that_fails_its_self_test_serves_nobody():
         assert not processes_mentioning(str(deaf.engine.folder))
 
 
+async def test_an_engine_is_missing_until_it_passed_its_self_test(faulty):
+    async with faulty.service() as service:
+        assert service.missing() == ()
+        (seat,) = service._seats
+        seat.engine.kill("a test")
+        said_meanwhile = set()
+        async with asyncio.timeout(20):
+            while not any(other.proven for other in service._seats - {seat}):
+                if service._seats - {seat}:  # it lives, and is being tested
+                    said_meanwhile.add(tuple(service.missing()))
+                await asyncio.sleep(0.001)
+        assert service.missing() == ()
+    assert said_meanwhile == {(f"the engine {faulty.engine.name} is starting",)}
+
+
 async def test_a_request_is_served_by_a_process_of_its_own_that_finds_nothing_of_the_last(faulty):
     remember = b"import sys, os; sys.remembered = 'a word'; result = os.getpid()"
     async with faulty.service() as service:
