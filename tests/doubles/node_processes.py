@@ -79,13 +79,18 @@ class Service:
         """Whether it says that it is ready; `said` keeps its words."""
         if not self.ready.exists():
             return False
-        client = HttpClient(Origin.parse(self.url))
         try:
-            async with client.exchange(b"GET", b"/ready", [], seconds=5) as reply:
-                self.said = await reply.body.read(10_000)
-                return reply.status == 200
+            self.said = await self.told("/ready")
         except Unavailable:
             return False
+        return bool(json.loads(self.said)["ready"])
+
+    async def told(self, path: str) -> bytes:
+        """What it answers to GET `path`."""
+        client = HttpClient(Origin.parse(self.url))
+        try:
+            async with client.exchange(b"GET", path.encode(), [], seconds=5) as reply:
+                return await reply.body.read(10_000)
         finally:
             await client.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 
 import pytest
 from tests.doubles.node_processes import Service, gateway_settings, kms_settings, measured, node
@@ -50,6 +51,8 @@ async def test_a_sealed_request_is_answered_by_processes_that_were_measured(syst
         request = UserRequest("POST", "/v1/audio/transcriptions", (("Content-Type", content_type),), body)
         answer = await session.send(request)
         assert answer.response.status == 200
+        assert json.loads(await kms.told("/version"))["workload"] == system.workload.hex()
+        assert json.loads(await gateway.told("/version"))["workload"] == system.gateway_workload.hex()
     assert b"RIFF" not in kms.log.read_bytes() + gateway.log.read_bytes()
 
 

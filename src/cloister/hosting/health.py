@@ -72,7 +72,7 @@ class Health:
         self._service = service
         self._missing = missing
         self._checks = tuple(checks)
-        self._about = dict(about or {})
+        self.about = dict(about or {})
 
     async def asked(self, path: str) -> Answer:
         """The answer to GET `path`, one of `PATHS`; readiness is tried."""
@@ -88,7 +88,7 @@ class Health:
             return _json(503 if lacks else 200, {"ready": not lacks, "missing": lacks})
         if path == "/version":
             version = {"service": self._service, "version": metadata.version("cloister")}
-            return _json(200, version | {"python": platform.python_version()} | self._about)
+            return _json(200, version | {"python": platform.python_version()} | self.about)
         return _json(200, {"service": self._service, "alive": True})
 
     async def _found_lacking(self) -> list[str]:

@@ -69,6 +69,8 @@ class World:
     def crew(self):
         replays = ReplayTable(window_seconds=300, capacity=1000, started=int(time.time()) - 10)
         setup = Setup(
+            grace_seconds=4.0,
+            about={},
             worker=0,
             workers=2,
             listener=self.listener.fileno(),

@@ -120,6 +120,7 @@ class Deployment:
                 "platform_key": etc / "platform.seed",
                 "state": lib,
                 "run_folder": run / "cloister-gateway" / "engine",
+                "grace_seconds": GRACE_SECONDS,
             },
             "relay": {"grace_seconds": GRACE_SECONDS},
             "proxy": {

@@ -39,6 +39,8 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     waiting_requests: int  # in this worker
     waiting_seconds: float
     engine_seconds: float
+    grace_seconds: float  # for requests in flight at the end
+    about: dict[str, str]  # what /version says beside the versions
     log_level: str
 
 

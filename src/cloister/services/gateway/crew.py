@@ -18,7 +18,6 @@ from cloister.tee.launch import ENVIRONMENT, measured_python
 
 LOOK_SECONDS = 0.1  # between looks for what has changed
 RESTART_SECONDS = 0.2
-END_SECONDS = 4.0  # for workers to finish what is in flight; then they are killed
 
 
 @dataclass(slots=True)
@@ -121,7 +120,7 @@ class Crew:
         for member in members:
             member.control.send(Stop())
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
+            async with asyncio.timeout(self._setup.grace_seconds):
                 await asyncio.gather(*(member.process.wait() for member in members))
         for member in members:
             with contextlib.suppress(ProcessLookupError):

@@ -102,11 +102,12 @@ async def serve_gateway(
     *,
     ready: Path | int | None = None,
     tls: TlsServer | None = None,
+    grace_seconds: float = GRACE_SECONDS,
 ) -> None:
-    """Serve on `listener` until `stop` is set, then let requests in flight end."""
+    """Serve on `listener` until `stop` is set, then let requests in flight end within `grace_seconds`."""
     async with (
         gateway.running(),
-        serving(gateway, listener, limits=gateway.limits.http, grace_seconds=GRACE_SECONDS, tls=tls),
+        serving(gateway, listener, limits=gateway.limits.http, grace_seconds=grace_seconds, tls=tls),
     ):
         announce(port_of(listener), ready)
         await stop.wait()
@@ -118,7 +119,7 @@ class Gateway:
     def __init__(self, shared: Shared, limits: DataPlaneLimits, health: Health) -> None:
         self.limits = limits
         self._shared = shared
-        self._health = health
+        self.health = health
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -147,7 +148,7 @@ class Gateway:
             return _refuse(connection, wrong)
         target = head.target.decode("latin-1")
         if target in Health.PATHS and head.method in (b"GET", b"HEAD"):
-            status, content_type, body = self._health.answer(target)
+            status, content_type, body = self.health.answer(target)
             fields = b"content-type: %b\r\n" % content_type.encode()
             connection.respond(status, fields, body, bodiless=head.method == b"HEAD")
             return None

@@ -123,7 +123,14 @@ class Served:
         follow(self.engine, lambda one: engines.add(one.address), lambda one: engines.remove(one.address))
         queue = QueueLimits(settings.waiting_requests, settings.waiting_seconds, self.engine_seconds)
         gateway = assemble(self.node, self.keys, engines, settings.security, clock=self.clock, queue=queue)
-        await serve_gateway(gateway, listening.socket, stop, ready=settings.ready, tls=listening.tls)
+        await serve_gateway(
+            gateway,
+            listening.socket,
+            stop,
+            ready=settings.ready,
+            tls=listening.tls,
+            grace_seconds=settings.grace_seconds,
+        )
 
     async def by_workers(self, listener: socket.socket, stop: asyncio.Event) -> None:
         """Several processes serve; this one keeps engines, evidence and keys, and hands keys to them."""
@@ -165,6 +172,8 @@ class Served:
             waiting_requests=max(1, settings.waiting_requests // settings.gateway_workers),
             waiting_seconds=settings.waiting_seconds,
             engine_seconds=self.engine_seconds,
+            grace_seconds=settings.grace_seconds,
+            about={"platform": self.node.tee.platform, "workload": self.node.tee.workload.hex()},
             log_level=settings.log_level,
         )
 
@@ -214,7 +223,10 @@ def assemble(
         queue=queue or QueueLimits(),
     )
     receipts = SignedReceipts(node.secrets.sign, contract=contract.digest(), clock=clock)
-    return build_gateway(keys, _EnginesWithKeys(engines, keys), contract.endpoints, receipts, now=clock, limits=limits)
+    supply = _EnginesWithKeys(engines, keys)
+    gateway = build_gateway(keys, supply, contract.endpoints, receipts, now=clock, limits=limits)
+    gateway.health.about.update(platform=node.tee.platform, workload=node.tee.workload.hex())
+    return gateway
 
 
 @dataclass(frozen=True, slots=True)

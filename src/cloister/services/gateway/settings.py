@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK
 from cloister.hosting.tls import PeerTls, ServerTls
 from cloister.services.gateway.security import GatewaySecurity
 
@@ -31,5 +31,6 @@ class GatewaySettings:
     peers: PeerTls | None = None  # for a KMS on another machine
     ready: Path | None = None  # the port is written there when it is served
     fetch_seconds: float = 10.0  # between looks for a new key
+    grace_seconds: float = GRACE_SECONDS  # for requests in flight when it is told to stop
     log_level: str = "info"
     security: GatewaySecurity = field(default_factory=GatewaySecurity)

@@ -21,7 +21,7 @@ from cloister.errors import Unavailable
 from cloister.hosting import logs
 from cloister.hosting.http_inbound_server import serving
 from cloister.hosting.http_inbound_state import InboundLimits
-from cloister.hosting.loopback import GRACE_SECONDS, run_until_stopped
+from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.tls import open_server_tls
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.ohttp.encapsulation import UnknownKey
@@ -130,12 +130,13 @@ class Worker:
                 http=http, queue=QueueLimits(setup.waiting_requests, setup.waiting_seconds, setup.engine_seconds)
             ),
         )
+        gateway.health.about.update(setup.about)
         tls = None if setup.tls is None else open_server_tls(setup.tls)
         listener = socket.socket(fileno=setup.listener)
         listener.settimeout(0)
         async with (
             gateway.running(),
-            serving(gateway, listener, limits=http, grace_seconds=GRACE_SECONDS - 1, tls=tls),
+            serving(gateway, listener, limits=http, grace_seconds=max(0.0, setup.grace_seconds - 1), tls=tls),
         ):
             self._keys.control.send(Serving())
             await stop.wait()
