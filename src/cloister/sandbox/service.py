@@ -46,6 +46,9 @@ class _Seat:
         except OSError:
             self.engine.kill("it closed its socket")
             return False
+        if self.engine.ended.is_set():  # meanwhile: nobody else will close what was just opened
+            self.writer.close()
+            return False
         return True
 
     async def clear(self) -> None:
