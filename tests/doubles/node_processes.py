@@ -65,7 +65,7 @@ class Service:
 
     async def serving(self) -> str:
         """Its URL, once it is ready."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not await self.answers_ready():
                 assert self.process.poll() is None, self.log.read_text()
                 await asyncio.sleep(0.05)
