@@ -36,12 +36,15 @@ def system(found, tmp_path) -> LocalSystem:
     return LocalSystem(tmp_path, workload=workload, gateway_workload=gateway, runs=runs)
 
 
-async def test_a_sealed_request_is_answered_by_processes_that_were_measured(system, folder, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_sealed_request_is_answered_by_processes_that_were_measured(system, folder, tmp_path, workers):
     async with contextlib.AsyncExitStack() as stack:
         await system.run_ledger(stack)
         kms = await stack.enter_async_context(node("kms", system, kms_settings(system)))
         system.ports["kms"] = int((await kms.serving()).rpartition(":")[2])
-        gateway = await stack.enter_async_context(node("gateway", system, gateway_settings(system, folder)))
+        gateway = await stack.enter_async_context(
+            node("gateway", system, gateway_settings(system, folder) | {"gateway_workers": workers})
+        )
         system.ports["gateway"] = int((await gateway.serving()).rpartition(":")[2])
         await system.run_relay(stack)
         policy = system.trust_policy()
