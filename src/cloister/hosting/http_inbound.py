@@ -217,7 +217,7 @@ class InboundConnection(asyncio.BufferedProtocol):
         return self._left
 
     def receive_into(self, buffer: memoryview) -> None:
-        """Put the next bytes of the body straight into `buffer`, which is no longer than the body's rest."""
+        """Put what is `left` of the body straight into `buffer`; to be called when a piece is received."""
         self._into = buffer
 
     def head(self, status: int, fields: bytes, *, length: int | None) -> bytes:
