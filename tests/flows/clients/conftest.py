@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 import pytest_asyncio
 from tests.doubles.client_environments import NotInstalled, node_environment, python_environment
 from tests.doubles.installation import Installation, local_system
 from tests.speech import spoken
+
+from cloister.client.trust_policy_file import read_trust_policy
+from cloister.formats.trust_policy import format_trust_policy
 
 PROGRAMS = Path(__file__).parent / "programs"
 SENTENCE = "She left this morning."  # short: every client asks for it many times
@@ -83,20 +87,37 @@ async def system(tmp_path_factory):
         yield running
 
 
+@pytest.fixture(scope="session")
+def strict(system, tmp_path_factory):
+    """A trust policy that does not take this machine's software TEE."""
+    policy = msgspec.structs.replace(read_trust_policy(system.state / "trust-policy.toml"), unsafe=())
+    path = tmp_path_factory.mktemp("strict") / "trust-policy.toml"
+    path.write_text(format_trust_policy(policy, comment="takes hardware only"))
+    return path
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def outcomes(installing, system, audio):
+async def outcomes(installing, system, audio, strict):
     """What each client's program said. Installing begins first, and goes on while the system starts."""
     calls = PROGRAMS / "openai_calls.py"
     commands = {
-        "openai 2, proxy": (calls, "proxy", audio),
-        "openai 2, transport": (calls, "httpx", audio),
-        "openai 3, proxy": (calls, "proxy", audio),
-        "openai 3, transport": (calls, "httpx2", audio),
+        "openai 2, proxy": (calls, "proxy", audio, strict),
+        "openai 2, transport": (calls, "httpx", audio, strict),
+        "openai 3, proxy": (calls, "proxy", audio, strict),
+        "openai 3, transport": (calls, "httpx2", audio, strict),
         "langchain": (PROGRAMS / "langchain_parser.py", audio / "speech.wav"),
         "node": (PROGRAMS / "openai_calls.mjs", audio),
     }
     ran = (_run(system, installing[client.partition(",")[0]], *command) for client, command in commands.items())
     return Outcomes(dict(zip(commands, await asyncio.gather(*ran), strict=True)))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def at_once(outcomes, installing, system, audio):
+    """What a client got for many requests at once, when nobody else asked for anything."""
+    assert outcomes
+    ran = await _run(system, installing["openai 3"], PROGRAMS / "openai_at_once.py", "httpx2", audio / "no-audio.wav")
+    return Outcomes({"openai 3": ran})["openai 3"]
 
 
 async def _run(system, installing, *command):

@@ -112,6 +112,20 @@ def test_a_way_that_is_closed_is_a_connection_error(client, outcomes):
     assert outcomes[client]["no connection"]["raised"] == "APIConnectionError"
 
 
+@pytest.mark.parametrize("client", [client for client in PYTHON if "transport" in client])
+def test_a_service_that_is_refused_is_a_connection_error_with_the_refusal_beneath(client, outcomes):
+    error = outcomes[client]["refused"]
+    assert error["raised"] == "APIConnectionError"
+    assert error["causes"] == ["RemoteProtocolError", "BundleRefused"]
+
+
+def test_more_requests_than_the_service_takes_are_rate_limit_errors_that_say_when_to_ask_again(at_once):
+    refused = [said for said in at_once if said[0] != "BadRequestError"]
+    assert {(name, code) for name, code, _ in refused} == {("RateLimitError", "rate_limit_exceeded")}
+    assert all(int(retry_after) > 0 for _, _, retry_after in refused)
+    assert len(refused) < len(at_once)
+
+
 def test_langchains_parser_makes_a_document_of_a_file(outcomes, audio):
     (document,) = outcomes["langchain"]
     assert is_the_sentence(document["text"])

@@ -1,6 +1,7 @@
 """What a program does with OpenAI's SDK for Python, and what it gets: one JSON object, a member for each call.
 
-Arguments: `proxy`, or the name of the module whose transport is used; a folder with speech.wav and other files.
+Arguments: `proxy`, or the name of the module whose transport is used; a folder with speech.wav and other files; a trust
+policy that does not take this machine's software TEE.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import openai
 
-way, files = sys.argv[1], Path(sys.argv[2])
+way, files, strict = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 MODEL = "whisper-1"
 
 
@@ -98,4 +99,7 @@ with openai.OpenAI(**arguments("Client")) as client:
     }
     if way == "proxy":
         said["wrong key"] = told(lambda: transcribe(client.with_options(api_key="sk-another")).text)
+    else:
+        refusing = openai.OpenAI(**arguments("Client", trust_policy=strict))
+        said["refused"] = told(lambda: transcribe(refusing).text)
 print(json.dumps(said))
