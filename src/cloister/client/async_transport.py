@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from cloister.client.replies import Asking, Reply, async_beginning_of
+from cloister.client.session import MAXIMUM_PLAIN
 from cloister.client.transport_errors import errors_of
 from cloister.client.transport_messages import ask, next_piece, response
 
@@ -24,7 +25,7 @@ class AsyncTransport:
         if self._asking is None:
             self._asking = self._make()
         pieces = aiter(request.stream)
-        beginning = await async_beginning_of(pieces, self._asking.most_at_once)
+        beginning = await async_beginning_of(pieces, MAXIMUM_PLAIN)
         with errors_of(self._http, request):
             reply = await ask(self._asking, request, beginning, pieces)
         return response(self._http, request, reply, self._stream(self._http, request, reply))

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from cloister.client.answer_stream import AnswerStream
-from cloister.client.exchange import MAXIMUM_REQUEST
-from cloister.client.session import MAXIMUM_PLAIN, Session
 
 STREAM = b"stream"  # a body that has this word may ask for one; a body in pieces is answered in pieces
 PROVED_FIRST = 2**20  # bytes of an answer that is no stream of events, which are held back until it is proved
 EVENTS = "text/event-stream"
 
 
-def most_at_once(session: Session) -> int:
-    """Bytes of a body that go in one piece, where it asks for no stream."""
-    return MAXIMUM_PLAIN if session.chunked else MAXIMUM_REQUEST
-
-
-def may_stream(session: Session, body: bytes) -> bool:
+def may_stream(body: bytes) -> bool:
     """Whether a request with this whole body may be answered with a stream."""
-    return session.chunked and STREAM in body
+    return STREAM in body
 
 
 def is_events(answer: AnswerStream) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cloister.client.answer_stream import AnswerStream
 from cloister.client.exchange import UserRequest
-from cloister.client.pieces import held_back, may_stream, most_at_once
+from cloister.client.pieces import held_back, may_stream
 from cloister.client.receipts import receipt_path, store_receipt
 from cloister.client.session import Session
 from cloister.formats.binary_http import Fields
@@ -79,11 +79,6 @@ class Asking:
         self._session = session
         self._receipts = receipts
 
-    @property
-    def most_at_once(self) -> int:
-        """Bytes of a body that go in one piece."""
-        return most_at_once(self._session)
-
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
@@ -94,7 +89,7 @@ class Asking:
         Raises:
             CloisterError: there is none.
         """
-        if rest is None and not may_stream(self._session, request.body):
+        if rest is None and not may_stream(request.body):
             answer = await self._session.send(request)
             headers = await self._kept(answer.response.headers, answer.receipt, _new_name())
             return Reply(answer.response.status, headers, answer.response.body)

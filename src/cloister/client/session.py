@@ -27,7 +27,7 @@ from cloister.ohttp.chunked import ResponseOpener
 from cloister.trust.bundle import BundleRefused, VerifiedBundle, examine_bundle
 from cloister.trust.receipt import Exchange, VerifiedReceipt, examine_receipt
 
-MAXIMUM_PLAIN = 65_536  # bytes of a body that goes in one piece
+MAXIMUM_PLAIN = 65_536  # bytes of a body that goes in one piece, where it asks for no stream
 PATIENCE_SECONDS = 15  # that a request waits for the relay to have a newer bundle
 
 
@@ -75,10 +75,7 @@ class Session:
         relay: Relay,
         *,
         clock: Callable[[], float] = time.time,  # noqa: TID251 - the outermost place that has one; tests pass another
-        chunked: bool = False,
     ) -> None:
-        """`chunked` says that the gateways take requests in chunks: long ones then go so."""
-        self.chunked = chunked
         self._policy = policy
         self._memory = memory
         self._relay = relay
@@ -132,7 +129,7 @@ class Session:
             ReceiptRefused, AnswerNotOpened: the answer is not proved; it is not shown.
             RelayUnavailable, NotAdmitted, MemoryRefused: as they say.
         """
-        if self.chunked and len(request.body) > MAXIMUM_PLAIN:
+        if len(request.body) > MAXIMUM_PLAIN:
             async with self.stream(request, sent=sent) as streamed:
                 body = b"".join([piece async for piece in streamed])
                 return Answer(Response(streamed.status, streamed.headers, body), *streamed.proof())

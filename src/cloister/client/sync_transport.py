@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from cloister.client.loop_thread import LoopThread
 from cloister.client.replies import Asking, Reply, beginning_of, from_thread
+from cloister.client.session import MAXIMUM_PLAIN
 from cloister.client.transport_errors import errors_of
 from cloister.client.transport_messages import ask, next_piece, response
 from cloister.errors import UsageError
@@ -37,7 +38,7 @@ class SyncTransport:
         with errors_of(self._http, request):
             loop, asking = self._run()
         pieces = iter(request.stream)
-        beginning = beginning_of(pieces, asking.most_at_once)
+        beginning = beginning_of(pieces, MAXIMUM_PLAIN)
         with errors_of(self._http, request):
             reply = loop.run(ask(asking, request, beginning, from_thread(pieces)))
         return response(self._http, request, reply, self._stream(self._http, request, reply, loop))

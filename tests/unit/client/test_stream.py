@@ -159,7 +159,6 @@ async def test_who_sends_a_large_body_is_told_how_far_it_is(service, tmp_path):
     service.content_type, service.events, told = "application/json", [b"{}"], []
     request = UserRequest("POST", "/v1/audio/transcriptions", PLAIN.headers, bytes(200_000))
     async with session_with(service, tmp_path) as session:
-        session.chunked = True
         answer = await session.send(request, sent=lambda *progress: told.append(progress))
     assert (answer.response.body, answer.response.status) == (b"{}", 200)
     assert told == [(65_536, 200_000), (131_072, 200_000), (196_608, 200_000), (200_000, 200_000)]

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import time
 from typing import Any
 
@@ -13,9 +12,7 @@ from tests.doubles.http_peers import serving
 from tests.doubles.streaming_service import StreamingService, until
 
 import cloister
-from cloister.client import transport
 from cloister.client.receipts import load_receipt
-from cloister.client.session import Session
 from cloister.formats.trust_policy import format_trust_policy
 from cloister.testing import world as worlds
 from cloister.testing.world import Node
@@ -34,7 +31,6 @@ def service(monkeypatch):
     """A service whose world is valid now, since transports read the clock of this machine; it takes chunks."""
     now = int(time.time())
     monkeypatch.setattr(worlds, "NOON", now)
-    monkeypatch.setattr(transport, "Session", functools.partial(Session, chunked=True))
     service = StreamingService()
     service.now = now
     return service

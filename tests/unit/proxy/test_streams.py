@@ -30,7 +30,7 @@ async def proxying(service, folder):
     """The origin of a proxy before `service`."""
     async with (
         serving(service.answer) as relay,
-        proxy_before(str(relay), service.world.policy(), folder, clock=lambda: NOON, chunked=True) as origin,
+        proxy_before(str(relay), service.world.policy(), folder, clock=lambda: NOON) as origin,
     ):
         yield origin
 

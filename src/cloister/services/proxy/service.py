@@ -10,10 +10,10 @@ from time import perf_counter
 
 from cloister.client.exchange import MAXIMUM_REQUEST, UserRequest
 from cloister.client.memory_file import MemoryFile
-from cloister.client.pieces import may_stream, most_at_once
+from cloister.client.pieces import may_stream
 from cloister.client.receipts import store_receipt
 from cloister.client.relay import Relay
-from cloister.client.session import Answer, Session
+from cloister.client.session import MAXIMUM_PLAIN, Answer, Session
 from cloister.client.trust_policy_file import read_trust_policy
 from cloister.errors import CloisterError, TooLarge
 from cloister.hosting import logs
@@ -54,7 +54,7 @@ async def serve_proxy(settings: ProxySettings, stop: asyncio.Event, *, clock: Ca
     door = Door.on_this_machine(callers, port_of(listening.socket), settings.address)
     if listening.tls is not None:
         door = Door(callers, frozenset(), secure=True)
-    async with Session(policy, memory, relay, clock=clock, chunked=settings.chunked) as session:
+    async with Session(policy, memory, relay, clock=clock) as session:
         proxy = Proxy(session, door=door, receipts=settings.receipts)
         limits = Limits(body_bytes=UNLIMITED, connections=settings.connections, grace_seconds=settings.grace_seconds)
         await serve_callers(proxy, listening, stop, limits=limits, ready=settings.ready)
@@ -111,11 +111,11 @@ class Proxy:
         try:
             if (request.body.length or 0) > MAXIMUM_REQUEST:
                 raise TooLarge(f"a body of {request.body.length} bytes, the cap is {MAXIMUM_REQUEST}")
-            beginning, all_of_it = await beginning_of(request.body, most_at_once(self._session))
+            beginning, all_of_it = await beginning_of(request.body, MAXIMUM_PLAIN)
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
             asked = UserRequest(request.method, request.target, headers, beginning)
             receipts = self._receipts / caller
-            if all_of_it and not may_stream(self._session, beginning):
+            if all_of_it and not may_stream(beginning):
                 return await self._shown(await self._session.send(asked), receipts)
             return await answer_in_pieces(self._session, asked, continued(beginning, request.body), receipts)
         except CloisterError as error:

@@ -25,5 +25,4 @@ class ProxySettings:
     ready: Path | None = None  # the port is written there when it is served
     connections: int = 64
     grace_seconds: float = GRACE_SECONDS  # for requests in flight when it is told to stop
-    chunked: bool = False  # long requests, and those that may stream, go in chunks: the gateways have to take these
     log_level: str = "info"
