@@ -21,7 +21,7 @@ from tests.doubles.command_line import cloister_command
 
 RUN = ("sh", "console")
 READ = ("toml", "json", "text", "ini", "python", "js", "yaml")
-PAGE_SECONDS = 150
+PAGE_SECONDS = 300
 _FENCE = re.compile(r"^```(\S*)(?: +(\S+))?\s*$")
 _NEEDS = re.compile(r"^<!-- needs: (.*) -->$", re.MULTILINE)
 

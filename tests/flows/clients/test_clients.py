@@ -44,6 +44,14 @@ def test_the_verbose_answer_has_segments_and_words_in_their_order(client, outcom
 
 
 @every_sdk
+def test_a_stream_gives_deltas_and_then_the_whole(client, outcomes):
+    *deltas, (last, text) = outcomes[client]["stream"]["answered"]
+    assert {kind for kind, _ in deltas} == {"transcript.text.delta"}
+    assert (last, "".join(delta for _, delta in deltas)) == ("transcript.text.done", text)
+    assert is_the_sentence(text)
+
+
+@every_sdk
 def test_the_models_are_listed_and_told(client, outcomes):
     assert "whisper-1" in outcomes[client]["models"]["answered"]
     assert outcomes[client]["model"]["answered"] == "whisper-1"
@@ -68,7 +76,9 @@ def test_a_response_may_be_read_as_it_comes(client, outcomes):
 
 @python_sdks
 def test_an_asynchronous_client_has_several_requests_at_a_time(client, outcomes):
-    assert all(map(is_the_sentence, outcomes[client]["async"]["answered"]))
+    said = outcomes[client]["async"]["answered"]
+    assert all(map(is_the_sentence, said["text"]))
+    assert is_the_sentence(said["events"][-1][1])
 
 
 @every_sdk

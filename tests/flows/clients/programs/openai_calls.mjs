@@ -33,6 +33,11 @@ console.log(
     verbose_json: await told(() =>
       transcribe({ response_format: "verbose_json", timestamp_granularities: ["word", "segment"] }),
     ),
+    stream: await told(async () => {
+      const events = [];
+      for await (const event of await transcribe({ stream: true })) events.push([event.type, event.delta ?? event.text]);
+      return events;
+    }),
     models: await told(async () => (await client.models.list()).data.map((model) => model.id)),
     model: await told(async () => (await client.models.retrieve("whisper-1")).id),
     "no such model": await told(() => client.models.retrieve("whisper-2")),

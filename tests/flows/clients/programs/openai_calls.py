@@ -47,7 +47,12 @@ def transcribe(client, file="speech.wav", **fields):
 async def both(client):
     async with client:
         answers = await asyncio.gather(transcribe(client), transcribe(client, response_format="text"))
-    return [answers[0].text, answers[1]]
+        events = [told_event(event) async for event in await transcribe(client, stream=True)]
+    return {"text": [answers[0].text, answers[1]], "events": events}
+
+
+def told_event(event):
+    return [event.type, event.delta if event.type.endswith("delta") else event.text]
 
 
 def verbose(client):
@@ -81,6 +86,7 @@ with openai.OpenAI(**arguments("Client")) as client:
         "srt": told(lambda: transcribe(client, response_format="srt")),
         "vtt": told(lambda: transcribe(client, response_format="vtt")),
         "verbose_json": told(lambda: verbose(client)),
+        "stream": told(lambda: [told_event(event) for event in transcribe(client, stream=True)]),
         "models": told(lambda: [model.id for model in client.models.list()]),
         "model": told(lambda: client.models.retrieve(MODEL).id),
         "no such model": told(lambda: client.models.retrieve("whisper-2").id),
