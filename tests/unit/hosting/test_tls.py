@@ -203,3 +203,15 @@ def test_a_client_of_a_secure_origin_has_certificates_or_is_none(authority):
     peers = PeerTls(ca=authority.path, certificate=authority.path, key=authority.path)
     with pytest.raises(UsageError):
         peer_tls("https://ledger.example", peers)
+
+
+async def test_the_machines_own_authorities_are_those_of_openssl_which_a_variable_can_name(authority, monkeypatch):
+    stop, listener = asyncio.Event(), listen(LOOPBACK, 0, secure=True)
+    task = asyncio.create_task(lean(listener, stop, open_server_tls(authority.server("relay"))))
+    origin = Origin(LOOPBACK, port_of(listener), secure=True)
+    with pytest.raises(Unavailable, match="do not trust each other"):
+        await said(origin, verifying_context(None))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    assert await said(origin, verifying_context(None)) == b"hello"
+    stop.set()
+    await task
