@@ -41,7 +41,7 @@ PROXIED = 0.02
 AT_ONCE = 16  # clients, when the limit is measured
 OUTSTANDING = 48  # requests, at most
 SIZES = (200, 2000, 20_000, 60_000)  # bytes of audio
-SETTLED_SECONDS = 660.0  # by then the replay table holds as many entries as it ever will
+SETTLED_SECONDS = 660.0  # by then the replay table holds as many entries as it ever will, and all its pages are touched
 JUDGED_SECONDS = 1200.0
 
 

@@ -21,6 +21,6 @@ async def test_a_short_soak_has_no_error_that_was_not_made_on_purpose():
     figures = json.loads(said.decode().splitlines()[-1])
     assert figures["met"], said.decode()
     assert process.returncode == 0
-    assert figures["answered"] > 100
+    assert figures["answered"] > 10
     assert figures["injected"]["killed_engine"] >= 1
     assert figures["memory"].keys() >= {"gateway", "relay", "kms", "ledger", "witness", "proxy"}
