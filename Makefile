@@ -53,7 +53,7 @@ fuzz: $(VENV)/.dev ## Throw mutants of valid messages at every parser; FUZZ_SECO
 	PYTHONPATH=src $(BIN)/python tests/fuzz/parsers.py --seconds $(or $(FUZZ_SECONDS),20)
 
 crashes: $(VENV)/.dev ## Let ledger, witnesses and KMS die at every durable step; CRASH_EXAMPLES lives of a system.
-	CRASH_EXAMPLES=$(or $(CRASH_EXAMPLES),2000) $(BIN)/python -m pytest tests/properties/test_crashes.py -k TestCrashes
+	CRASH_EVERY=1 CRASH_EXAMPLES=$(or $(CRASH_EXAMPLES),2000) $(BIN)/python -m pytest tests/properties/test_crashes.py
 
 mutants: $(VENV)/.dev ## Change every line of the checks in turn, and list the changes that no test noticed.
 	$(BIN)/mutmut run

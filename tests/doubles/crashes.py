@@ -48,8 +48,8 @@ class Machine:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
-        self.taken: list[str] = []  # the durable steps of this life
-        self.crashed_at: str | None = None
+        self.taken: list[str] = []  # the durable steps of all lives
+        self.crashes = 0
         self.alive = False
         self.ended: asyncio.Future[None]
         self._root = folder
@@ -67,7 +67,7 @@ class Machine:
 
     def begin(self) -> None:
         """A new life over the disk as it is."""
-        self.alive, self.taken, self.crashed_at = True, [], None
+        self.alive = True
         self.ended = asyncio.get_running_loop().create_future()
 
     def arm(self, ending: Ending | None) -> None:
@@ -83,14 +83,14 @@ class Machine:
         if self._ending is None:
             return
         if self._left == 0:
-            self.crash(what)
+            self.crash()
             raise Crash(f"{self.name}: {what}")
         self._left -= 1
 
-    def crash(self, what: str = "between two steps") -> None:
+    def crash(self) -> None:
         """End this life here."""
         ending = self._ending or Ending(0)
-        self.alive, self.crashed_at, self._ending = False, what, None
+        self.alive, self.crashes, self._ending = False, self.crashes + 1, None
         before = self.folder
         self._lives += 1
         shutil.copytree(before, self.folder)

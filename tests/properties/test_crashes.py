@@ -155,6 +155,62 @@ TestCrashes.settings = settings(
 )
 
 
+async def a_day_and_more(system):
+    """Everything that the parts do for each other, once or twice; who died is started before each."""
+
+    async def the_next_day():
+        system.clocks.now += 24 * HOUR
+
+    await system.start_all()
+    while not await system.follow():  # the genesis comes first into the log, or nothing ever counts there
+        await system.start_all()
+    for work in (
+        system.append,
+        system.ask_for_the_key,
+        system.ask_for_the_bundle,
+        the_next_day,
+        system.follow,  # the next epoch
+        system.restart_the_ledger,
+        system.ask_for_the_key,
+        system.renew,
+        system.append,
+    ):
+        await system.start_all()
+        await work()
+        await system.settle()
+        await system.audit()
+
+
+def steps_of_a_day(name=None, ending=None):
+    """How many durable steps each machine took in a day in which `name` came to this `ending`, and all went on."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, asyncio.Runner() as runner:
+
+        async def living():
+            system = DurableSystem(Path(folder))
+            if name is not None:
+                system.machines[name].arm(ending)
+            await a_day_and_more(system)
+            assert [machine.name for machine in system.machines.values() if machine.crashes] == ([name] if name else [])
+            steps = {machine.name: len(machine.taken) for machine in system.machines.values()}
+            await system.recover()
+            await system.ledger.abandon()
+            return steps
+
+        return runner.run(living())
+
+
+SWEEP = int(os.environ.get("CRASH_EVERY", "29"))  # every so many steps of a day; 1 takes them all
+
+
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "without power"])
+@pytest.mark.parametrize("name", ["kms", "ledger", "witness1"])
+def test_a_death_at_each_step_of_a_day_is_survived(name, power):
+    steps = steps_of_a_day()[name]
+    assert steps > 20
+    for step in range(SWEEP // 2 if power else 0, steps, SWEEP):
+        steps_of_a_day(name, Ending(step, power, kept=step % 3 / 2))
+
+
 class Lazy(Database):
     """Acknowledges before it commits: each transaction is committed when the next begins."""
 
