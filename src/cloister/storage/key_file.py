@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -31,16 +33,24 @@ def read_signing_key(path: Path) -> SigningKey:
 
 
 def write_signing_key(path: Path, key: SigningKey) -> None:
-    """Write `key` to a new file, mode 0600, on disk when it returns.
+    """Write `key` to a new file, mode 0600, on disk when it returns: whole, or not there at all.
 
     Raises:
-        UsageError: the file exists or cannot be written.
+        UsageError: the file exists or cannot be made.
+        OSError: there is no room for it; it names the file.
     """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key.seed.reveal())
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(partial, path)  # fails where there is one, which a rename would replace
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise UsageError(f"the key file {path} cannot be made: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key.seed.reveal())
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

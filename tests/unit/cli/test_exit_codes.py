@@ -106,6 +106,34 @@ def test_a_file_that_could_not_be_written_is_named_and_what_stood_there_stays(tm
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("kept", b"before")]
 
 
+FULL = """
+mount -t tmpfs -o size=256k none "$1" && chmod 700 "$1" && head -c 260000 /dev/zero >"$1/fill"
+"$0" -m cloister up --state "$1"
+code=$?
+rm "$1/fill"
+"$0" -m cloister config show --state "$1" >/dev/null
+exit $code
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
+def test_a_full_disk_is_named_with_the_file_that_it_has_no_room_for(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    ran = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", FULL, sys.executable, str(state)],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 4, ran.stderr
+    assert f"cloister: {state}" in ran.stderr
+    assert "No space left on device. Make room there and run the command again" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 async def test_a_misspelt_command_is_told_the_nearest(tmp_path):
     ran = await cloister_command("trancribe", home=tmp_path)
     assert ran.code == 2
