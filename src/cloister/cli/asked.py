@@ -99,10 +99,9 @@ async def _streamed(session: Session, request: UserRequest, watcher: Watcher) ->
             if answer.status == 200:
                 _hear(events, piece, watcher)
     response = Response(answer.status, answer.headers, b"".join(pieces))
-    assert answer.receipt is not None  # its iteration raises where there is none
     if answer.status == 200 and events.text is None:
         raise StreamBroken(f"the service broke off its answer: {events.trouble or 'without a word why'}")
-    return Proved(response, answer.receipt, events.text or "")
+    return Proved(response, answer.proof()[0], events.text or "")
 
 
 def _hear(events: TranscriptEvents, piece: bytes, watcher: Watcher) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,20 +78,35 @@ def keep_answer(folder: Path, stored: StoredReceipt, body: bytes, *, name: str, 
     data = canonical.encode(stored)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for number in itertools.count(1):
+        number = 1
+        while True:
             numbered = name if number == 1 else f"{name}-{number}"
             receipt, answer = folder / (numbered + SUFFIX), folder / (numbered + suffix)
-            with contextlib.suppress(FileExistsError):
-                create_file(answer, body)
-                try:
-                    create_file(receipt, data)
-                except OSError:
-                    answer.unlink()
-                    raise
+            if _create_both((answer, body), (receipt, data)):
                 return receipt, answer
+            number += 1
     except OSError as error:
         raise UsageError(f"the receipt cannot be kept in {folder}: {error.strerror}; name a folder you own") from error
-    raise AssertionError("numbers do not end")
+
+
+def _create_both(first: tuple[Path, bytes], second: tuple[Path, bytes]) -> bool:
+    """Make both files, or none where one of the two is there already.
+
+    Raises:
+        OSError: one could not be written; none of the two is left.
+    """
+    try:
+        create_file(*first)
+    except FileExistsError:
+        return False
+    try:
+        create_file(*second)
+    except OSError as error:
+        first[0].unlink()
+        if isinstance(error, FileExistsError):
+            return False
+        raise
+    return True
 
 
 def receipt_path(folder: Path, name: str) -> Path:

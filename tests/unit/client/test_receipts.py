@@ -1,10 +1,12 @@
+import asyncio
+
 import msgspec
 import pytest
 from tests.doubles.relayed_service import RelayedService, session_with
 from tests.speech import form
 
 from cloister.client.exchange import UserRequest
-from cloister.client.receipts import load_receipt, store_receipt, verify_receipt
+from cloister.client.receipts import keep_answer, load_receipt, store_receipt, verify_receipt
 from cloister.errors import MalformedInput, UsageError
 from cloister.formats import canonical
 from cloister.testing.world import NOON
@@ -95,3 +97,18 @@ def test_a_receipt_that_cannot_be_read_or_kept_says_so(kept, tmp_path):
         load_receipt(tmp_path / "missing.receipt")
     with pytest.raises(UsageError, match="cannot be kept"):
         store_receipt(path, load_receipt(path))
+
+
+async def test_receipts_kept_at_the_same_time_under_one_name_never_meet(kept, tmp_path):
+    _, path = kept
+    stored, folder = load_receipt(path), tmp_path / "many"
+    bodies = [f"answer {number}".encode() for number in range(20)]
+    keeping = (
+        asyncio.to_thread(keep_answer, folder, stored, body, name="a.wav", suffix=".response.json") for body in bodies
+    )
+    made = await asyncio.gather(*keeping)
+    assert sorted(answer.read_bytes() for _, answer in made) == sorted(bodies)
+    assert len({receipt for receipt, _ in made}) == 20
+    for receipt, answer in made:
+        assert receipt.name.removesuffix(".receipt") == answer.name.removesuffix(".response.json")
+    assert len(list(folder.iterdir())) == 40
