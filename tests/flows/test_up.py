@@ -125,6 +125,24 @@ async def test_every_response_format_comes_through_and_has_a_receipt(system, wor
     assert json.loads(written["verbose_json"])["segments"][0]["text"] == json.loads(written["json"])["text"]
 
 
+async def test_a_stream_comes_through_segment_by_segment_while_the_rest_is_recognised(system, word):
+    body, content_type = form(wav((word[44:] + bytes(64_000)) * 6), model="whisper-1", stream="true")
+    headers = system.headers | {"Content-Type": content_type}
+    begun = time.monotonic()
+    async with (
+        aiohttp.ClientSession(base_url=system.record.base_url + "/") as http,
+        http.post("audio/transcriptions", data=body, headers=headers) as response,
+    ):
+        assert (response.status, response.content_type) == (200, "text/event-stream")
+        lines = [(time.monotonic() - begun, line) async for line in response.content]
+    came = [(at, json.loads(line.removeprefix(b"data: "))) for at, line in lines if line.startswith(b"data: ")]
+    *deltas, (ended, done) = came
+    assert [delta["type"] for _, delta in deltas] == ["transcript.text.delta"] * 6
+    assert done["text"] == "".join(delta["delta"] for _, delta in deltas)
+    assert done["text"].startswith("good morning good ")
+    assert deltas[0][0] < ended / 2
+
+
 async def test_models_are_told_and_what_the_engine_cannot_do_is_said(system):
     async with aiohttp.ClientSession(base_url=system.record.base_url + "/", headers=system.headers) as http:
         async with http.get("models") as response:
