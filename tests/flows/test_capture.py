@@ -102,8 +102,8 @@ def assert_only_what_every_request_has(sent):
     """An allow-list finds what no list of marks foresees."""
     line, *headers = sent.partition(b"\r\n\r\n")[0].lower().split(b"\r\n")
     assert line == b"post /gateway http/1.1"
-    assert {header.partition(b":")[0] for header in headers} == {b"host", b"content-type", b"content-length"}
-    assert b"content-type: message/ohttp-req" in headers
+    assert {header.partition(b":")[0] for header in headers} == {b"host", b"content-type", b"transfer-encoding"}
+    assert b"content-type: message/ohttp-chunked-req" in headers
 
 
 async def test_a_capture_of_both_links_holds_nothing_said_and_at_the_gateway_nobody_who_asked(speech, audio, tmp_path):
