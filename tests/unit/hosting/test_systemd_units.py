@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cloister.cli.local.machines import GRACE_SECONDS
 from cloister.cli.local.roles import ROLES
 from cloister.cli.service import SERVICES
 from cloister.cli.service import service as service_command
@@ -73,6 +74,12 @@ def test_a_service_gains_nothing_dumps_nothing_and_writes_only_to_what_is_its_ow
 def test_only_the_gateway_may_make_namespaces():
     may = {role for role in ROLES if of(role, "RestrictNamespaces") != ["yes"]}
     assert may == {"gateway"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_stop_leaves_time_for_what_is_in_flight(role):
+    (allowed,) = of(role, "TimeoutStopSec")
+    assert int(allowed) > GRACE_SECONDS
 
 
 def test_every_unit_has_a_user_of_its_own():
