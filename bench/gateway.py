@@ -31,14 +31,18 @@ from cloister.crypto.signing import SigningKey
 from cloister.formats.binary_http import Request, encode
 from cloister.formats.contract import Endpoint
 from cloister.formats.key_config import KeyConfig
-from cloister.hosting.loopback import listen
+from cloister.hosting.loopback import listen, port_of, run_until_stopped
 from cloister.ohttp.encapsulation import UnknownKey, encapsulate_request
 from cloister.secret import SecretBytes
+from cloister.services.gateway.control import HeldKey, Setup, State
+from cloister.services.gateway.crew import Crew
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway, serve_gateway
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.exchange import Receipts
-from cloister.services.gateway.keys import GatewayKey
+from cloister.services.gateway.keys import GatewayKey, KeyRing
 from cloister.services.gateway.receipts import SignedReceipts
+from cloister.services.gateway.replay import ReplayTable
+from cloister.services.gateway.shared_counts import SharedMetrics
 
 SEEDS = {7: (X25519_HKDF_SHA256, bytes(range(32))), 8: (X_WING, bytes(range(1, 33)))}  # of a bench, so no secret
 KEYS = {key_id: KemPrivateKey.from_bytes(kem, SecretBytes(seed)) for key_id, (kem, seed) in SEEDS.items()}
@@ -193,8 +197,56 @@ class NoReceipts:
         return ()
 
 
+def crew(workers: int, engine_path: str) -> None:
+    """Be the first process of a gateway with so many workers; print the port."""
+    listener = listen("127.0.0.1", 0)
+    limits = DataPlaneLimits()
+    replays = ReplayTable(window_seconds=300, capacity=limits.replay_entries, started=int(time.time()))
+    keys = tuple(HeldKey(key_id, *SEEDS[key_id], bytes([key_id]) * 32, 2**40) for key_id in SEEDS)
+    engines = (str(Path(engine_path).parent),)
+    state = State(keys=keys, witnessed=0, missing=(), engines=engines)
+    setup = Setup(
+        worker=0,
+        workers=workers,
+        listener=listener.fileno(),
+        replays=replays.descriptor,
+        counts=SharedMetrics(workers=workers).descriptor,
+        sign_seed=bytes(32),
+        contract=bytes(32),
+        endpoints=(ENDPOINT,),
+        tls=None,
+        window_seconds=300,
+        replay_entries=limits.replay_entries,
+        request_bytes=limits.http.body_bytes,
+        waiting_requests=256,
+        waiting_seconds=30,
+        engine_seconds=60,
+        log_level="error",
+        about={},
+        grace_seconds=1.0,
+    )
+    members = Crew(setup, keys=KeyRing(Held(), now=time.time), state=lambda: state)
+
+    async def run(stop: asyncio.Event) -> None:
+        running = asyncio.create_task(members.run(stop, ready=lambda: None))
+        while len(members.serving) < workers:  # noqa: ASYNC110 - told over a socket
+            await asyncio.sleep(0.05)
+        print(port_of(listener), flush=True)
+        await running
+
+    run_until_stopped(run)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def serve(role: str, engine_path: str) -> None:
     """Be the engine, or a gateway with or without receipts; print the port."""
+    if role.startswith("crew"):
+        crew(int(role[-1]), engine_path)
+        return
 
     async def engine() -> None:
         server = await asyncio.get_running_loop().create_unix_server(Engine, engine_path)
@@ -240,6 +292,24 @@ async def measure(gateways: dict[bool, tuple[int, int]], *, rounds: int, clients
                 case.samples.append((spent, (unit + x25519_us()) / 2))
 
 
+async def measure_workers(crews: dict[int, tuple[int, int]], *, rounds: int, clients: int) -> dict[int, list[Sample]]:
+    """What a request of 1 KiB costs all workers together, of crews of different sizes in turn."""
+    loads = {workers: Load(port, clients) for workers, (_, port) in crews.items()}
+    samples: dict[int, list[Sample]] = {workers: [] for workers in crews}
+    for load in loads.values():
+        await load.connect()
+    await asyncio.sleep(1.1)
+    for turn in range(rounds + 1):
+        for workers, (pid, _) in crews.items():
+            sealed = sealed_requests(CASES[0], 1000)
+            unit, before = x25519_us(), sum(map(cpu_seconds, children(pid)))
+            await loads[workers].run(sealed, 0)
+            spent = (sum(map(cpu_seconds, children(pid))) - before) / 1000 * 1e6
+            if turn:
+                samples[workers].append((spent, (unit + x25519_us()) / 2))
+    return samples
+
+
 def main() -> None:
     """Measure, print a line each, then JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -259,11 +329,16 @@ def main() -> None:
         }
         uvloop.run(measure(gateways, rounds=given.rounds, clients=given.clients))
         peak = max(peak_rss_mib(pid) for pid, _ in gateways.values())
+        crews = {workers: stack.enter_context(role(f"crew-{workers}", path)) for workers in (1, 2)}
+        shared = uvloop.run(measure_workers(crews, rounds=given.rounds, clients=given.clients))
     units = sorted(unit for case in CASES for _, unit in case.samples)
     print(f"one X25519 exchange: {units[len(units) // 2]:.1f} us ({units[0]:.1f} to {units[-1]:.1f})")
     for case in CASES:
         print(f"{case.name}: {spread(case.samples)}")
+    for workers, samples in shared.items():
+        print(f"request_1k_receipt_x with {workers} worker processes: {spread(samples)}")
     figures = {case.name: ratio(case.samples) for case in CASES}
+    figures["two_workers_to_one"] = round(ratio(shared[2]) / ratio(shared[1]), 2)
     print(json.dumps({"x25519_us": round(units[len(units) // 2], 1), **figures, "peak_rss_mib": round(peak, 1)}))
 
 

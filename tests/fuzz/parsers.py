@@ -23,6 +23,7 @@ from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import binary_http, canonical, key_config
 from cloister.formats.add_checkpoint import AddCheckpoint, parse_add_checkpoint
 from cloister.formats.binary_http_stream import RequestDecoder, ResponseDecoder
+from cloister.formats.binary_http_view import view_request
 from cloister.formats.checkpoint import (
     ED25519,
     Checkpoint,
@@ -46,6 +47,7 @@ from cloister.formats.release import parse_epoch, parse_kms_instance, parse_rele
 from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.statement import parse_statement
 from cloister.formats.trust_policy import format_trust_policy, parse_trust_policy
+from cloister.hosting.http_chunk_views import ChunkedBody
 from cloister.hosting.http_chunks import ChunkDecoder
 from cloister.hosting.http_head import parse_request_head, parse_response_head
 from cloister.ledger.receipts import sign_consistency, sign_inclusion
@@ -105,6 +107,14 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "binary_request": (
             binary_http.decode_request,
             [binary_http.encode(request, framing=framing) for framing in framings],
+        ),
+        "binary_request_view": (
+            lambda data: view_request(memoryview(data)),
+            [binary_http.encode(request, framing=framing) for framing in framings],
+        ),
+        "chunk_views": (
+            lambda data: ChunkedBody().feed(memoryview(data)),
+            [b"3\r\nabc\r\n0\r\n\r\n"],
         ),
         "binary_response": (
             binary_http.decode_response,
