@@ -6,6 +6,7 @@ to the client as HTTP 400 with the problem type `PROBLEM_TYPE` (section 5.3).
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple, final
 
@@ -32,6 +33,7 @@ PROBLEM_TYPE: Final = "https://iana.org/assignments/http-problem-types#ohttp-key
 
 HEADER_SIZE: Final = 7  # bytes: key id, KEM, KDF, AEAD
 RESPONSE_NONCE_SIZE: Final = max(NONCE_SIZE, KEY_SIZE)  # bytes; also what is exported for the response
+_NUMBERS: Final = struct.Struct(">BHHH")
 _REQUEST_LABEL: Final = b"message/bhttp request"
 _RESPONSE_LABEL: Final = b"message/bhttp response"
 
@@ -77,9 +79,8 @@ def parse_header(data: bytes) -> RequestHeader:
     """
     if len(data) < HEADER_SIZE:
         raise MalformedInput(f"an encapsulated request starts with {HEADER_SIZE} bytes of header, not {len(data)}")
-    numbers = (int.from_bytes(data[at : at + 2], "big") for at in (1, 3, 5))
-    kem, kdf, aead = numbers
-    return RequestHeader(data[0], kem, SymmetricSuite(kdf, aead))
+    key_id, kem, kdf, aead = _NUMBERS.unpack_from(data)
+    return RequestHeader(key_id, kem, SymmetricSuite(kdf, aead))
 
 
 def encapsulate_request(config: KeyConfig, request: bytes) -> tuple[bytes, ResponseOpener]:

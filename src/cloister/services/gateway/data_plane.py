@@ -40,7 +40,7 @@ class DataPlaneLimits:
 
     memory_bytes: int = 512 * 1024 * 1024  # of all encapsulated requests that are held at a time
     window_seconds: int = 300  # by which a request's date may differ from the time here
-    replay_entries: int = 1_000_000  # about 36 bytes each
+    replay_entries: int = 1_000_000  # about 48 bytes each
     http: InboundLimits = field(default_factory=InboundLimits)
     queue: QueueLimits = field(default_factory=QueueLimits)
 
