@@ -30,7 +30,7 @@ async def proxying(service, folder, **policy):
     trusted = service.world.policy(**policy)
     async with (
         serving(service.answer) as relay,
-        proxy_before(str(relay), trusted, folder, clock=lambda: NOON) as origin,
+        proxy_before(str(relay), trusted, folder, clock=lambda: service.now) as origin,
     ):
         yield origin
 
@@ -113,6 +113,17 @@ async def test_a_refusal_names_its_check_and_is_not_asked_again(service, tmp_pat
         status, headers, body = await ask(origin)
     assert (status, error_of(body)["type"], error_of(body)["code"]) == (502, "cloister_refused", "trust.unsafe")
     assert headers[b"x-should-retry"] == b"false"
+
+
+async def test_a_bundle_that_grew_too_old_names_its_check_and_may_be_asked_again(service, tmp_path):
+    async with proxying(service, tmp_path, maximum_state_age_seconds=600) as origin:
+        assert (await ask(origin))[0] == 200
+        service.bundle_answer = clear_answer(502)
+        service.now = NOON + 600
+        status, headers, body = await ask(origin)
+    assert (status, error_of(body)["code"]) == (503, "checkpoint.age")
+    assert error_of(body)["type"] == "cloister_unavailable"
+    assert b"x-should-retry" not in headers
 
 
 async def test_an_answer_that_is_not_proved_is_not_shown(service, tmp_path):

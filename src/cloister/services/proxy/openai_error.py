@@ -55,7 +55,8 @@ def event_of(error: CloisterError) -> bytes:
 
 def _told(error: CloisterError) -> Told:
     if isinstance(error, Refused):
-        return Told(502, f"refused by {error}", REFUSED, error.check)
+        passes = error.retry  # by itself, once the service is whole again
+        return Told(503 if passes else 502, f"refused by {error}", UNAVAILABLE if passes else REFUSED, error.check)
     for kind, status, shown, code in _CODES:
         if isinstance(error, kind):
             return Told(status, str(error), shown, code)
