@@ -53,6 +53,8 @@ class Service:
         self.abandoned = asyncio.Event()
 
     def begin(self, head, connection):
+        if head.target == b"/fault":
+            raise ValueError("CANARY: what a user said")
         if head.target == b"/refused":
             connection.respond(403, b"", b"no")
             return None
@@ -151,3 +153,12 @@ async def test_a_client_that_waits_for_leave_to_send_gets_it():
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(b"x")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_fault_of_ours_ends_its_connection_alone_and_is_told_without_its_words(caplog):
+    async with echoing() as (_, origin):
+        with contextlib.suppress(ConnectionError):
+            assert await exchange_bytes(origin, post(b"/fault", b"x")) == b""
+        assert (await exchange_bytes(origin, post(b"/echo", b"x", b"connection: close"))).endswith(b"x")
+    assert "ValueError at " in caplog.text
+    assert "CANARY" not in caplog.text
