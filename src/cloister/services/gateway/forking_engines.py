@@ -52,10 +52,12 @@ class ForkingEngines:
         """Call `supplied` when an engine is idle again; that there never will be one cannot be known."""
         self._supplied = supplied
 
-    def give_back(self, link: EngineLink, *, reusable: bool) -> None:
-        """Keep the connection, if it can serve another request; else the next is opened when it has ended."""
-        if reusable:
-            self._idle.append(link)
+    def give_back(self, link: EngineLink, *, reusable: bool) -> None:  # noqa: ARG002 - that is for us to say
+        """End the connection; the next is opened when it has ended.
+
+        Whatever the process behind it says: one that has fallen to its request would be given the next one's.
+        """
+        link.close()
 
     def close(self) -> None:
         """Close what is open."""
