@@ -19,6 +19,7 @@ from cloister.sandbox.syscalls import (
     DENIED_ALWAYS,
     DENIED_TO_A_REQUEST,
     DENIED_TO_THE_ENGINE,
+    FCNTL,
     IOCTL,
     OPEN,
     OPENAT,
@@ -33,6 +34,9 @@ _CLONE_THREAD = 0x00010000
 _CLONE_OF_FORK = 0x01200011  # SIGCHLD, CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID, and nothing else
 _WRITING = 0x00400243  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, __O_TMPFILE
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # put keystrokes into a terminal
+# Whom the kernel signals when something can be read, and how: a way to kill around kill(2).
+_SET_OWNER = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX
+_SET_OWNER_BY_IOCTL = (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,8 @@ def _first(where: Architecture, denied: dict[str, Numbers]) -> bytes:
             # clone3 has its flags in memory, where no filter sees them; libc falls back to clone.
             *(_step(_EQUAL, CLONE3[column] or 0, 0, 1), _step(_RETURN, _ERRNO | ENOSYS)),
             *_clone(CLONE[column] or 0, thread_or_fork),
-            *_no_keystrokes(IOCTL[column] or 0),
+            *_denied_commands(FCNTL[column] or 0, _SET_OWNER),
+            *_denied_commands(IOCTL[column] or 0, (_TIOCSTI, _TIOCLINUX, *_SET_OWNER_BY_IOCTL)),
         ],
     )
 
@@ -135,12 +140,14 @@ def _reading_only(number: int | None, flags: int) -> list[bytes]:
     ]
 
 
-def _no_keystrokes(ioctl: int) -> list[bytes]:
+def _denied_commands(number: int, commands: tuple[int, ...]) -> list[bytes]:
+    """A call whose second argument says what it does."""
+    last = len(commands)
     return [
-        _step(_EQUAL, ioctl, 0, 4),
+        _step(_EQUAL, number, 0, last + 3),
         _step(_LOAD, _SECOND_ARGUMENT),
-        _step(_EQUAL, _TIOCSTI, 1, 0),
-        _step(_EQUAL, _TIOCLINUX, 0, 1),
+        *(_step(_EQUAL, command, last - at, 0) for at, command in enumerate(commands)),
+        _step(_RETURN, _ALLOW),
         _step(_RETURN, _ERRNO | EPERM),
     ]
 

@@ -170,6 +170,7 @@ DENIED_TO_A_REQUEST: dict[str, Numbers] = {
 
 OPEN: Numbers = (2, None)
 OPENAT: Numbers = (257, 56)
+FCNTL: Numbers = (72, 25)
 CLONE: Numbers = (56, 220)
 CLONE3: Numbers = (435, 435)
 IOCTL: Numbers = (16, 29)

@@ -12,6 +12,7 @@ from cloister.sandbox.syscalls import (
     DENIED_ALWAYS,
     DENIED_TO_A_REQUEST,
     DENIED_TO_THE_ENGINE,
+    FCNTL,
     IOCTL,
     OPEN,
     OPENAT,
@@ -48,7 +49,7 @@ def number_of(name, machine):
 def test_every_number_is_the_one_libseccomp_knows(machine):
     column = ARCHITECTURES[machine].column
     table = DENIED_ALWAYS | DENIED_TO_THE_ENGINE | DENIED_TO_A_REQUEST
-    table |= {"clone": CLONE, "clone3": CLONE3, "ioctl": IOCTL, "open": OPEN, "openat": OPENAT}
+    table |= {"clone": CLONE, "clone3": CLONE3, "ioctl": IOCTL, "fcntl": FCNTL, "open": OPEN, "openat": OPENAT}
     for name, numbers in table.items():
         if name in NEWER_THAN_LIBSECCOMP:
             continue
@@ -113,12 +114,32 @@ def test_a_request_is_denied_every_call_named_and_allowed_what_it_lives_on(machi
 
 @MACHINES
 @pytest.mark.parametrize(
-    ("request_", "denied"), [(0x5412, True), (0x541C, True), (0x5413, False), (1 << 32 | 0x5412, True)]
+    ("request_", "denied"),
+    [
+        (0x5412, True),
+        (0x541C, True),
+        (0x8901, True),
+        (0x8902, True),
+        (0x5413, False),
+        (0x8903, False),
+        (1 << 32 | 0x5412, True),
+    ],
 )
-def test_only_the_ioctls_that_type_into_terminals_are_denied(machine, request_, denied):
+def test_only_the_ioctls_that_type_into_terminals_or_choose_whom_to_signal_are_denied(machine, request_, denied):
     where = architecture(machine)
     answer = verdict(inner_filter(where), IOCTL[where.column], 0, request_, audit=where.audit)
     assert answer == (0x50000 | EPERM if denied else ALLOW)
+
+
+@MACHINES
+@pytest.mark.parametrize(
+    ("command", "denied"), [(8, True), (10, True), (15, True), (3, False), (4, False), (9, False), (1030, False)]
+)
+def test_no_descriptor_is_given_an_owner_to_be_signalled(machine, command, denied):
+    where = architecture(machine)
+    for program in (inner_filter(where), outer_filter(where)):
+        answer = verdict(program, FCNTL[where.column], 0, command, audit=where.audit)
+        assert answer == (0x50000 | EPERM if denied else ALLOW)
 
 
 @MACHINES

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import signal
+import socket
+import struct
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -137,6 +140,24 @@ def signal_process(number: int) -> str:
     return "could"
 
 
+def signal_by_descriptor(command: int, argument: int) -> str:
+    """Have the kernel signal another process when a pipe of this one's can be read; none is sent."""
+    read_end, write_end = os.pipe()
+    try:
+        fcntl.fcntl(read_end, command, argument)
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+    return "could"
+
+
+def signal_by_socket(command: int) -> str:
+    """The same by a command to a device or a socket."""
+    with socket.socket(fileno=os.dup(int(os.environ["LISTEN_FD"]))) as listener:  # noqa: TID251 - as every engine's
+        fcntl.ioctl(listener, command, struct.pack("i", os.getppid()))
+    return "could"
+
+
 def raise_limit(which: int) -> str:
     """A resource limit above what was set."""
     soft, hard = resource.getrlimit(which)
@@ -246,6 +267,10 @@ ATTEMPTS = {
     "signal its parent": partial(signal_process, os.getppid()),
     "signal the first process": partial(signal_process, 1),
     "signal everyone": partial(signal_process, -1),
+    "signal its parent by a pipe": partial(signal_by_descriptor, 8, os.getppid()),
+    "choose which signal a pipe sends": partial(signal_by_descriptor, 10, signal.SIGKILL),
+    "signal its parent by its socket": partial(signal_by_socket, 0x8901),
+    "signal its parent's group by its socket": partial(signal_by_socket, 0x8902),
     "see other processes": see_others,
     "become root": partial(library, "setuid", 0),
     "become root's group": partial(library, "setgid", 0),
@@ -291,6 +316,9 @@ OUTSIDE = frozenset(
         "compare itself with its parent",
         "hold its parent by a descriptor",
         "signal its parent",
+        "signal its parent by a pipe",
+        "choose which signal a pipe sends",
+        "signal its parent by its socket",
         "see other processes",
         "change Landlock's rules",
     }
