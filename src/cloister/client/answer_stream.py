@@ -14,7 +14,7 @@ from cloister.client.relay import RelayUnavailable
 from cloister.client.relay_stream import MAXIMUM_PROBLEM, RelayStream
 from cloister.client.upload import Upload
 from cloister.crypto.hpke import OpenFailed
-from cloister.errors import MalformedInput, TooLarge
+from cloister.errors import CloisterError, MalformedInput, TooLarge
 from cloister.formats.binary_http import Fields, Response
 from cloister.formats.binary_http_stream import ResponseDecoder
 from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER, StoredReceipt
@@ -39,6 +39,7 @@ class AnswerStream(AsyncIterator[bytes]):
         self.status = 0
         self.headers: Fields = ()
         self._proof: Proof | None = None
+        self._failed: CloisterError | None = None
         self._relayed = relayed
         self._opener = opener
         self._upload = upload
@@ -77,9 +78,15 @@ class AnswerStream(AsyncIterator[bytes]):
 
     async def __anext__(self) -> bytes:
         while not self._pieces:
-            if self._decoder.ended:
+            if self._proof is not None:
                 raise StopAsyncIteration
-            await self._receive()
+            if self._failed is not None:
+                raise self._failed  # an end that was refused stays refused, however often it is asked for
+            try:
+                await self._receive()
+            except CloisterError as error:
+                self._failed = error
+                raise
         return self._pieces.pop(0)
 
     async def _receive(self) -> None:

@@ -231,6 +231,8 @@ async def test_a_stream_without_a_receipt_is_none(service, tmp_path):
     async with session_with(service, tmp_path) as session, session.stream(REQUEST, in_pieces(BODY, 7)) as answer:
         with pytest.raises(AnswerNotOpened, match="0 fields cloister-receipt"):
             [piece async for piece in answer]
+        with pytest.raises(AnswerNotOpened, match="0 fields cloister-receipt"):
+            await anext(answer)  # asked again, it has not ended well meanwhile
 
 
 async def test_an_answer_in_one_chunk_is_proved_before_anything_of_it_is_shown(service, tmp_path):
