@@ -190,6 +190,8 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
         mode = stat.S_IMODE(key.stat().st_mode)
         if mode & 0o077:
             raise UsageError(f"the key file {key} is readable by others (mode {mode:o}); make it 600")
+        # A context keeps what it took before it failed: another one tries them first.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
         context.load_cert_chain(certificate, key)
     except ssl.SSLError as error:
         raise UsageError(f"{certificate} and {key} are no certificate (PEM) and its key: {error.reason}") from error

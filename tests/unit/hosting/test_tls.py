@@ -151,12 +151,19 @@ async def test_a_new_certificate_is_shown_to_new_connections_once_its_files_are_
     await task
 
 
-def test_a_certificate_that_does_not_fit_leaves_the_one_of_before(authority):
+async def test_a_certificate_that_does_not_fit_leaves_the_one_of_before_in_use(authority):
     server = open_server_tls(authority.server("relay"))
-    authority.signed("other")
-    server.shown.key.write_bytes((authority.folder / "other.key").read_bytes())
+    listener, stop = listen(LOOPBACK, 0, secure=True), asyncio.Event()
+    origin = Origin(LOOPBACK, port_of(listener), secure=True)
+    task = asyncio.create_task(lean(listener, stop, server))
+    key = server.shown.key.read_bytes()
+    authority.signed("relay")  # a new certificate with the key of before
+    server.shown.key.write_bytes(key)
     with pytest.raises(UsageError, match=r"are no certificate \(PEM\) and its key"):
         server.shown.renew()
+    assert await said(origin, verifying_context(authority.path)) == b"hello"
+    stop.set()
+    await task
 
 
 def test_a_key_that_others_may_read_is_refused(authority):
