@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from cloister.errors import UsageError
+from cloister.hosting.fault import tell_of_fault
 
 T = TypeVar("T")
 END_SECONDS = 5.0  # that ending waits for what was cancelled
@@ -23,6 +24,7 @@ class LoopThread:
     def __init__(self) -> None:
         self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(tell_of_fault)
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._serve, name="cloister", daemon=True)
         self._thread.start()

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import AsyncIterator
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Final
 
-from cloister.hosting.fault import place_of
+from cloister.hosting.fault import tell_of_fault
 from cloister.hosting.http_inbound import InboundConnection
 from cloister.hosting.http_inbound_state import InboundLimits, InboundState, Service
 from cloister.hosting.tls import TlsServer, renewing
 
 SWEEP_SECONDS: Final = 0.25  # how finely timeouts are kept
 _LOOK_SECONDS: Final = 0.02
-
-_log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
@@ -32,19 +29,13 @@ async def serving(
 ) -> AsyncIterator[None]:
     """Serve within the context; at its end requests in flight have `grace_seconds` to end, then they are cut off."""
     server = InboundServer(service, limits, tls)
-    asyncio.get_running_loop().set_exception_handler(_tell_of_fault)
+    asyncio.get_running_loop().set_exception_handler(tell_of_fault)
     await server.start(listener)
     try:
         async with renewing([] if tls is None else [tls.shown]):
             yield
     finally:
         await server.close(grace_seconds)
-
-
-def _tell_of_fault(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A callback failed by a fault of ours, and its connection ends: told by type and place, never by its message."""
-    error = context.get("exception")
-    _log.error("a connection failed by a fault of ours: %s", "?" if error is None else place_of(error))
 
 
 class InboundServer:

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from cloister.errors import UsageError
+from cloister.hosting.fault import tell_of_fault, tell_of_unraisable
 from cloister.hosting.refused_port import refused_port
 
 LOOPBACK = "127.0.0.1"
@@ -108,8 +109,10 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
 
 def run_until_stopped(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run a service's `main` until it returns; the event it gets is set by SIGTERM and SIGINT. On uvloop if there."""
+    sys.unraisablehook = tell_of_unraisable
 
     async def with_signals() -> None:
+        asyncio.get_running_loop().set_exception_handler(tell_of_fault)
         with stop_on_signals() as stop:
             await main(stop)
 
