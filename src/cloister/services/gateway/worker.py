@@ -103,7 +103,7 @@ class Worker:
         self._clock = WitnessedClock(time.time)  # noqa: TID251 - the outermost place that has one
         at_once = max(1, len(os.sched_getaffinity(0)) // setup.workers)
         self._engines = ForkingEngines(at_once, missing=lambda: self._missing)
-        self._known: dict[str, str] = {}  # addresses of engines by their folders
+        self._known: dict[str, int] = {}  # the folders of engines that are ready, open
 
     async def serve(self, control: socket.socket, stop: asyncio.Event) -> None:
         """Until `stop` is set, by a signal or by the first process."""
@@ -154,11 +154,13 @@ class Worker:
 
     def _meet(self, folders: Sequence[str]) -> None:
         for folder in set(self._known) - set(folders):
-            self._engines.remove(self._known.pop(folder))
+            descriptor = self._known.pop(folder)
+            self._engines.remove(address_in(descriptor))
+            os.close(descriptor)
         for folder in folders:
             if folder not in self._known:
-                self._known[folder] = address_in(os.open(folder, os.O_PATH | os.O_DIRECTORY))
-                self._engines.add(self._known[folder])
+                self._known[folder] = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+                self._engines.add(address_in(self._known[folder]))
 
 
 def _leave_at_once() -> None:
