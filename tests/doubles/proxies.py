@@ -18,6 +18,7 @@ PATH = b"/v1/audio/transcriptions"
 async def proxy_before(relay_url, policy, folder, *, clock, **changes):
     """The origin of a proxy that trusts by `policy`; what it keeps is in `folder`. `changes` are settings of it."""
     (folder / "token").write_text(TOKEN + "\n")
+    (folder / "token").chmod(0o600)
     (folder / "trust-policy.toml").write_text(format_trust_policy(policy, comment="tests"))
     settings = ProxySettings(
         port=0,

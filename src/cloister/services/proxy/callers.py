@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 import re
 import stat
 from pathlib import Path
@@ -93,9 +94,14 @@ def open_callers(path: Path) -> Callers:
     """The callers of a file with one token, or of a folder with one for each of them.
 
     Raises:
-        UsageError: as `read_token` and `CallersFolder`.
+        UsageError: as `read_token` and `CallersFolder`; others may read the file.
     """
-    return CallersFolder(path) if path.is_dir() else OneCaller(read_token(path))
+    if path.is_dir():
+        return CallersFolder(path)
+    token = read_token(path)
+    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise UsageError(f"the token {path} is readable by others: chmod 600 it")
+    return OneCaller(token)
 
 
 def read_token(path: Path) -> SecretBytes:
