@@ -57,7 +57,7 @@ class Process:
         )
         while process.returncode is None and not ready.exists():  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.02)
-        if process.returncode is not None:
+        if not ready.exists():  # one that was ready may have killed itself since
             _, said = await process.communicate()
             return process.returncode, said.decode()
         port = int(await asyncio.to_thread(ready.read_text))
