@@ -22,7 +22,7 @@ class GatewaySettings:
     state: Path  # engines are staged below it, or where root's sandbox user can get to
     run_folder: Path  # for the engine's socket; made if missing, ours alone
     engine: Literal["speech", "echo"] = "speech"
-    workers: int = 1  # sandboxes, each serves one request at a time
+    workers: int = 1  # sandboxes, each serves as many requests at a time as there are processors
     gateway_workers: int = 1  # processes that serve clients; at more than one they are apart from this one
     waiting_requests: int = 64  # for an engine; one more is told to come again
     waiting_seconds: float = 30.0  # that a request waits for an engine
