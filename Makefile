@@ -47,7 +47,7 @@ check: $(VENV)/.dev ## Lint, types, floors, dependencies, dead code, spelling.
 test: ## Run every test.
 	@scripts/debian-packages test
 	@$(MAKE) --no-print-directory $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 fuzz: $(VENV)/.dev ## Throw mutants of valid messages at every parser; FUZZ_SECONDS each.
 	PYTHONPATH=src $(BIN)/python tests/fuzz/parsers.py --seconds $(or $(FUZZ_SECONDS),20)
