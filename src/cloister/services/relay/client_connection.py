@@ -1,7 +1,7 @@
-"""One client's connection: idle, a request on its way to a gateway, its answer on the way back.
+"""One client's connection: idle, or a request on its way to a gateway; `client_answer` is the way back.
 
 Callbacks only. What the gateway is sent is built from nothing (`Gateway.request_head`), so there is no list of client
-headers to remove and no new one can slip through; what comes back is rebuilt in the same way.
+headers to remove and no new one can slip through.
 """
 
 from __future__ import annotations
@@ -12,62 +12,42 @@ from typing import Final, cast
 
 from cloister.errors import CloisterError, TooLarge
 from cloister.hosting.http_chunks import END, ChunkDecoder, encode_chunk
-from cloister.hosting.http_head import RequestHead, ResponseHead, parse_request_head
-from cloister.services.relay.bundle import Bundle
+from cloister.hosting.http_head import RequestHead, parse_request_head
+from cloister.services.relay.client_answer import IDLE, LEAVING, SENDING, SMALL, WAITING, ClientAnswer
 from cloister.services.relay.client_limits import Client
 from cloister.services.relay.gateway_connection import GatewayConnection
 from cloister.services.relay.media_types import REQUESTS, media_type
 from cloister.services.relay.pace import Pace
 from cloister.services.relay.refusals import GatewayTooSlow, NoSuchRoute, SlowRequest, WrongMediaType, WrongMethod
-from cloister.services.relay.relay import Relay, retry_line
-from cloister.services.relay.said import CLOSE, problem_answer, sealed_head
+from cloister.services.relay.relay import Relay
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-LINGER_SECONDS: Final = 2.0  # in which what a refused client still sends is read, lest a reset destroy its answer
-SMALL: Final = 64 * 1024  # bytes of a body that is copied behind its head, so that the message is one write
 ROUTES: Final = {b"/bundle": (b"GET", b"HEAD"), b"/": (b"POST",), b"/gateway": (b"POST",)}
 
-IDLE, SENDING, WAITING, LEAVING = range(4)  # between requests; one arrives; it is answered; no other will be
 
-
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(ClientAnswer):
     """The client's side of one exchange after another."""
 
     __slots__ = (
-        "_answer_by", "_answering", "_body_by", "_chunked", "_chunks", "_client", "_counted", "_deadline", "_first",
-        "_front_end", "_full", "_gateway", "_head_only", "_held", "_keep_alive", "_kept", "_kind", "_left", "_length",
-        "_opening", "_received", "_relay", "_sending", "_state", "_taking", "_transport", "_written",
+        "_body_by", "_chunks", "_client", "_counted", "_first", "_front_end", "_held", "_kept", "_kind", "_left",
+        "_length", "_received", "_sending",
     )  # fmt: skip
 
     def __init__(self, relay: Relay) -> None:
-        self._relay = relay
-        self._transport: asyncio.Transport | None = None
+        super().__init__(relay)
         self._client: Client | None = None
         self._front_end = False  # whether the peer speaks for clients of its own
         self._counted: Client | None = None  # whose request is under way
-        self._state = IDLE
         self._kept = b""  # of a head that has not ended
-        self._keep_alive = True
-        self._deadline = math.inf  # for a head, the next request, or the peer's leave
-        # the request
         self._kind = b""
         self._length: int | None = None
-        self._left: int | None = None  # bytes of its body that have yet to come; `None` in chunks
+        self._left: int | None = None  # bytes of the body that have yet to come; `None` in chunks
         self._chunks: ChunkDecoder | None = None
-        self._received = 0  # bytes of its body
+        self._received = 0  # bytes of the body
         self._first = b""  # what came of it before there was a gateway, framed
-        self._body_by = self._answer_by = math.inf
-        self._opening: asyncio.Task[None] | None = None
-        self._gateway: GatewayConnection | None = None
+        self._body_by = math.inf
         self._held = False
         self._sending = Pace()
-        # the answer
-        self._head_only = False
-        self._answering = False  # its head is out
-        self._chunked = False
-        self._full = False  # the client takes it too slowly
-        self._written = 0  # bytes, of all answers
-        self._taking = Pace()
 
     # --- the connection ---
 
@@ -93,27 +73,7 @@ class ClientConnection(asyncio.Protocol):
             self._client.connections -= 1
         self._state = LEAVING
         self._leave_gateway()
-        self._release()
-
-    def idle_until(self) -> float:
-        """When it is to be closed if no request comes; never while one is under way."""
-        return self._deadline if self._state == IDLE else math.inf
-
-    def close_when_idle(self) -> None:
-        """Close now, or after the answer that is under way."""
-        self._keep_alive = False
-        if self._state == IDLE:
-            self._close()
-
-    def unsent(self) -> int:
-        """Bytes of answers that the client has yet to take."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def abort(self) -> None:
-        """Close at once; the client sees that what it has is not whole."""
-        self._state = LEAVING
-        if self._transport is not None:
-            self._transport.abort()
+        self._request_over()
 
     # --- the request ---
 
@@ -231,11 +191,18 @@ class ClientConnection(asyncio.Protocol):
         self._keep_alive = self._keep_alive and not chunks.rest
         return framed + END
 
-    # --- the gateway's side asks or tells ---
+    def _request_over(self) -> None:
+        """Nothing more of the request is wanted: whoever asked may ask again."""
+        client, self._counted = self._counted, None
+        if client is not None:
+            self._relay.release(client)
+        self._chunks = None
+        self._first = b""
+        self._body_by = math.inf
+        if self._held:
+            self.go_on()
 
-    def now(self) -> float:
-        """The loop's time, as of a moment ago."""
-        return self._relay.now
+    # --- the gateway's side asks or tells ---
 
     def begins(self, connection: GatewayConnection) -> None:
         """This connection is the exchange's: send the request, as far as it has come."""
@@ -265,159 +232,17 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def answer(self, head: ResponseHead, kind: bytes, body: bytes) -> None:
-        """The answer begins."""
-        self._answering = True
-        self._chunked = head.length is None
-        more = retry_line(head) if head.status >= 400 else b""
-        if not self._lives_on():
-            self._keep_alive = False
-            more += CLOSE
-        start = sealed_head(head.status, kind, self._relay.dated, head.length, more)
-        if len(body) <= SMALL:
-            self._write(start + body)
-        else:
-            self._write(start)
-            self._write(body)
-
-    def more(self, body: bytes) -> None:
-        """The answer goes on."""
-        self._write(encode_chunk(body) if self._chunked else body)
-
-    def answered(self) -> None:
-        """The answer is complete."""
-        if self._chunked:
-            self._write(END)
-        gateway, self._gateway = self._gateway, None
-        if gateway is not None:
-            gateway.end(self._relay.now, reusable=self._state == WAITING)
-        self._end()
-
-    def fail(self, error: CloisterError) -> None:
-        """There will be no answer, or no more of it: then only a cut can say that the rest is missing."""
-        self._opening = None
-        if self._answering:
-            self._leave_gateway()
-            self.abort()
-        else:
-            self._refuse(error)
-
-    # --- the answer ---
-
-    def pause_writing(self) -> None:
-        """The client takes the answer more slowly than it comes."""
-        self._full = True
-        if self._gateway is not None:
-            self._gateway.hold()
-
-    def resume_writing(self) -> None:
-        """The client has caught up."""
-        self._full = False
-        if self._gateway is not None:
-            self._gateway.go_on()
-
-    def _bundle(self) -> None:
-        kept = self._relay.bundle.fresh()
-        if kept is not None:
-            self._give(kept)
-        else:
-            self._opening = asyncio.get_running_loop().create_task(self._fetch_bundle())
-
-    async def _fetch_bundle(self) -> None:
-        try:
-            bundle = await self._relay.bundle.fetched()
-        except CloisterError as error:
-            self.fail(error)
-        else:
-            self._opening = None
-            self._give(bundle)
-
-    def _give(self, bundle: Bundle) -> None:
-        more = self._relay.dated + (b"" if self._lives_on() else CLOSE)
-        self._write(bundle.head(more, age=self._relay.bundle.age(bundle)))
-        if not self._head_only:
-            self._write(bundle.body)
-        self._end()
-
-    def _refuse(self, error: CloisterError) -> None:
-        """Say why there is no answer; if one has begun, cut it."""
-        self._leave_gateway()
-        if self._answering:
-            self.abort()
-            return
-        self._write(problem_answer(error, self._relay.dated, b"" if self._lives_on() else CLOSE))
-        self._end()
-
-    def _lives_on(self) -> bool:
-        return self._keep_alive and self._state == WAITING and not self._relay.closing
-
-    def _end(self) -> None:
-        """An answer is out."""
-        self._answering = False
-        self._chunks = None
-        self._first = b""
-        self._body_by = self._answer_by = math.inf
-        self._release()
-        if self._held:
-            self.go_on()
-        if self._lives_on():
-            self._state = IDLE
-            self._deadline = self._relay.now + self._relay.settings.idle_seconds
-        else:
-            self._linger()
-
-    def _release(self) -> None:
-        client, self._counted = self._counted, None
-        if client is not None:
-            self._relay.release(client)
-
-    def _leave_gateway(self) -> None:
-        gateway, self._gateway = self._gateway, None
-        if gateway is not None:
-            gateway.end(self._relay.now, reusable=False)
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            opening.cancel()
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._written += len(data)
-            self._transport.write(data)
-
-    def _close(self) -> None:
-        self._state = LEAVING
-        self._deadline = self._relay.now + LINGER_SECONDS
-        if self._transport is not None:
-            self._transport.close()
-
-    def _linger(self) -> None:
-        """Say that no more is written, and drop what still arrives for a moment."""
-        self._state = LEAVING
-        self._deadline = self._relay.now + LINGER_SECONDS
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
-            self._transport.close()
-
     # --- time ---
 
     def check(self, now: float) -> None:
         """Called every moment: what is awaited must come, and what is unsent must go."""
         if self._transport is None:
             return
-        settings = self._relay.settings
-        unsent = self._transport.get_write_buffer_size()
-        taken = self._written - unsent
-        if not unsent:
-            self._taking.begin(now, taken)
-        elif self._taking.too_slow(now, taken, rate=settings.minimum_rate, seconds=settings.rate_seconds):
+        if self._crawls(now):
             self.abort()
-            return
-        if self._state in (SENDING, WAITING):
+        elif self._state in (SENDING, WAITING):
             self._check_exchange(now)
-        elif now >= self._deadline and not unsent:
+        elif now >= self._deadline and not self.unsent():
             self._expire()
 
     def _check_exchange(self, now: float) -> None:

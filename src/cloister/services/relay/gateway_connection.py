@@ -7,16 +7,13 @@ encapsulated response or a problem, of a length that is known or in chunks; all 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 from cloister.errors import CloisterError
 from cloister.hosting.http_chunks import ChunkDecoder
 from cloister.hosting.http_head import ResponseHead, parse_response_head
 from cloister.services.relay.media_types import ANSWERS, media_type
 from cloister.services.relay.refusals import GatewayFailed
-
-if TYPE_CHECKING:
-    from cloister.services.relay.gateways import Gateway
 
 
 class Asker(Protocol):
@@ -45,6 +42,16 @@ class Asker(Protocol):
 
     def go_on(self) -> None:
         """The gateway has caught up."""
+
+
+class Gateway(Protocol):
+    """Whose connection it is."""
+
+    idle: list[GatewayConnection]
+    open: set[GatewayConnection]
+
+    def request_head(self, media_type: bytes, length: int | None) -> bytes:
+        """The head of a request: all that a gateway is told beside the sealed bytes."""
 
 
 class GatewayConnection(asyncio.Protocol):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from cloister.errors import CloisterError
-from cloister.hosting.http_head import RequestHead, ResponseHead
+from cloister.hosting.http_head import RequestHead
 from cloister.hosting.tls import Shown
 from cloister.services.relay.bundle import BundleCache
 from cloister.services.relay.client_limits import Client, Clients, Share
@@ -15,11 +15,27 @@ from cloister.services.relay.gateways import Gateways
 from cloister.services.relay.refusals import Busy, TooMany
 from cloister.services.relay.settings import RelaySettings
 
-if TYPE_CHECKING:
-    from cloister.services.relay.client_connection import ClientConnection
-
 SWEEP_SECONDS: Final = 0.25  # how finely times are kept
 FORGET_SECONDS: Final = 10.0  # how often clients that have gone are forgotten
+
+
+class Connection(Protocol):
+    """A client's, as the relay sees it."""
+
+    def idle_until(self) -> float:
+        """When it is to be closed if no request comes; never while one is under way."""
+
+    def close_when_idle(self) -> None:
+        """Close now, or after the answer that is under way."""
+
+    def unsent(self) -> int:
+        """Bytes of answers that the client has yet to take."""
+
+    def abort(self) -> None:
+        """Close at once; the client sees that what it has is not whole."""
+
+    def check(self, now: float) -> None:
+        """Called every moment: what is awaited must come, and what is unsent must go."""
 
 
 class Relay:
@@ -36,7 +52,7 @@ class Relay:
         self.now = self._loop.time()
         self.dated = b""  # the Date header
         self.closing = False
-        self.connections: set[ClientConnection] = set()
+        self.connections: set[Connection] = set()
         share = Share(
             settings.client_rate, settings.client_burst, settings.client_requests, settings.client_connections
         )
@@ -55,7 +71,7 @@ class Relay:
         """The certificates that are shown to the services that it calls."""
         return [*self.gateways.shown(), *([self.bundle.shown] if self.bundle.shown is not None else [])]
 
-    def refuses(self, connection: ClientConnection, client: Client | None) -> CloisterError | None:
+    def refuses(self, connection: Connection, client: Client | None) -> CloisterError | None:
         """Take a new connection in, or say why not. The longest idle one leaves where there are too many."""
         self.connections.add(connection)
         if self.closing:
@@ -131,11 +147,3 @@ class Relay:
             self._forgotten = self.now
             self.clients.forget(self.now)
         self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
-
-
-def retry_line(head: ResponseHead) -> bytes:
-    """The Retry-After of a gateway that is busy, if it says seconds."""
-    if head.status not in (429, 503):
-        return b""
-    seconds = head.fields.get(b"retry-after", b"")
-    return b"retry-after: %b\r\n" % seconds if seconds.isdigit() and len(seconds) <= 5 else b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cloister.errors import CloisterError
+from cloister.hosting.http_head import ResponseHead
 from cloister.hosting.http_message import status_line
 from cloister.hosting.problem import MEDIA_TYPE, encode, problem_of
 from cloister.services.relay.client_limits import retry_after
@@ -22,6 +23,14 @@ def sealed_head(status: int, kind: bytes, dated: bytes, length: int | None, more
     return b"%bcontent-type: %b\r\ncache-control: no-store\r\n%b%bcontent-length: %d\r\n\r\n" % (
         status_line(status), kind, dated, more, length
     )  # fmt: skip
+
+
+def retry_line(head: ResponseHead) -> bytes:
+    """The Retry-After of a gateway that is busy, if it says seconds."""
+    if head.status not in (429, 503):
+        return b""
+    seconds = head.fields.get(b"retry-after", b"")
+    return b"retry-after: %b\r\n" % seconds if seconds.isdigit() and len(seconds) <= 5 else b""
 
 
 def problem_answer(error: CloisterError, dated: bytes, more: bytes = b"") -> bytes:
