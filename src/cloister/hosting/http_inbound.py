@@ -53,6 +53,13 @@ class Incoming(Protocol):
         """It has caught up."""
 
 
+class Service(Protocol):
+    """What requests are handed to."""
+
+    def begin(self, head: RequestHead, connection: InboundConnection) -> Incoming | None:
+        """A request has begun. Where it is answered at once, nothing more of it is wanted."""
+
+
 class _Phase(Enum):
     IDLE = auto()  # or a head is arriving
     BODY = auto()
@@ -63,7 +70,8 @@ class _Phase(Enum):
 class InboundConnection(asyncio.BufferedProtocol):
     """One client's connection: idle, then a head, then a body, then an answer."""
 
-    def __init__(self, server: InboundState) -> None:
+    def __init__(self, service: Service, server: InboundState) -> None:
+        self._service = service
         self._server = server
         self._limits = server.limits
         self._loop = asyncio.get_running_loop()
@@ -155,7 +163,7 @@ class InboundConnection(asyncio.BufferedProtocol):
         self._received = 0
         self._deadline = NEVER
         self._phase = _Phase.BODY
-        self._incoming = self._server.service.begin(head, self)
+        self._incoming = self._service.begin(head, self)
         if self._phase is _Phase.BODY and b"xpect:" in head.section and self.transport is not None:
             self.transport.write(CONTINUE)  # RFC 9110 section 10.1.1
 
@@ -343,8 +351,8 @@ class InboundConnection(asyncio.BufferedProtocol):
         since, most = self._draining
         return now - since > self._limits.write_seconds + (most - waiting) / self._limits.minimum_rate
 
-    def cut_off(self) -> None:
-        """The server's time to stop is over."""
+    def abort(self) -> None:
+        """Close at once: the server's time to stop is over."""
         if self.transport is not None:
             self.transport.abort()
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final
 
-from cloister.hosting.http_head import RequestHead
-from cloister.hosting.tls import TlsServer
-
-if TYPE_CHECKING:
-    from cloister.hosting.http_inbound import InboundConnection, Incoming
+from cloister.hosting.http_listener import Connection, ListenerState
 
 SCRATCH: Final = 256 * 1024  # bytes read at a time
 
@@ -28,28 +24,16 @@ class InboundLimits:
     minimum_rate: float = 4096  # bytes a second
 
 
-class Service(Protocol):
-    """What requests are handed to."""
-
-    def begin(self, head: RequestHead, connection: InboundConnection) -> Incoming | None:
-        """A request has begun. Where it is answered at once, nothing more of it is wanted."""
-
-
 @dataclass(slots=True, eq=False)
-class InboundState:
+class InboundState(ListenerState[Connection]):
     """Shared by the connections of one server."""
 
-    service: Service
     limits: InboundLimits
-    tls: TlsServer | None = None
-    connections: set[InboundConnection] = field(default_factory=set)
-    idle: dict[InboundConnection, None] = field(default_factory=dict)  # the one that is idle longest comes first
-    closing: bool = False
-    date: bytes = b""  # now, as the Date header says it
+    idle: dict[Connection, None] = field(default_factory=dict)  # the one that is idle longest comes first
     # Read into and used up within one call of the loop's, so all connections share it. It holds ciphertext only.
     scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(SCRATCH)))
 
-    def admit(self, connection: InboundConnection, transport: asyncio.BaseTransport) -> bool:
+    def admit(self, connection: Connection, transport: asyncio.BaseTransport) -> bool:
         """Take a new connection in, in the place of an idle one if need be, unless its certificate may not call."""
         if self.tls is not None and not self.tls.admits(transport):
             return False
@@ -64,7 +48,7 @@ class InboundState:
         self.idle[connection] = None
         return True
 
-    def leave(self, connection: InboundConnection) -> None:
+    def leave(self, connection: Connection) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
         self.idle.pop(connection, None)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from email.utils import formatdate
 from pathlib import Path
 
 from cloister.hosting.http_exchange import Handler, Limits
-from cloister.hosting.http_server_connection import SWEEP_SECONDS, ServerConnection, ServerState
+from cloister.hosting.http_listener import Listener
+from cloister.hosting.http_server_connection import ServerConnection, ServerState
 from cloister.hosting.loopback import announce, port_of
 from cloister.hosting.tls import TlsServer, renewing
 
@@ -39,43 +39,17 @@ async def serve_http(
         await server.close(limits.grace_seconds)
 
 
-class HttpServer:
-    """A handler on one listening socket (TCP or unix) and the connections it has."""
+class HttpServer(Listener):
+    """A handler on one listening socket."""
 
     def __init__(self, handler: Handler, limits: Limits, tls: TlsServer | None = None) -> None:
-        self._state = ServerState(handler, limits, tls)
-        self._server: asyncio.Server | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._state = ServerState(handler, limits, tls=tls)
+        super().__init__(self._state, lambda: ServerConnection(self._state))
 
-    async def start(self, listener: socket.socket) -> None:
-        """Accept connections."""
-        self._sweep()
-        loop = asyncio.get_running_loop()
-        context = None if self._state.tls is None else self._state.tls.shown.context
-        self._server = await loop.create_server(lambda: ServerConnection(self._state), sock=listener, ssl=context)
-
-    async def close(self, grace_seconds: float) -> None:
-        """Accept no more, let requests in flight end for `grace_seconds`, then cut them off."""
-        connections = self._state.connections
-        self._state.closing = True
-        if self._server is not None:
-            self._server.close()
-        for connection in list(connections):
-            connection.close_when_idle()
-        tasks = {connection.task for connection in connections if connection.task is not None}
+    async def _let_end(self, grace_seconds: float) -> None:
+        tasks = {connection.task for connection in self._state.connections if connection.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=grace_seconds)
-        for connection in list(connections):
-            connection.abort()
+        self._cut_off()
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._state.date = formatdate(usegmt=True).encode()
-        now = loop.time()
-        for connection in list(self._state.connections):
-            connection.check_deadlines(now)
-        self._timer = loop.call_later(SWEEP_SECONDS, self._sweep)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import httptools
 
@@ -15,13 +15,12 @@ from cloister.hosting.http_body import Body
 from cloister.hosting.http_connection import Connection, PeerLeft
 from cloister.hosting.http_exchange import CutAnswer, Handler, Limits, Request, Response, problem_response
 from cloister.hosting.http_head import WrongVersion
+from cloister.hosting.http_listener import ListenerState
 from cloister.hosting.http_message import encode_head, header, status_line
 from cloister.hosting.problem import problem, problem_of
-from cloister.hosting.tls import TlsServer
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LINGER_SECONDS = 2.0  # in which what a refused client still sends is read, lest a reset destroy its answer
-SWEEP_SECONDS = 0.25  # how finely timeouts are kept
 NEVER = math.inf
 BODILESS = (204, 304)
 
@@ -39,16 +38,12 @@ class _SecondRequest(MalformedInput):
     """A request that came before the answer to the one before it; it is not read."""
 
 
-@dataclass(slots=True)
-class ServerState:
-    """What all connections of one server share."""
+@dataclass(slots=True, eq=False)
+class ServerState(ListenerState["ServerConnection"]):
+    """Shared by the connections of one server."""
 
     handler: Handler
     limits: Limits
-    tls: TlsServer | None = None
-    connections: set[ServerConnection] = field(default_factory=set)
-    closing: bool = False
-    date: bytes = b""  # now, as the Date header says it
 
 
 class ServerConnection(Connection):

@@ -13,8 +13,9 @@ from cloister.formats.contract import Endpoint
 from cloister.hosting.health import Health
 from cloister.hosting.http_head import RequestHead
 from cloister.hosting.http_inbound import InboundConnection, Incoming
-from cloister.hosting.http_inbound_server import SWEEP_SECONDS, serving
+from cloister.hosting.http_inbound_server import serving
 from cloister.hosting.http_inbound_state import InboundLimits
+from cloister.hosting.http_listener import SWEEP_SECONDS
 from cloister.hosting.loopback import GRACE_SECONDS, announce, port_of
 from cloister.hosting.problem import MEDIA_TYPE, Problem, encode, problem
 from cloister.hosting.tls import TlsServer

@@ -1,0 +1,89 @@
+"""One listening socket of an HTTP/1.1 server and the connections it has: a sweep of their deadlines, and an end.
+
+What a connection speaks is `http_server_connection`'s (a coroutine for each request) or `http_inbound`'s (callbacks).
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from cloister.hosting.tls import TlsServer
+
+SWEEP_SECONDS: Final = 0.25  # how finely timeouts are kept
+
+
+class Connection(Protocol):
+    """A client's, as its server sees it."""
+
+    def check_deadlines(self, now: float) -> None:
+        """Called every `SWEEP_SECONDS`: what is awaited must come, and what is unsent must go."""
+
+    def close_when_idle(self) -> None:
+        """Close now, or after the answer that is under way."""
+
+    def abort(self) -> None:
+        """Close at once; what was not yet sent is lost."""
+
+
+AnyConnection = TypeVar("AnyConnection", bound=Connection)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ListenerState(Generic[AnyConnection]):
+    """What all connections of one server share."""
+
+    tls: TlsServer | None = None
+    connections: set[AnyConnection] = field(default_factory=set)
+    closing: bool = False
+    date: bytes = b""  # now, as the Date header says it
+
+
+class Listener(abc.ABC):
+    """One listening socket (TCP or unix) and the connections it has."""
+
+    def __init__(self, state: ListenerState[Any], protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+        """`protocol` makes a connection, which enters and leaves `state` by itself."""
+        self._listening = state
+        self._protocol = protocol
+        self._server: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Accept connections."""
+        self._sweep()
+        loop = asyncio.get_running_loop()
+        context = None if self._listening.tls is None else self._listening.tls.shown.context
+        self._server = await loop.create_server(self._protocol, sock=listener, ssl=context)
+
+    async def close(self, grace_seconds: float) -> None:
+        """Accept no more, let requests in flight end for `grace_seconds`, then cut them off."""
+        self._listening.closing = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._listening.connections):
+            connection.close_when_idle()
+        await self._let_end(grace_seconds)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @abc.abstractmethod
+    async def _let_end(self, grace_seconds: float) -> None:
+        """Let requests in flight end for `grace_seconds`, then `_cut_off` what is left."""
+
+    def _cut_off(self) -> None:
+        for connection in list(self._listening.connections):
+            connection.abort()
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._listening.date = formatdate(usegmt=True).encode()
+        now = loop.time()
+        for connection in list(self._listening.connections):
+            connection.check_deadlines(now)
+        self._timer = loop.call_later(SWEEP_SECONDS, self._sweep)
