@@ -78,12 +78,14 @@ class SteppedWitness:
 class LedgerLife:
     """One life of a ledger and its witnesses over a folder; open another over the same folder after it."""
 
-    def __init__(self, folder: Path, keys, *, crash_at=None, needed=1, clock=lambda: 1_000):
+    def __init__(self, folder: Path, keys, *, crash_at=None, needed=1, clock=lambda: 1_000, **limits):
+        """`limits` are the sequencer's."""
         self._folder = folder
         self._keys = keys
         self.steps = Steps(crash_at)
         self._needed = needed
         self._clock = clock
+        self._limits = limits
         self.witnesses: list[SteppedWitness] = []
         self._databases: list[Database] = []
 
@@ -97,7 +99,8 @@ class LedgerLife:
         self.store = LedgerStore(await self._database("ledger", "ledger"))
         await self.store.claim(ORIGIN, log_key.public)
         self.quorum = Quorum([(witness.witness, witness) for witness in self.witnesses], needed=self._needed)
-        self.sequencer = Sequencer(ORIGIN, log_key, SteppedStore(self.store, self.steps), self.quorum)
+        stepped = SteppedStore(self.store, self.steps)
+        self.sequencer = Sequencer(ORIGIN, log_key, stepped, self.quorum, **self._limits)
         try:
             await self.sequencer.start()
         except BaseException:

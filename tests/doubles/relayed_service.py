@@ -121,10 +121,10 @@ def clear_answer(status, **members):
 
 
 @contextlib.asynccontextmanager
-async def session_with(service, folder, **policy):
+async def session_with(service, folder, waits=None, **policy):
     """A client of `service` whose memory is in `folder`."""
     async with serving(service.answer) as origin:
         trusted = service.world.policy(**policy)
         memory = MemoryFile(folder / "client-memory", genesis=trusted.constitution)
-        async with Session(trusted, memory, Relay(str(origin)), clock=lambda: service.now) as session:
+        async with Session(trusted, memory, Relay(str(origin), waits=waits), clock=lambda: service.now) as session:
             yield session

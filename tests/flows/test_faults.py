@@ -9,21 +9,18 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
 from tests.doubles.faulty_links import NO_HTTP, FaultyLink
 from tests.doubles.trivial_engine import TrivialEngine
 
-from cloister.client import relay as relay_module
 from cloister.client.exchange import UserRequest
 from cloister.client.memory_file import MemoryFile
-from cloister.client.relay import Relay
+from cloister.client.relay import Relay, Waits
 from cloister.client.session import Session
 from cloister.errors import CloisterError, Refused
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.engines import QueueLimits
-from cloister.testing import local_system
 from cloister.testing.local_system import LocalSystem
 from cloister.trust.bundle import BundleRefused
 
@@ -38,6 +35,7 @@ UNOPENED = "the answer does not open"  # where someone on the way made it up, no
 NAMED = {"relay": ("relay", UNOPENED), "gateway": ("gateway", UNOPENED), "engine": ("engine",)}
 RECOVERY_SECONDS = 10.0  # the relay leaves a gateway that took no connection alone for up to four
 LIMITS = {"engine": 1.0, "gateway": 3.5, "relay": 5.0}  # seconds; each longer than those behind it
+HASTY = Waits(connect_seconds=LIMITS["relay"], bundle_seconds=LIMITS["relay"], answer_seconds=LIMITS["relay"])
 
 
 @dataclass
@@ -133,9 +131,9 @@ class Load:
 
 
 @contextlib.asynccontextmanager
-async def system_under(folder, engine):
-    """A local system, each of whose services is behind a link that can be broken, by the service's name."""
-    system = LocalSystem(folder)
+async def system_under(folder, engine, **changes):
+    """A changed local system, each of whose services is behind a link that can be broken, by the service's name."""
+    system = LocalSystem(folder, **changes)
     links: dict[str, FaultyLink] = {}
     async with contextlib.AsyncExitStack() as stack:
 
@@ -166,13 +164,7 @@ async def system_under(folder, engine):
 def session_of(system, folder, name, **options):
     policy = system.trust_policy()
     memory = MemoryFile(folder / name, genesis=policy.constitution)
-    return Session(policy, memory, Relay(system.url("relay")), **options)
-
-
-@pytest.fixture
-def hasty_client(monkeypatch):
-    for name in ("ANSWER_SECONDS", "BUNDLE_SECONDS", "CONNECT_SECONDS"):
-        monkeypatch.setattr(relay_module, name, LIMITS["relay"])
+    return Session(policy, memory, Relay(system.url("relay"), waits=HASTY), **options)
 
 
 async def broken_in_turn(load, links, process):
@@ -201,7 +193,6 @@ def adds_up(row, slack=5.0):
     assert row.slowest < LIMITS[row.process] + slack if row.fault == "slow" else row.slowest < slack
 
 
-@pytest.mark.usefixtures("hasty_client")
 async def test_under_each_fault_of_each_process_every_request_is_accounted_for(tmp_path):
     async with (
         TrivialEngine(tmp_path / "engine.sock") as engine,
@@ -220,7 +211,6 @@ async def test_under_each_fault_of_each_process_every_request_is_accounted_for(t
     assert engine.asked.keys() == load.posts.keys()
 
 
-@pytest.mark.usefixtures("hasty_client")
 async def test_a_client_is_served_without_kms_or_log_until_their_state_is_older_than_its_policy_allows(tmp_path):
     ahead = [0]
     request = UserRequest("POST", PATH, (("content-type", "text/plain"),), b"sound")
@@ -240,13 +230,12 @@ async def test_a_client_is_served_without_kms_or_log_until_their_state_is_older_
                 await session.send(request)
 
 
-async def after_a_jump_of_the_gateways_clock(folder, monkeypatch, seconds):
+async def after_a_jump_of_the_gateways_clock(folder, seconds):
     """What became of ten requests after it."""
     wrong = [0]
-    monkeypatch.setattr(local_system, "time", SimpleNamespace(time=lambda: time.time() + wrong[0]))
     async with (
         TrivialEngine(folder / "engine.sock") as engine,
-        system_under(folder, engine) as (system, _),
+        system_under(folder, engine, gateway_clock=lambda: time.time() + wrong[0]) as (system, _),
         session_of(system, folder, "memory") as session,
     ):
         load = Load(session)
@@ -258,14 +247,14 @@ async def after_a_jump_of_the_gateways_clock(folder, monkeypatch, seconds):
     return row
 
 
-async def test_a_gateways_clock_that_jumps_back_an_hour_costs_no_request(tmp_path, monkeypatch):
+async def test_a_gateways_clock_that_jumps_back_an_hour_costs_no_request(tmp_path):
     """The witnesses' time is a floor under it."""
-    row = await after_a_jump_of_the_gateways_clock(tmp_path, monkeypatch, -HOUR)
+    row = await after_a_jump_of_the_gateways_clock(tmp_path, -HOUR)
     assert row.answered == 10
 
 
-async def test_answers_of_a_gateway_whose_clock_jumped_an_hour_ahead_are_refused_by_name(tmp_path, monkeypatch):
+async def test_answers_of_a_gateway_whose_clock_jumped_an_hour_ahead_are_refused_by_name(tmp_path):
     """Its receipts are of a time that the client's bundle cannot speak for: it may have been revoked by then."""
-    row = await after_a_jump_of_the_gateways_clock(tmp_path, monkeypatch, HOUR)
+    row = await after_a_jump_of_the_gateways_clock(tmp_path, HOUR)
     assert row.refused == 10
     assert all(sentence.startswith("receipt.time: ") for sentence in row.said)

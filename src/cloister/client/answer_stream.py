@@ -22,8 +22,6 @@ from cloister.hosting import problem
 from cloister.ohttp.chunked import ResponseOpener, Truncated
 from cloister.trust.receipt import Exchange, VerifiedReceipt
 
-UPLOAD_SECONDS = 20.0  # that a request which the gateway answered may still take to end
-
 Proof = tuple[StoredReceipt, VerifiedReceipt]
 Prove = Callable[[bytes, Exchange], Awaitable[Proof]]
 
@@ -35,7 +33,10 @@ class AnswerCut(RelayUnavailable):
 class AnswerStream(AsyncIterator[bytes]):
     """An answer's status and headers, its pieces as they come, and its receipt once the last one came."""
 
-    def __init__(self, relayed: RelayStream, opener: ResponseOpener, upload: Upload, prove: Prove) -> None:
+    def __init__(
+        self, relayed: RelayStream, opener: ResponseOpener, upload: Upload, prove: Prove, *, upload_seconds: float
+    ) -> None:
+        """`upload_seconds` is what a request that the gateway answered may still take to end."""
         self.status = 0
         self.headers: Fields = ()
         self._proof: Proof | None = None
@@ -44,6 +45,7 @@ class AnswerStream(AsyncIterator[bytes]):
         self._opener = opener
         self._upload = upload
         self._prove = prove
+        self._upload_seconds = upload_seconds
         self._decoder = ResponseDecoder()
         self._digest = hashlib.sha256()
         self._pieces: list[bytes] = []  # that are to be handed on
@@ -121,7 +123,7 @@ class AnswerStream(AsyncIterator[bytes]):
         fields = head.headers + self._decoder.trailers
         require_admitted(Response(head.status, fields, b"".join([*self._pieces, *last])))
         core, salt = (carried(fields, name) for name in (RECEIPT_HEADER, SALT_HEADER))
-        summary = await self._upload.read_whole(UPLOAD_SECONDS)
+        summary = await self._upload.read_whole(self._upload_seconds)
         if summary is None:
             raise AnswerNotOpened("the answer came before all of the request was sent, and proves nothing of it")
         self._proof = await self._prove(core, Exchange(summary, head.status, self._digest.digest(), salt))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -19,9 +20,6 @@ from cloister.ohttp.encapsulation import REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE
 BUNDLE_PATH = "/bundle"
 REQUEST_PATH = "/gateway"
 MAXIMUM_ANSWER = 36 * 1024 * 1024  # bytes of an encapsulated response: a body of 32 MiB, padded
-BUNDLE_SECONDS = 30.0
-ANSWER_SECONDS = 720.0  # a little longer than the relay waits for its gateway
-CONNECT_SECONDS = 10.0
 MAXIMUM_FRESH = 3600  # seconds
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])")
 _PIECE = 65_536
@@ -64,15 +62,27 @@ class BundleReply(NamedTuple):
     fresh_seconds: int
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long a client waits for its relay, at most."""
+
+    connect_seconds: float = 10.0
+    bundle_seconds: float = 30.0
+    piece_seconds: float = 60.0  # in which the relay takes a piece of a request that is streamed
+    answer_seconds: float = 720.0  # a little longer than the relay waits for its gateway
+    upload_seconds: float = 20.0  # that a request which the gateway answered may still take to end
+
+
 class Relay:
     """One relay, over kept-alive connections that carry no cookies, user agent or proxy of the environment."""
 
-    def __init__(self, url: str, *, authorities: Path | None = None) -> None:
+    def __init__(self, url: str, *, authorities: Path | None = None, waits: Waits | None = None) -> None:
         """Prepare to ask.
 
         Args:
             url: the relay's, without a path: `https://relay.example`, or `http://127.0.0.1:8400` on this machine.
             authorities: a PEM file of those who may sign the relay's certificate; the machine's own list without it.
+            waits: how long it is waited for; the usual times without it.
 
         Raises:
             UsageError: not such a URL, or the file holds no certificates.
@@ -81,6 +91,7 @@ class Relay:
             raise UsageError(f"{url!r} is not a relay's URL; one looks like https://relay.example")
         require_private(url)
         self.url = url.rstrip("/")
+        self.waits = waits or Waits()
         self._tls = verifying_context(authorities) if url.startswith("https://") else True
         self._http: aiohttp.ClientSession | None = None
 
@@ -96,7 +107,7 @@ class Relay:
         Raises:
             RelayUnavailable: none came.
         """
-        reply = await self._ask("GET", BUNDLE_PATH, None, seconds=BUNDLE_SECONDS, limit=MAXIMUM_BUNDLE)
+        reply = await self._ask("GET", BUNDLE_PATH, None, seconds=self.waits.bundle_seconds, limit=MAXIMUM_BUNDLE)
         if reply.status != 200:
             raise RelayUnavailable(f"the relay {self.url} gave no key bundle: it answered {reply.status}")
         return BundleReply(reply.body, reply.fresh_seconds)
@@ -107,7 +118,8 @@ class Relay:
         Raises:
             RelayUnavailable: nothing came back.
         """
-        return await self._ask("POST", REQUEST_PATH, request, sent, seconds=ANSWER_SECONDS, limit=MAXIMUM_ANSWER)
+        seconds = self.waits.answer_seconds
+        return await self._ask("POST", REQUEST_PATH, request, sent, seconds=seconds, limit=MAXIMUM_ANSWER)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -123,8 +135,8 @@ class Relay:
             # The length is said either way: nothing on the wire tells that someone watches.
             headers = {"Content-Type": REQUEST_MEDIA_TYPE, "Content-Length": str(len(body))}
             data = body if sent is None else _told(body, sent)
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
-        with relay_errors(self.url, seconds):
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self.waits.connect_seconds)
+        with self.errors(seconds):
             async with self.http().request(
                 method, self.url + path, data=data, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
@@ -143,26 +155,26 @@ class Relay:
             )
         return self._http
 
+    @contextlib.contextmanager
+    def errors(self, seconds: float) -> Iterator[None]:
+        """Say what went wrong with the relay, of which an answer was awaited for `seconds`.
 
-@contextlib.contextmanager
-def relay_errors(url: str, seconds: float) -> Iterator[None]:
-    """Say what went wrong with the relay at `url`, of which an answer was awaited for `seconds`.
-
-    Raises:
-        RelayUnavailable: as it says.
-    """
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise RelayNotReached(f"the relay {url} takes no connection in {CONNECT_SECONDS:.0f} s") from error
-    except TimeoutError as error:
-        raise RelayTooSlow(f"the relay {url} did not answer within {seconds:.0f} s") from error
-    except TooLarge as error:
-        raise RelayUnavailable(f"the relay {url} sent more than it may: {error}") from error
-    except aiohttp.ClientConnectorError as error:
-        raise RelayNotReached(f"the relay {url} takes no connections: {_why(error.os_error)}") from error
-    except (aiohttp.ClientError, ValueError) as error:
-        raise RelayUnavailable(f"the relay {url} broke off: {type(error).__name__}") from error
+        Raises:
+            RelayUnavailable: as it says.
+        """
+        connecting = self.waits.connect_seconds
+        try:
+            yield
+        except aiohttp.ConnectionTimeoutError as error:
+            raise RelayNotReached(f"the relay {self.url} takes no connection in {connecting:.0f} s") from error
+        except TimeoutError as error:
+            raise RelayTooSlow(f"the relay {self.url} did not answer within {seconds:.0f} s") from error
+        except TooLarge as error:
+            raise RelayUnavailable(f"the relay {self.url} sent more than it may: {error}") from error
+        except aiohttp.ClientConnectorError as error:
+            raise RelayNotReached(f"the relay {self.url} takes no connections: {_why(error.os_error)}") from error
+        except (aiohttp.ClientError, ValueError) as error:
+            raise RelayUnavailable(f"the relay {self.url} broke off: {type(error).__name__}") from error
 
 
 def _why(error: OSError) -> str:

@@ -9,20 +9,17 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator
 import aiohttp
 
 from cloister.client.relay import (
-    ANSWER_SECONDS,
-    CONNECT_SECONDS,
     MAXIMUM_ANSWER,
     REQUEST_PATH,
     Relay,
     RelayReply,
     RelayUnavailable,
-    relay_errors,
+    Waits,
     reply_of,
 )
 from cloister.errors import TooLarge
 from cloister.ohttp.chunked import REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE
 
-STALL_SECONDS = 60.0  # in which the relay takes a piece of the request
 MAXIMUM_PROBLEM = 65_536  # bytes of an answer that is not sealed
 _HEADERS = {"Content-Type": REQUEST_MEDIA_TYPE, "Incremental": "?1"}  # of every client, section 3 of the draft
 
@@ -38,14 +35,14 @@ async def stream_through(relay: Relay, request: AsyncIterable[bytes]) -> AsyncIt
         RelayUnavailable: there is no answer, or it breaks off.
         Exception: what `request` raised.
     """
-    upload = _Upload(request)
+    upload = _Upload(request, relay.waits)
     with _errors(relay, upload):
         async with asyncio.timeout(None) as upload.limit:
             response = await relay.http().post(
                 relay.url + REQUEST_PATH,
                 data=upload,
                 headers=_HEADERS,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=relay.waits.connect_seconds),
                 allow_redirects=False,
             )
         upload.limit = None
@@ -73,7 +70,7 @@ class RelayStream:
             Exception: what the request's source raised.
         """
         with _errors(self._relay, self._upload):
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._relay.waits.answer_seconds):
                 data = await self._response.content.readany()
             self._left -= len(data)
             if self._left < 0:
@@ -91,7 +88,8 @@ class RelayStream:
 class _Upload(AsyncIterator[bytes]):
     """The request as the HTTP library takes it: each piece within its time, and with the error that ended it."""
 
-    def __init__(self, request: AsyncIterable[bytes]) -> None:
+    def __init__(self, request: AsyncIterable[bytes], waits: Waits) -> None:
+        self._waits = waits
         self._pieces = aiter(request)
         self.limit: asyncio.Timeout | None = None  # of waiting for the answer's head
         self.error: BaseException | None = None
@@ -101,12 +99,12 @@ class _Upload(AsyncIterator[bytes]):
         try:
             piece = await anext(self._pieces)
         except StopAsyncIteration:
-            self._within(ANSWER_SECONDS)
+            self._within(self._waits.answer_seconds)
             raise
         except BaseException as error:  # the library would only say that sending failed
             self.error = error
             raise
-        self._within(STALL_SECONDS)
+        self._within(self._waits.piece_seconds)
         return piece
 
     def _within(self, seconds: float | None) -> None:
@@ -117,7 +115,7 @@ class _Upload(AsyncIterator[bytes]):
 @contextlib.contextmanager
 def _errors(relay: Relay, upload: _Upload) -> Iterator[None]:
     try:
-        with relay_errors(relay.url, ANSWER_SECONDS):
+        with relay.errors(relay.waits.answer_seconds):
             yield
     except RelayUnavailable:
         if isinstance(upload.error, Exception):

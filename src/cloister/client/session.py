@@ -211,7 +211,8 @@ class Session:
             if not relayed.is_sealed:
                 raise refused_by_gateway(await relayed.reply())
 
-        answer = AnswerStream(relayed, opener, upload, functools.partial(self._proved, held))
+        proved, seconds = functools.partial(self._proved, held), self._relay.waits.upload_seconds
+        answer = AnswerStream(relayed, opener, upload, proved, upload_seconds=seconds)
         await answer.begin()
         return answer
 

@@ -69,6 +69,7 @@ class LocalSystem:
     workload: bytes = WORKLOAD  # what the KMS measures
     gateway_workload: bytes = WORKLOAD  # what the gateway does
     runs: Runs = RUNS  # what the gateway finds that it runs
+    gateway_clock: Callable[[], float] = time.time  # noqa: TID251 - a real system has a real clock
     log_key: SigningKey = field(default_factory=SigningKey.generate)
     witness_key: SigningKey = field(default_factory=SigningKey.generate)
     platform_key: SigningKey = field(default_factory=SigningKey.generate)
@@ -254,7 +255,7 @@ class LocalSystem:
     ) -> None:
         """The gateway before engines that run already, until it holds the key."""
         kms = await stack.enter_async_context(KmsClient(self.url("kms")))
-        clock = WitnessedClock(time.time)  # noqa: TID251 - a real system has a real clock
+        clock = WitnessedClock(self.gateway_clock)
         keys = KmsKeys(kms, self.gateway_node(), clock=clock)
         gateway = assemble(self.gateway_node(), keys, engines, self.gateway_security, clock=clock, queue=queue)
         fetching = asyncio.create_task(keys.keep_fetching(seconds=1.0))

@@ -14,7 +14,7 @@ from cloister.client.clear_answer import KeyNotHeld, TooManyRequests
 from cloister.client.exchange import DATE_PROBLEM_TYPE, MAXIMUM_REQUEST, AnswerNotOpened, NotAdmitted, UserRequest
 from cloister.client.memory_file import MemoryFile
 from cloister.client.receipts import verify_receipt
-from cloister.client.relay import Relay, RelayTooSlow, RelayUnavailable
+from cloister.client.relay import Relay, RelayTooSlow, RelayUnavailable, Waits
 from cloister.client.session import Session
 from cloister.client.upload import KEPT, NotSentAgain
 from cloister.errors import MalformedInput, TooLarge, UsageError
@@ -275,8 +275,7 @@ async def test_a_refusal_in_the_clear_says_which(service, tmp_path, status, erro
             await streamed(session)
 
 
-async def test_an_answer_before_all_of_the_request_was_sent_proves_nothing(service, tmp_path, monkeypatch):
-    monkeypatch.setattr("cloister.client.answer_stream.UPLOAD_SECONDS", 0.1)
+async def test_an_answer_before_all_of_the_request_was_sent_proves_nothing(service, tmp_path):
     service.answers_at_once = True
     never = asyncio.Event()
 
@@ -284,7 +283,7 @@ async def test_an_answer_before_all_of_the_request_was_sent_proves_nothing(servi
         yield bytes(100_000)
         await never.wait()
 
-    async with session_with(service, tmp_path) as session:
+    async with session_with(service, tmp_path, Waits(upload_seconds=0.1)) as session:
         with pytest.raises(AnswerNotOpened, match="before all of the request"):
             await streamed(session, PLAIN, endless())
 
@@ -308,8 +307,7 @@ async def test_through_a_relay_events_come_as_they_are_made_and_leaving_reaches_
     assert receipt is not None
 
 
-async def test_a_relay_that_takes_nothing_more_is_given_up(service, tmp_path, monkeypatch):
-    monkeypatch.setattr("cloister.client.relay_stream.STALL_SECONDS", 0.2)
+async def test_a_relay_that_takes_nothing_more_is_given_up(service, tmp_path):
     answer = service.answer
     over = asyncio.Event()
 
@@ -320,7 +318,7 @@ async def test_a_relay_that_takes_nothing_more_is_given_up(service, tmp_path, mo
         return clear_answer(502)
 
     service.answer = stuck
-    async with session_with(service, tmp_path) as session:
+    async with session_with(service, tmp_path, Waits(piece_seconds=0.2)) as session:
         with pytest.raises(RelayTooSlow):
             await streamed(session, PLAIN, in_pieces(bytes(20_000_000), 500_000))
         over.set()

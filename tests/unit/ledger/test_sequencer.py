@@ -11,7 +11,6 @@ from cloister.errors import Unavailable, UsageError
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
 from cloister.ledger.checkpoints import examine_checkpoint
 from cloister.ledger.witness_rules import TreeHead
-from cloister.services.ledger import sequencer as module
 from cloister.services.ledger.quorum import Unwitnessed
 from cloister.storage.database_file import CorruptStore
 
@@ -237,9 +236,8 @@ async def test_a_fault_of_ours_ends_one_batch_and_not_the_ledger(tmp_path):
         assert (await life.sequencer.append(b"first")).index == 0
 
 
-async def test_only_so_many_entries_are_stored_without_witnesses(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MAXIMUM_UNWITNESSED", 2)
-    async with LedgerLife(tmp_path, make_keys()) as life:
+async def test_only_so_many_entries_are_stored_without_witnesses(tmp_path):
+    async with LedgerLife(tmp_path, make_keys(), maximum_unwitnessed=2) as life:
         life.witnesses[0].down = True
         for number in range(4):
             with pytest.raises(Unwitnessed):

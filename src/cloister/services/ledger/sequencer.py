@@ -28,9 +28,7 @@ from cloister.storage.ledger_store import StoredCheckpoint, StoredLog
 
 MAXIMUM_WAITING = 1024  # requests in the queue; more are told to come back
 MAXIMUM_BATCH = 256  # requests that share a checkpoint
-MAXIMUM_UNWITNESSED = (
-    1024  # stored entries that no quorum cosigned; beyond, none is stored before the witnesses are back
-)
+MAXIMUM_UNWITNESSED = 1024  # stored entries that no quorum cosigned
 
 
 class Store(Protocol):
@@ -68,11 +66,21 @@ class _Waiting:
 class Sequencer:
     """One log, from `start` to `stop`. What it shows is what a quorum cosigned, never more."""
 
-    def __init__(self, origin: str, key: SigningKey, store: Store, cosigners: Cosigners) -> None:
+    def __init__(
+        self,
+        origin: str,
+        key: SigningKey,
+        store: Store,
+        cosigners: Cosigners,
+        *,
+        maximum_unwitnessed: int = MAXIMUM_UNWITNESSED,
+    ) -> None:
+        """Beyond `maximum_unwitnessed` entries none is stored before the witnesses are back."""
         self.log = Log(origin=origin, key=key.public)
         self._key = key
         self._store = store
         self._cosigners = cosigners
+        self._maximum_unwitnessed = maximum_unwitnessed
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(MAXIMUM_WAITING)
         self._tree = GrowingTree()
         self._cosigned: StoredCheckpoint | None = None
@@ -187,7 +195,7 @@ class Sequencer:
     async def _serve(self, batch: list[_Waiting]) -> None:
         if not self._certain:
             await self._recover()
-        if self._tree.size - self._size >= MAXIMUM_UNWITNESSED:
+        if self._tree.size - self._size >= self._maximum_unwitnessed:
             await self._publish()
         appends = [waiting for waiting in batch if waiting.entry is not None]
         await self._persist(appends)
