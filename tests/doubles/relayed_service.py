@@ -28,15 +28,15 @@ from cloister.testing.world import NOON, Node, World
 class RelayedService:
     """Change an attribute to make it err; everything it saw is in `seen` and `opened`."""
 
-    def __init__(self):
-        self.world = World()
-        self.now = NOON
+    def __init__(self, now=NOON):
+        self.world = World(now)
+        self.now = now
         self.seen = []  # outer requests: method, target, headers, body
         self.opened = []  # inner requests
         self.status = 200
         self.text = b'{"text": "a spoken sentence"}'
         self.key_problems = 0  # so many encapsulated requests are refused as if their key were unknown
-        self.gateway_clock = NOON
+        self.gateway_clock = now
         self.not_admitted = []  # problems that open requests meet, one each
         self.outer = None  # answers every encapsulated request in the clear
         self.bundle_answer = None

@@ -19,6 +19,7 @@ from cloister.ledger.statements import entry_digest
 from cloister.ohttp import chunked
 from cloister.ohttp.encapsulation import parse_header
 from cloister.provenance.answer import Answered, RunningSummary, sign_receipt
+from cloister.testing.world import NOON
 
 
 @dataclass
@@ -37,8 +38,8 @@ class Arriving:
 class StreamingService(RelayedService):
     """Change an attribute to make it err. `arrived` has what came of each chunked request; `events` is the answer."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, now=NOON):
+        super().__init__(now)
         self.arrived = []
         self.events = [b"data: one\n\n", b"data: two\n\n", b"data: [DONE]\n\n"]
         self.content_type = "text/event-stream"

@@ -124,9 +124,10 @@ def sealed_evidence(platform: SigningKey, binding: Binding, settings: SecuritySe
 
 
 class World:
-    """A valid system at NOON. Change an attribute or override a method, then ask for the bundle."""
+    """A valid system at `now`. Change an attribute or override a method, then ask for the bundle."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: int = NOON) -> None:
+        self.now = now
         self.parties = Parties()
         self.log = MemoryLog(witnesses=2)
         self.kms = Node()
@@ -171,8 +172,8 @@ class World:
                 Party(name="owner", duty="model-owner", key=self.parties.owner.public),
                 Party(name="operator", duty="operator", key=self.parties.operator.public),
             ),
-            not_before=NOON - DAY,
-            not_after=NOON + DAY,
+            not_before=self.now - DAY,
+            not_after=self.now + DAY,
             roles=(reference("gateway"),),
             sandbox=SANDBOX,
             engine=NamedDigest(name="speech", digest=ENGINE),
@@ -199,9 +200,9 @@ class World:
             number=1,
             previous=b"",
             key_config=key_config.encode(config),
-            not_before=NOON - 3600,
-            not_after=NOON + 3600,
-            stale_until=NOON + 7200,
+            not_before=self.now - 3600,
+            not_after=self.now + 3600,
+            stale_until=self.now + 7200,
         )
         return msgspec.structs.replace(epoch, **changes)
 
@@ -214,7 +215,7 @@ class World:
             node=self.gateway.keys,
             evidence=hashlib.sha256(b"evidence").digest(),
             checks=("evidence.workload",),
-            at=NOON - 60,
+            at=self.now - 60,
         )
         return msgspec.structs.replace(release, **changes)
 
@@ -239,7 +240,7 @@ class World:
             epoch=self.epoch.number,
             shown=shown_digest(self.entries_at(self.epoch_entries), self.entries_at(self.release_entries)),
             revoked=(),
-            at=NOON,
+            at=self.now,
         )
         changed = msgspec.structs.replace(head, **changes)
         return sign1(self.kms.sign, canonical.encode(changed), content_type=STATE_HEAD_TYPE)
@@ -259,8 +260,8 @@ class World:
         return evidence(self.parties.platform, "kms", self.kms, challenge=challenge, subject=subject)
 
     def bundle(self, note: bytes | None = None) -> KeyBundle:
-        """The bundle over the log as it stands, cosigned at NOON unless `note` is given."""
-        shown = self.log.checkpoint(at=NOON) if note is None else note
+        """The bundle over the log as it stands, cosigned at `now` unless `note` is given."""
+        shown = self.log.checkpoint(at=self.now) if note is None else note
         size = len(self.log.entries)
         return KeyBundle(
             checkpoint=shown,

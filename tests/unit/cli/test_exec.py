@@ -5,17 +5,14 @@ import contextlib
 import json
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from tests.doubles.command_line import environment
 from tests.doubles.http_peers import serving
-from tests.doubles.relayed_service import RelayedService
 
 from cloister.cli.pointed import pointed
 from cloister.formats.trust_policy import format_trust_policy
-from cloister.testing import world as worlds
 
 ASKING = """
 import json, os, urllib.request
@@ -53,16 +50,6 @@ print(json.dumps({name: os.environ.get(name) for name in json.loads(os.environ["
 sys.stdin.read()
 """
 IN_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
-
-
-@pytest.fixture
-def service(monkeypatch):
-    """A service whose world is valid now, since commands read the clock of this machine."""
-    now = int(time.time())
-    monkeypatch.setattr(worlds, "NOON", now)
-    service = RelayedService()
-    service.now = now
-    return service
 
 
 @contextlib.asynccontextmanager

@@ -24,8 +24,8 @@ from cloister.testing.world import Node
 class Transcriber(RelayedService):
     """Answers each file by the marks in its bytes; the fields that each came with are in `fields`."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, now):
+        super().__init__(now)
         self.fields = []
         self.busy = 0  # so many requests are told to come back at once
 
@@ -47,9 +47,7 @@ class Transcriber(RelayedService):
 
 @pytest.fixture
 def service(now):
-    service = Transcriber()
-    service.now = now
-    return service
+    return Transcriber(now)
 
 
 @pytest.fixture
@@ -242,8 +240,7 @@ def event(**fields):
 
 @pytest.fixture
 def streaming(now):
-    service = StreamingService()
-    service.now = now
+    service = StreamingService(now)
     service.events = [
         event(type="transcript.text.delta", delta="The weather"),
         event(type="transcript.text.delta", delta=" is cold"),

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from typing import Any
 
 import httpx
@@ -17,7 +16,7 @@ import httpx2
 import pytest
 from tests.doubles.command_line import environment
 from tests.doubles.http_peers import serving
-from tests.doubles.relayed_service import RelayedService, clear_answer
+from tests.doubles.relayed_service import clear_answer
 
 import cloister
 from cloister.client.local_system import NoLocalSystem
@@ -26,23 +25,12 @@ from cloister.client.receipts import load_receipt
 from cloister.errors import Refused, UsageError
 from cloister.formats.trust_policy import format_trust_policy
 from cloister.hosting.http_exchange import Response
-from cloister.testing import world as worlds
 from cloister.testing.world import Node
 
 URL = "https://api.openai.com/v1/audio/transcriptions"
 FORM: dict[str, Any] = {"files": {"file": ("speech.wav", b"RIFF a voice")}, "data": {"model": "whisper-1"}}
 
 each_library = pytest.mark.parametrize("http", [httpx, httpx2], ids=["httpx", "httpx2"])
-
-
-@pytest.fixture
-def service(monkeypatch):
-    """A service whose world is valid now, since transports read the clock of this machine."""
-    now = int(time.time())
-    monkeypatch.setattr(worlds, "NOON", now)
-    service = RelayedService()
-    service.now = now
-    return service
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,6 @@ from tests.doubles.streaming_service import StreamingService, until
 import cloister
 from cloister.client.receipts import load_receipt
 from cloister.formats.trust_policy import format_trust_policy
-from cloister.testing import world as worlds
 from cloister.testing.world import Node
 
 URL = "https://api.openai.com/v1/audio/transcriptions"
@@ -27,13 +26,9 @@ with_and_without_loop = pytest.mark.parametrize("sync", [True, False], ids=["syn
 
 
 @pytest.fixture
-def service(monkeypatch):
-    """A service whose world is valid now, since transports read the clock of this machine; it takes chunks."""
-    now = int(time.time())
-    monkeypatch.setattr(worlds, "NOON", now)
-    service = StreamingService()
-    service.now = now
-    return service
+def service(now):
+    """A service whose world is valid now, and that takes chunks."""
+    return StreamingService(now)
 
 
 @contextlib.asynccontextmanager
