@@ -86,9 +86,11 @@ class InboundConnection(asyncio.BufferedProtocol):
         self._keep_alive = True
         self._streaming = False
         self._deadline = NEVER
-        self._body_began = NEVER
+        self._body_due = NEVER  # by when more of the body must come,
+        self._body_until = NEVER  # and all of it
         self._paused_at: float | None = None
-        self._draining: tuple[float, int] | None = None  # since when bytes wait to be read, and how many there were
+        self._written = 0  # bytes of all answers
+        self._draining: tuple[float, int] | None = None  # by when more must be read, and how much was so far
 
     # --- what the loop calls ---
 
@@ -180,7 +182,7 @@ class InboundConnection(asyncio.BufferedProtocol):
             if len(data):
                 self._take(data)
             whole = not self._left
-        self._after_piece(whole=whole)
+        self._after_piece(len(data), whole=whole)
 
     def _take(self, piece: memoryview) -> None:
         self._received += len(piece)
@@ -198,17 +200,19 @@ class InboundConnection(asyncio.BufferedProtocol):
             self._into = None
         if self._incoming is not None:
             self._incoming.received(filled)
-        self._after_piece(whole=self._left == 0)
+        self._after_piece(count, whole=self._left == 0)
 
-    def _after_piece(self, *, whole: bool) -> None:
+    def _after_piece(self, size: int, *, whole: bool) -> None:
         if self._phase is not _Phase.BODY:
             return
         if not whole:
-            if self._body_began == NEVER:
-                self._body_began = self._loop.time()
+            now, limits = self._loop.time(), self._limits
+            if self._body_until == NEVER:
+                self._body_until = now + limits.body_seconds
+            self._body_due = min(self._body_due + size / limits.minimum_rate, now + limits.stall_seconds)
             return
         self._phase = _Phase.ANSWERING
-        self._body_began = NEVER
+        self._body_due = self._body_until = NEVER
         if self._incoming is not None:
             self._incoming.complete()
 
@@ -241,26 +245,27 @@ class InboundConnection(asyncio.BufferedProtocol):
 
     def respond_with(self, message: bytes | bytearray) -> None:
         """Answer with a whole message, whose head is of `head`'s making."""
-        if self.transport is not None:
-            self.transport.write(message)
+        self._write(message)
         self._answered()
 
     def start(self, status: int, fields: bytes, first: bytes) -> None:
         """Begin a streamed answer with its first piece."""
         self._streaming = True
-        if self.transport is not None:
-            self.transport.write(self.head(status, fields, length=None) + encode_chunk(first))
+        self._write(self.head(status, fields, length=None) + encode_chunk(first))
 
     def send(self, data: bytes) -> None:
         """The next piece of a streamed answer."""
-        if self.transport is not None:
-            self.transport.write(encode_chunk(data))
+        self._write(encode_chunk(data))
 
     def end(self, data: bytes) -> None:
         """The last piece of a streamed answer."""
-        if self.transport is not None:
-            self.transport.write(encode_chunk(data) + END)
+        self._write(encode_chunk(data) + END)
         self._answered()
+
+    def _write(self, data: bytes | bytearray) -> None:
+        self._written += len(data)
+        if self.transport is not None:
+            self.transport.write(data)
 
     def refuse(self, error: CloisterError) -> None:
         """Answer in the clear and give the request up, unless an answer is on its way: then only a cut tells."""
@@ -290,7 +295,9 @@ class InboundConnection(asyncio.BufferedProtocol):
         """Let the client go on."""
         if self._paused_at is None:
             return
-        self._body_began += self._loop.time() - self._paused_at
+        paused = self._loop.time() - self._paused_at
+        self._body_due += paused
+        self._body_until += paused
         self._paused_at = None
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
@@ -300,7 +307,7 @@ class InboundConnection(asyncio.BufferedProtocol):
         closes = not self._keep_alive or self._phase is _Phase.BODY or self._server.closing
         self._incoming = self._into = None
         self._streaming = False
-        self._body_began = NEVER
+        self._body_due = self._body_until = NEVER
         if closes:
             self._linger()
             return
@@ -328,8 +335,7 @@ class InboundConnection(asyncio.BufferedProtocol):
         if self._reads_too_slowly(now):
             self.transport.abort()
         elif self._phase is _Phase.BODY and self._paused_at is None:
-            grace = self._limits.stall_seconds + self._received / self._limits.minimum_rate
-            if now - self._body_began > grace:
+            if now > min(self._body_due, self._body_until):
                 self.refuse(SlowRequest("the request did not arrive in its time"))
         elif now >= self._deadline:
             self._expire()
@@ -346,10 +352,11 @@ class InboundConnection(asyncio.BufferedProtocol):
         if not waiting:
             self._draining = None
             return False
-        if self._draining is None or waiting > self._draining[1]:
-            self._draining = now, waiting
-        since, most = self._draining
-        return now - since > self._limits.write_seconds + (most - waiting) / self._limits.minimum_rate
+        read, latest = self._written - waiting, now + self._limits.write_seconds
+        due, before = self._draining or (latest, read)
+        due = min(due + max(read - before, 0) / self._limits.minimum_rate, latest)
+        self._draining = due, read
+        return now > due
 
     def abort(self) -> None:
         """Close at once: the server's time to stop is over."""

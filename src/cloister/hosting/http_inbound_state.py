@@ -19,8 +19,9 @@ class InboundLimits:
     connections: int = 1024
     idle_seconds: float = 75  # between requests
     head_seconds: float = 10  # from a head's first byte to its last
-    stall_seconds: float = 20  # by which a body may be behind the minimum rate
-    write_seconds: float = 20  # by which the reader of an answer may be behind it
+    body_seconds: float = 600  # for a whole body
+    stall_seconds: float = 20  # by which a body may be behind the minimum rate; haste before earns no more
+    write_seconds: float = 20  # by which the reader of an answer may be behind it, likewise
     minimum_rate: float = 4096  # bytes a second
 
 

@@ -121,6 +121,24 @@ async def test_who_sends_too_slowly_is_told_408(sent):
         assert (await exchange_bytes(origin, sent)).startswith(b"HTTP/1.1 408 ")
 
 
+async def test_haste_at_first_earns_no_rest_later():
+    begun = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5001\r\n\r\n" + bytes(5000)
+    async with echoing(stall_seconds=0.3, minimum_rate=100) as (_, origin), asyncio.timeout(10):  # 5000 would be 50 s
+        assert (await exchange_bytes(origin, begun)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_that_goes_on_but_does_not_end_is_told_408_when_its_time_is_over():
+    begun = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5001\r\n\r\n"
+    async with echoing(body_seconds=0.3, minimum_rate=1) as (_, origin), connected(origin) as (reader, writer):
+        writer.write(begun)
+        answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+        async with asyncio.timeout(10):
+            while not answer.done():
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+        assert answer.result().startswith(b"HTTP/1.1 408 ")
+
+
 async def test_who_reads_too_slowly_is_cut_off():
     async with echoing(write_seconds=0.3, minimum_rate=1e12) as (_, origin), connected(origin) as (reader, writer):
         writer.write(post(b"/large", b""))
