@@ -11,6 +11,7 @@ from cloister.services.gateway.exchange import Shared
 from cloister.services.gateway.inside import Endpoints
 from cloister.services.gateway.keys import KeyRing
 from cloister.services.gateway.replay import ReplayTable
+from cloister.services.gateway.request_memory import RequestMemory
 
 
 def nothing_allowed(keys):
@@ -24,7 +25,7 @@ def nothing_allowed(keys):
         buffers=Buffers(),
         now=lambda: NOON,
         observe=lambda status, seconds: None,
-        memory_bytes=2**30,
+        memory=RequestMemory(2**30, patience_seconds=10),
     )
 
 

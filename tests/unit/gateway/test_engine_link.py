@@ -17,7 +17,10 @@ class Asker:
     """Remembers what it hears."""
 
     def __init__(self):
-        self.status, self.body, self.ended, self.error = None, b"", False, None
+        self.taken, self.status, self.body, self.ended, self.error = False, None, b"", False, None
+
+    def engine_took(self):
+        self.taken = True
 
     def answer_begins(self, head):
         self.status = head.status
@@ -55,7 +58,7 @@ async def heard(said, *, pieces=()):
     """What an asker hears of an engine that says `said`, and then `pieces`."""
     async with linked() as (link, engine, _):
         asker = Asker()
-        link.ask(asker, b"GET / HTTP/1.1\r\n\r\n", [], deadline=0, whole=True)
+        link.ask(asker, b"GET / HTTP/1.1\r\n\r\n", [], deadline=0)
         for piece in (said, *pieces):
             engine.send(piece)
             await asyncio.sleep(0.01)
@@ -66,7 +69,7 @@ async def test_an_answer_is_heard_and_the_link_serves_the_next():
     async with linked() as (link, engine, _):
         for _ in range(2):
             asker = Asker()
-            link.ask(asker, b"GET / HTTP/1.1\r\n\r\n", [], deadline=0, whole=True)
+            link.ask(asker, b"GET / HTTP/1.1\r\n\r\n", [], deadline=0)
             engine.send(ANSWER)
             await asyncio.sleep(0.01)
             assert (asker.status, asker.body, asker.ended) == (200, b"heard", True)
@@ -76,7 +79,7 @@ async def test_an_answer_is_heard_and_the_link_serves_the_next():
 
 async def test_what_it_read_is_wiped_when_it_is_let_go():
     async with linked() as (link, engine, _):
-        link.ask(Asker(), b"GET / HTTP/1.1\r\n\r\n", [], deadline=0, whole=True)
+        link.ask(Asker(), b"GET / HTTP/1.1\r\n\r\n", [], deadline=0)
         engine.send(ANSWER)
         await asyncio.sleep(0.01)
         assert b"heard" in link._bytes

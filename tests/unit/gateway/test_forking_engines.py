@@ -34,7 +34,7 @@ class Request:
     def engine_ready(self, link):
         self.link = link
         head = b"POST /x HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(self.body)
-        link.ask(self, head, [memoryview(self.body)], deadline=self.engines.deadline(), whole=True)
+        link.ask(self, head, [memoryview(self.body)], deadline=self.engines.deadline())
 
     def answer_begins(self, head):
         assert head.keep_alive
@@ -52,11 +52,8 @@ class Request:
     def engine_failed(self, error):
         raise error
 
-    def engine_pauses(self):
+    def engine_took(self):
         """It has all of the request."""
-
-    def engine_resumes(self):
-        """As above."""
 
 
 async def test_a_process_that_would_keep_its_connection_is_given_no_second_request(tmp_path):

@@ -12,6 +12,7 @@ from typing import Final
 from cloister.errors import TooLarge
 
 SMALL: Final = 64 * 1024
+_SEGMENT: Final = 256 * 1024
 _ZEROS: Final = memoryview(bytes(SMALL))
 
 
@@ -68,6 +69,40 @@ class Buffer:
         wipe(self.view[: self.filled])
         mapping, self._mapping = self._mapping, None
         self._buffers.keep(mapping)
+
+
+class Segments:
+    """A body of unknown length as it comes. It is never moved, so that it needs no room twice."""
+
+    __slots__ = ("_buffers", "_taken", "length")
+
+    def __init__(self, buffers: Buffers) -> None:
+        self._buffers = buffers
+        self._taken: list[Buffer] = []
+        self.length = 0
+
+    @property
+    def views(self) -> list[memoryview]:
+        """All of it, in its order."""
+        return [buffer.view[: buffer.filled] for buffer in self._taken]
+
+    def add(self, data: memoryview) -> None:
+        """More of it."""
+        self.length += len(data)
+        while len(data):
+            if not self._taken or self._taken[-1].filled == _SEGMENT:
+                self._taken.append(self._buffers.take(_SEGMENT))
+            last = self._taken[-1]
+            part = data[: _SEGMENT - last.filled]
+            last.view[last.filled : last.filled + len(part)] = part
+            last.filled += len(part)
+            data = data[len(part) :]
+
+    def give_back(self) -> None:
+        """Wipe it."""
+        taken, self._taken = self._taken, []
+        for buffer in taken:
+            buffer.give_back()
 
 
 class Collected:

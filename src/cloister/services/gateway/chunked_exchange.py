@@ -1,9 +1,8 @@
-"""A request that comes in sealed chunks to its answer in sealed chunks; neither is ever held whole.
+"""A request that comes in sealed chunks to its answer in sealed chunks, which goes out while it is made.
 
-Everything that a request has to pass is held against its inner head, before a byte of it goes to the engine. Content
-goes on as it opens, and whoever is slower makes the other wait. The end of the request reaches the engine only after
-the final chunk has opened: one that was cut breaks the engine's connection off instead. The receipt covers all of the
-request, so an answer is begun when that has come, however early it is known.
+Everything that a request has to pass is held against its inner head, before its content is taken in. An engine is
+asked for when the final chunk has opened: engines are few, so none waits for a client that sends slowly, and none ever
+hears of a request that was cut. Until an engine has taken it the content lies in memory that is bounded and wiped.
 """
 
 from __future__ import annotations
@@ -15,18 +14,17 @@ from time import perf_counter
 from cloister.errors import CloisterError, UsageError
 from cloister.formats.binary_http import Request, Response, encode
 from cloister.formats.binary_http_stream import RequestDecoder
-from cloister.hosting.http_chunks import END
 from cloister.hosting.http_head import ResponseHead
 from cloister.hosting.http_inbound import InboundConnection
 from cloister.ohttp.chunked import RequestOpener, head_size, open_request
 from cloister.ohttp.encapsulation import HEADER_SIZE, RESPONSE_NONCE_SIZE, parse_header
+from cloister.services.gateway.buffers import Segments
 from cloister.services.gateway.engine_link import EngineLink
 from cloister.services.gateway.exchange import NOT_ADMITTED, RunningReceipt, Shared
 from cloister.services.gateway.inside import Answer, engine_answer, engine_error, engine_head, openai_error
 from cloister.services.gateway.keys import GatewayKey
+from cloister.services.gateway.request_memory import Busy
 from cloister.services.gateway.sealed_stream import SealedStream
-
-LINE_END = b"\r\n"
 
 
 class ChunkedExchange:
@@ -44,16 +42,14 @@ class ChunkedExchange:
         self._decoder = RequestDecoder()
         self._request: Request | None = None  # once it was admitted
         self._receipt: RunningReceipt | None = None
-        self._pieces: list[bytes] = []  # that wait for an engine
-        self._held = 0  # bytes of them
+        self._body = Segments(shared.buffers)
+        self.held = 0  # bytes of it
         self._arrived = False  # the request's body has ended
-        self._whole = False  # and it was opened to its end
         self._link: EngineLink | None = None
         self._stream: SealedStream
         self._answer: Answer | None = None  # the engine's, begun
-        self._ours: Answer | None = None  # in place of one
-        self._streams = False  # it has no length
-        self._ended = False  # the engine's answer is whole
+        self._ours: Answer | None = None  # where no engine is to be asked
+        self._streams = False  # the engine's has no length
         self._over = False  # the client was answered, or nobody waits
 
     # --- the request arrives ---
@@ -70,12 +66,16 @@ class ChunkedExchange:
     def complete(self) -> None:
         """Its body has ended."""
         self._arrived = True
-        self._connection.resume_reading()  # to notice when the client leaves
+        self._shared.memory.arrived(self)
         if self._opener is not None:
             self._finish(self._opener)
         elif self._fetch is None:
             parse_header(bytes(self._sealed))  # says what it lacks
             raise UsageError("the request ends within its encapsulated key")
+
+    def give_way(self, error: Busy) -> None:
+        """Others need the memory."""
+        self._connection.refuse(error)
 
     def _look_for_key(self) -> None:
         header = parse_header(bytes(self._sealed[:HEADER_SIZE]))
@@ -119,7 +119,7 @@ class ChunkedExchange:
             if self._request is None and self._decoder.head is not None:
                 self._admit(self._decoder.head)
             for piece in pieces:
-                self._pass_on(piece)
+                self._keep(memoryview(piece))
             if end and self._receipt is not None:
                 self._receipt.asked()
         except NOT_ADMITTED as error:
@@ -131,12 +131,12 @@ class ChunkedExchange:
         self._take(opener.end(), end=True)
         if self._over:
             return
-        self._whole = True
-        if self._link is not None and self._answer is None:
-            self._link.send([END], last=True)
-        self._advance()
+        if self._ours is not None:
+            self._respond_ours(self._ours)
+        else:
+            self._shared.engines.take(self)
 
-    # --- it is held against the rules, and passed on ---
+    # --- it is held against the rules ---
 
     def _admit(self, head: Request) -> None:
         self._shared.admit(self._enc, head.headers)
@@ -146,22 +146,17 @@ class ChunkedExchange:
             self._shared.endpoints.require(head.method, head.path)
         except UsageError as error:
             self._ours = openai_error(error.status, str(error))
-        else:
-            self._shared.engines.take(self)
-            if self._link is None and self._ours is None:
-                self._connection.pause_reading()  # until there is an engine
 
-    def _pass_on(self, piece: bytes) -> None:
+    def _keep(self, piece: memoryview) -> None:
         assert self._receipt is not None
-        self._receipt.request(memoryview(piece))
-        if self._ours is not None or self._answer is not None:
-            return  # nobody reads it any more; the receipt covers it all the same
-        if self._link is not None:
-            self._link.send([b"%x\r\n" % len(piece), piece, LINE_END])
-            return
-        self._shared.hold(len(piece))
-        self._held += len(piece)
-        self._pieces.append(piece)
+        self._receipt.request(piece)
+        if self._ours is not None:
+            return  # nobody reads it; the receipt covers it all the same
+        self._shared.memory.hold(len(piece))
+        self.held += len(piece)
+        self._body.add(piece)
+        if not self._arrived:
+            self._shared.memory.arrives(self)
 
     # --- the engine ---
 
@@ -170,34 +165,18 @@ class ChunkedExchange:
         request = self._request
         assert request is not None
         self._link = link
-        pieces, self._pieces = self._pieces, []
-        self._release()
-        length = sum(map(len, pieces)) if self._whole else None
-        body: list[memoryview] = []
-        for piece in pieces:
-            framed = [piece] if self._whole else [b"%x\r\n" % len(piece), piece, LINE_END]
-            body += map(memoryview, framed)
-        head = engine_head(request.method, request.path, request.headers, length)
-        link.ask(self, head, body, deadline=self._shared.engines.deadline(), whole=self._whole)
-        self._connection.resume_reading()
+        head = engine_head(request.method, request.path, request.headers, self._body.length)
+        link.ask(self, head, self._body.views, deadline=self._shared.engines.deadline())
 
-    def engine_pauses(self) -> None:
-        """It reads more slowly than the client writes."""
-        self._connection.pause_reading()
-
-    def engine_resumes(self) -> None:
-        """It has caught up."""
-        self._connection.resume_reading()
+    def engine_took(self) -> None:
+        """It has the request, which is wiped here."""
+        self._let_go_of_request()
 
     def answer_begins(self, head: ResponseHead) -> None:
-        """The engine answers, perhaps before it was asked to the end; then it waits for that."""
+        """The engine answers."""
         self._answer = engine_answer(head)
         self._stream.begin(self._answer)
         self._streams = head.length is None
-        if not self._whole:
-            if self._link is not None:
-                self._link.pause_reading()
-            self._connection.resume_reading()
 
     def answer_piece(self, data: memoryview) -> None:
         """More of its answer."""
@@ -207,57 +186,34 @@ class ChunkedExchange:
 
     def answer_pauses(self) -> None:
         """That was all that one read brought."""
-        if self._whole and self._streams:
+        if self._streams:
             self._stream.flush()
 
     def answer_ends(self) -> None:
         """All of it is here."""
-        self._ended = True
-        link, self._link = self._link, None
-        if link is not None:
-            self._shared.engines.give_back(link)
-        self._advance()
+        assert self._answer is not None
+        self._close_stream(self._answer.status)
 
     def engine_failed(self, error: CloisterError) -> None:
         """There is no answer, or no more of it."""
-        self._link_is_gone()
-        if self._opener is not None and self._stream.started:
+        if self._stream.started:
             self._end(502)
             self._connection.cut()
             return
         if self._answer is not None:  # what came of it is not shown, nor does the receipt speak of it
             self._stream.drop()
-            self._answer = None
             assert self._receipt is not None
             self._receipt.forget_answer()
-        self._pieces = []
-        self._release()
-        self._ours = engine_error(error)
-        self._connection.resume_reading()
-        self._advance()
-
-    def _link_is_gone(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            self._shared.engines.give_back(link)
+        self._respond_ours(engine_error(error))
 
     # --- the answer ---
 
-    def _advance(self) -> None:
-        """Answer as far as is known, once the request is whole."""
-        if not self._whole:
-            return
-        if self._ours is not None:
-            self._stream.begin(self._ours)
-            assert self._receipt is not None
-            self._receipt.answer(self._ours.body)
-            self._stream.add(self._ours.body)
-            self._close_stream(self._ours.status)
-        elif self._ended and self._answer is not None:
-            self._close_stream(self._answer.status)
-        elif self._link is not None and self._answer is not None:
-            self._link.resume_reading()
-            self.answer_pauses()
+    def _respond_ours(self, answer: Answer) -> None:
+        assert self._receipt is not None
+        self._stream.begin(answer)
+        self._receipt.answer(answer.body)
+        self._stream.add(answer.body)
+        self._close_stream(answer.status)
 
     def _close_stream(self, status: int) -> None:
         assert self._receipt is not None
@@ -292,11 +248,15 @@ class ChunkedExchange:
             self._fetch.cancel()
         self._over = True
         self._shared.engines.forget(self)
-        self._link_is_gone()
-        self._pieces = []
-        self._release()
+        link, self._link = self._link, None
+        if link is not None:
+            self._shared.engines.give_back(link)
+        self._let_go_of_request()
+        self._shared.memory.arrived(self)
         self._shared.observe(status, perf_counter() - self._started)
 
-    def _release(self) -> None:
-        self._shared.held -= self._held
-        self._held = 0
+    def _let_go_of_request(self) -> None:
+        """The transport may still hold views of what an engine did not take; then its connection is closed already."""
+        self._body.give_back()
+        self._shared.memory.release(self.held)
+        self.held = 0

@@ -27,6 +27,7 @@ from cloister.services.gateway.exchange import Receipts, Shared
 from cloister.services.gateway.inside import Endpoints
 from cloister.services.gateway.keys import KeyRing, KeySource
 from cloister.services.gateway.replay import ReplayTable
+from cloister.services.gateway.request_memory import RequestMemory
 from cloister.services.gateway.shared_counts import SharedMetrics
 from cloister.services.gateway.whole_exchange import WholeExchange
 
@@ -40,6 +41,7 @@ class DataPlaneLimits:
     """Caps and times of the gateway's data plane."""
 
     memory_bytes: int = 512 * 1024 * 1024  # of all encapsulated requests that are held at a time
+    patience_seconds: float = 10  # that a large one may take to arrive before it gives way where memory is short
     window_seconds: int = 300  # by which a request's date may differ from the time here
     replay_entries: int = 1_000_000  # about 48 bytes each
     http: InboundLimits = field(default_factory=InboundLimits)
@@ -91,7 +93,7 @@ def gateway_of(parts: Parts, memory: NodeMemory, limits: DataPlaneLimits) -> Gat
         buffers=Buffers(),
         now=parts.now,
         observe=lambda status, seconds: memory.metrics.observe("/gateway", status, seconds),
-        memory_bytes=limits.memory_bytes,
+        memory=RequestMemory(limits.memory_bytes, patience_seconds=limits.patience_seconds),
     )
     return Gateway(shared, limits, Health("gateway", memory.metrics, missing=parts.engines.missing))
 

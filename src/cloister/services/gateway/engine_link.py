@@ -55,11 +55,8 @@ class Asker(Protocol):
     def engine_failed(self, error: CloisterError) -> None:
         """The answer, or its rest, does not come; the link is closed already."""
 
-    def engine_pauses(self) -> None:
-        """The engine reads more slowly than is written."""
-
-    def engine_resumes(self) -> None:
-        """It has caught up."""
+    def engine_took(self) -> None:
+        """The engine's socket has all of the request: it need not be kept."""
 
 
 class EngineLink(asyncio.BufferedProtocol):
@@ -80,7 +77,6 @@ class EngineLink(asyncio.BufferedProtocol):
         self._chunks: ChunkedBody | None = None
         self._in_body = False
         self._reusable = False
-        self._sent_all = False
 
     # --- asking ---
 
@@ -94,26 +90,21 @@ class EngineLink(asyncio.BufferedProtocol):
             return False
         return True
 
-    def ask(self, asker: Asker, head: bytes, body: Iterable[memoryview], *, deadline: float, whole: bool) -> None:
-        """Send a request's head and as much of its body as is here; no content may change before it is let go."""
+    def ask(self, asker: Asker, head: bytes, body: Iterable[memoryview], *, deadline: float) -> None:
+        """Send a whole request; no content may change before the asker hears that it was taken."""
         self._asker, self.deadline = asker, deadline
         self._in_body = self._reusable = False
-        self._sent_all = whole
         if self._transport is not None:
             self._transport.writelines([head, *body])
-
-    def send(self, parts: list[bytes | bytearray | memoryview], *, last: bool = False) -> None:
-        """More of the body, framed."""
-        self._sent_all = last
-        if self._transport is not None:
-            self._transport.writelines(parts)
+            if self.unsent == 0:
+                asker.engine_took()
 
     def let_go(self) -> bool:
         """End the exchange; whether the link can serve another. If not, it is closed, which tells the engine."""
         self._asker = None
         wipe(self._scratch[: self._dirty])
         self._held = self._dirty = 0
-        if self._transport is None or not (self._reusable and self._sent_all and self.unsent == 0):
+        if self._transport is None or not (self._reusable and self.unsent == 0):
             self.close()
             return False
         self._transport.resume_reading()
@@ -148,6 +139,7 @@ class EngineLink(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The engine took the connection."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+        self._transport.set_write_buffer_limits(high=0)  # so that `resume_writing` says that all is written
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason is the engine's
         """The engine is gone, or was left."""
@@ -178,15 +170,10 @@ class EngineLink(asyncio.BufferedProtocol):
         except CloisterError:
             self._fail(EngineFailed("the engine answered what is not HTTP, or over its cap"))
 
-    def pause_writing(self) -> None:
-        """The engine reads more slowly than is written."""
-        if self._asker is not None:
-            self._asker.engine_pauses()
-
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """All is written."""
         if self._asker is not None:
-            self._asker.engine_resumes()
+            self._asker.engine_took()
 
     # --- the answer ---
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from cloister.errors import CloisterError, MalformedInput, Unavailable
+from cloister.errors import CloisterError, MalformedInput
 from cloister.formats.binary_http import Fields
 from cloister.hosting import problem
 from cloister.services.gateway.buffers import Buffers
@@ -25,6 +25,7 @@ from cloister.services.gateway.replay import (
     date_header,
     parse_date,
 )
+from cloister.services.gateway.request_memory import RequestMemory
 
 NOT_ADMITTED = (DateNotAcceptable, RequestReplayed, TableFull)
 
@@ -67,10 +68,6 @@ class Receipts(Protocol):
         """
 
 
-class Busy(Unavailable):
-    """The gateway holds as many requests as it may."""
-
-
 @dataclass(slots=True)
 class Shared:
     """What all exchanges of one worker share."""
@@ -83,18 +80,7 @@ class Shared:
     buffers: Buffers
     now: Callable[[], float]  # seconds since 1970
     observe: Callable[[int, float], None]  # counts an answer: its HTTP status, and seconds
-    memory_bytes: int  # that requests may hold together
-    held: int = 0  # bytes that they hold now; what has arrived counts, not what was announced
-
-    def hold(self, size: int) -> None:
-        """Count what has arrived.
-
-        Raises:
-            Busy: there is no room for it.
-        """
-        if self.held + size > self.memory_bytes:
-            raise Busy("the gateway holds as many requests as it may")
-        self.held += size
+    memory: RequestMemory
 
     def admit(self, enc: bytes, headers: Fields) -> None:
         """Remember a request that opened.

@@ -21,6 +21,7 @@ from cloister.services.gateway.engine_link import MAXIMUM_ANSWER, EngineLink
 from cloister.services.gateway.exchange import NOT_ADMITTED, RunningReceipt, Shared
 from cloister.services.gateway.inside import Answer, engine_answer, engine_error, engine_head, openai_error
 from cloister.services.gateway.keys import GatewayKey
+from cloister.services.gateway.request_memory import Busy
 from cloister.services.gateway.sealed_answer import sealed_message
 
 PROBLEM: Final = b"content-type: %b\r\n" % MEDIA_TYPE.encode()
@@ -30,8 +31,8 @@ class WholeExchange:
     """Hears the client's connection and the engine's, from the request's head to the answer's last byte."""
 
     __slots__ = (
-        "_answer", "_body", "_buffer", "_connection", "_fetch", "_held", "_key", "_length", "_link", "_receipt",
-        "_request", "_sealer", "_shared", "_small", "_started",
+        "_answer", "_body", "_buffer", "_connection", "_fetch", "_key", "_length", "_link", "_receipt",
+        "_request", "_sealer", "_shared", "_small", "_started", "held",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, connection: InboundConnection, head: RequestHead) -> None:
@@ -39,7 +40,7 @@ class WholeExchange:
         self._connection = connection
         self._length = head.length
         self._started = perf_counter()
-        self._held = 0
+        self.held = 0
         self._small: bytearray | None = None  # where the request lies,
         self._buffer: Buffer | None = None  # or where a large one does
         self._fetch: asyncio.Task[None] | None = None  # of a key that is not here yet
@@ -55,8 +56,8 @@ class WholeExchange:
 
     def received(self, data: memoryview) -> None:
         """More of it."""
-        self._shared.hold(len(data))
-        self._held += len(data)
+        self._shared.memory.hold(len(data))
+        self.held += len(data)
         if self._buffer is not None:
             self._buffer.filled += len(data)  # it arrived in its place
         elif self._length is not None and self._length > SMALL:
@@ -64,14 +65,21 @@ class WholeExchange:
             self._buffer.view[: len(data)] = data
             self._buffer.filled = len(data)
             if self._connection.left:
+                self._shared.memory.arrives(self)
                 self._connection.receive_into(self._buffer.view[len(data) :])
         elif self._small is None:
             self._small = bytearray(data)
         else:
+            self._shared.memory.arrives(self)
             self._small += data
+
+    def give_way(self, error: Busy) -> None:
+        """Others need the memory."""
+        self._connection.refuse(error)
 
     def complete(self) -> None:
         """It is whole: open it, now or when its key has come."""
+        self._shared.memory.arrived(self)
         try:
             key_id = parse_header(bytes(self._data[:HEADER_SIZE])).key_id
             key = self._shared.keys.held(key_id)
@@ -133,7 +141,11 @@ class WholeExchange:
         request = self._request
         self._link = link
         head = engine_head(request.method, request.path, request.headers, sum(map(len, request.body)))
-        link.ask(self, head, request.body, deadline=self._shared.engines.deadline(), whole=True)
+        link.ask(self, head, request.body, deadline=self._shared.engines.deadline())
+
+    def engine_took(self) -> None:
+        """It has the request, which is wiped here."""
+        self._let_go_of_request()
 
     def answer_begins(self, head: ResponseHead) -> None:
         """The engine answers; one that streams is waited for, since the client asked for one message."""
@@ -156,12 +168,6 @@ class WholeExchange:
     def engine_failed(self, error: CloisterError) -> None:
         """There is no answer."""
         self._respond_ours(engine_error(error))
-
-    def engine_pauses(self) -> None:
-        """It has the whole request before it."""
-
-    def engine_resumes(self) -> None:
-        """It has taken it."""
 
     # --- the end ---
 
@@ -203,15 +209,16 @@ class WholeExchange:
             shared.engines.give_back(link)
         if self._body is not None:
             self._body.give_back()
-        self._wipe_request()
-        shared.held -= self._held
-        self._held = 0
+        self._let_go_of_request()
+        shared.memory.arrived(self)
         shared.observe(status, perf_counter() - self._started)
 
-    def _wipe_request(self) -> None:
+    def _let_go_of_request(self) -> None:
         """The transport may still hold views of what an engine did not take; then its connection is closed already."""
         if self._small is not None:
             wipe(memoryview(self._small))
         if self._buffer is not None:
             self._buffer.give_back()
         self._small = self._buffer = None
+        self._shared.memory.release(self.held)
+        self.held = 0
