@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from cloister.client.async_transport import AsyncTransport
 from cloister.client.local_system import relay_of, state_folder
@@ -23,56 +23,60 @@ from cloister.client.trust_policy_file import read_trust_policy
 Name = str | os.PathLike[str]
 
 
-def transport(
-    http: Any,
-    *,
-    relay: str | None = None,
-    trust_policy: Name | None = None,
-    memory: Name | None = None,
-    receipts: Name | None = None,
-    state: Name | None = None,
-) -> Any:
+class Named(TypedDict, total=False):
+    """What a program names; where it names nothing, the local system's state folder says it."""
+
+    relay: str | None
+    relay_ca: Name | None
+    trust_policy: Name | None
+    memory: Name | None
+    receipts: Name | None
+    state: Name | None
+
+
+def transport(http: Any, **named: Unpack[Named]) -> Any:
     """A `BaseTransport` of the module `http`, for its `Client`; close that, or the transport.
 
     Args:
         http: `httpx`, `httpx2`, or another module with their names.
-        relay: the relay's URL; else that of the local system that runs.
-        trust_policy: a TOML file; else the state folder's.
-        memory: the file of what this client remembers of the log; else `client-memory` beside the trust policy.
-        receipts: a folder in which every receipt is kept; without one they are examined, and not kept.
-        state: the local system's state folder; else `$CLOISTER_STATE`, or the default one.
+        named: any of these.
+            relay: the relay's URL; else that of the local system that runs.
+            relay_ca: a PEM file of those who may sign the relay's certificate; else this machine's own list.
+            trust_policy: a TOML file; else the state folder's.
+            memory: the file of what this client remembers of the log; else `client-memory` beside the trust policy.
+            receipts: a folder in which every receipt is kept; without one they are examined, and not kept.
+            state: the local system's state folder; else `$CLOISTER_STATE`, or the default one.
 
     Raises:
         UsageError: the trust policy cannot be read.
         NoLocalSystem: no relay is named, and no local system runs.
     """
     kind = type("CloisterTransport", (SyncTransport, http.BaseTransport), {})
-    return kind(http, _asking(relay, trust_policy, memory, receipts, state))
+    return kind(http, _asking(**named))
 
 
-def async_transport(
-    http: Any,
+def async_transport(http: Any, **named: Unpack[Named]) -> Any:
+    """An `AsyncBaseTransport` of the module `http`, for its `AsyncClient` on asyncio; else as `transport`."""
+    kind = type("AsyncCloisterTransport", (AsyncTransport, http.AsyncBaseTransport), {})
+    return kind(http, _asking(**named))
+
+
+def _asking(
     *,
     relay: str | None = None,
+    relay_ca: Name | None = None,
     trust_policy: Name | None = None,
     memory: Name | None = None,
     receipts: Name | None = None,
     state: Name | None = None,
-) -> Any:
-    """An `AsyncBaseTransport` of the module `http`, for its `AsyncClient` on asyncio; else as `transport`."""
-    kind = type("AsyncCloisterTransport", (AsyncTransport, http.AsyncBaseTransport), {})
-    return kind(http, _asking(relay, trust_policy, memory, receipts, state))
-
-
-def _asking(
-    relay: str | None, trust_policy: Name | None, memory: Name | None, receipts: Name | None, state: Name | None
 ) -> Callable[[], Asking]:
     folder = state_folder() if state is None else Path(state)
     policy_path = folder / "trust-policy.toml" if trust_policy is None else Path(trust_policy)
     url = relay_of(folder) if relay is None else relay
+    authorities = None if relay_ca is None else Path(relay_ca)
     policy = read_trust_policy(policy_path)
     remembered = MemoryFile(
         policy_path.with_name("client-memory") if memory is None else Path(memory), genesis=policy.constitution
     )
     kept = None if receipts is None else Path(receipts)
-    return lambda: Asking(Session(policy, remembered, Relay(url)), kept)
+    return lambda: Asking(Session(policy, remembered, Relay(url, authorities=authorities)), kept)

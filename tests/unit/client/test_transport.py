@@ -14,9 +14,11 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
+from tests.doubles.certificates import Authority
 from tests.doubles.command_line import environment
 from tests.doubles.http_peers import serving
 from tests.doubles.relayed_service import clear_answer
+from tests.doubles.relays import relay_before
 
 import cloister
 from cloister.client.local_system import NoLocalSystem
@@ -88,6 +90,24 @@ async def test_a_receipt_is_kept_where_a_folder_is_named_and_the_answer_says_whe
     (kept,) = (tmp_path / "kept").iterdir()
     assert answer.headers["cloister-receipt-file"] == str(kept)
     assert load_receipt(kept).status == 200
+
+
+@with_and_without_loop
+async def test_a_relays_certificate_is_held_against_the_authorities_that_are_named(sync, service, tmp_path):
+    authority = Authority(tmp_path)
+    async with (
+        named(service, tmp_path) as options,
+        relay_before(
+            f"{options['relay']}/gateway", bundle=f"{options['relay']}/bundle", tls=authority.server("relay.test")
+        ) as relay,
+    ):
+        options["relay"] = f"https://127.0.0.1:{relay.port}"
+        answer = await post(httpx2, options | {"relay_ca": str(authority.path)}, sync=sync, **FORM)
+        with pytest.raises(httpx2.TransportError, match="takes no connections"):
+            await post(httpx2, options, sync=sync, **FORM)
+        with pytest.raises(httpx2.TransportError, match="takes no connections"):
+            await post(httpx2, options | {"relay_ca": Authority(tmp_path, "another").path}, sync=sync, **FORM)
+    assert answer.json() == {"text": "a spoken sentence"}
 
 
 @each_library
