@@ -251,7 +251,7 @@ class LocalSystem:
         await self.run_gateway_before(stack, served)
 
     async def run_gateway_before(
-        self, stack: contextlib.AsyncExitStack, engines: Supply, *, queue: QueueLimits | None = None
+        self, stack: contextlib.AsyncExitStack, engines: Supply, *, queue: QueueLimits | None = None, port: int = 0
     ) -> None:
         """The gateway before engines that run already, until it holds the key."""
         kms = await stack.enter_async_context(KmsClient(self.url("kms")))
@@ -263,11 +263,11 @@ class LocalSystem:
         await self._run(
             stack,
             "gateway",
-            lambda ready, stop: serve_gateway(gateway, listen(LOOPBACK, 0), stop, ready=ready),
+            lambda ready, stop: serve_gateway(gateway, listen(LOOPBACK, port), stop, ready=ready),
         )
         await _until(lambda: not keys.missing())
 
-    async def run_relay(self, stack: contextlib.AsyncExitStack, **limits: float) -> None:
+    async def run_relay(self, stack: contextlib.AsyncExitStack, *, port: int = 0, **limits: float) -> None:
         """The relay, before the gateway; `limits` are settings of it."""
         bundle = f"{self.url('kms')}/bundles/{self.contract.digest().hex()}"
         gateways = (f"{self.url('gateway')}/gateway",)
@@ -276,7 +276,7 @@ class LocalSystem:
             stack,
             "relay",
             lambda ready, stop: serve_relay(
-                RelaySettings(port=0, bundle_url=bundle, gateway_urls=gateways, ready=ready, **patient | limits),  # type: ignore[arg-type]
+                RelaySettings(port=port, bundle_url=bundle, gateway_urls=gateways, ready=ready, **patient | limits),  # type: ignore[arg-type]
                 stop,
             ),
         )

@@ -89,7 +89,7 @@ def test_an_asynchronous_client_has_several_requests_at_a_time(client, outcomes)
         ("another language", "BadRequestError", 400, "unsupported_value", "language"),
         ("no such model", "NotFoundError", 404, "model_not_found", "model"),
         ("translation", "BadRequestError", 400, "unsupported_model", "model"),
-        ("another endpoint", "NotFoundError", 404, "unknown_url", None),
+        ("another endpoint", "NotFoundError", 404, None, None),
         ("no audio", "BadRequestError", 400, "unsupported_format", "file"),
     ],
 )

@@ -146,20 +146,20 @@ async def test_a_full_replay_table_says_to_come_again():
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "method", "path"),
+    ("status", "method", "path"),
     [
-        (404, "unknown_url", "POST", "/pause"),
-        (404, "unknown_url", "POST", "/v1/audio/transcriptions?model=canary"),
-        (404, "unknown_url", "POST", "/v1/audio/transcriptions/"),
-        (405, "method_not_supported", "GET", "/v1/audio/transcriptions"),
-        (405, "method_not_supported", "POST", "/v1/models"),
+        (404, "POST", "/pause"),
+        (404, "POST", "/v1/audio/transcriptions?model=canary"),
+        (404, "POST", "/v1/audio/transcriptions/"),
+        (405, "GET", "/v1/audio/transcriptions"),
+        (405, "POST", "/v1/models"),
     ],
 )
-async def test_what_the_contract_does_not_name_never_reaches_the_engine(status, code, method, path):
+async def test_what_the_contract_does_not_name_never_reaches_the_engine(status, method, path):
     async with world() as here:
         answer = await here.ask(request(method, path))
     assert answer.status == status
-    assert (error_of(answer)["type"], error_of(answer)["code"]) == ("invalid_request_error", code)
+    assert error_of(answer)["type"] == "invalid_request_error"
     assert here.engine.asked == []
     assert here.receipts.sealed == [(EPOCH, path, status)]
 

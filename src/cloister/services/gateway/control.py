@@ -7,6 +7,7 @@ memory to memory, never to a disk.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -95,47 +96,18 @@ class Control:
         self._sock = sock
         self._heard = heard
         self._ended = ended
-        self._unsent: dict[tuple[type[Message], int | None], bytes] = {}  # first in, first out
         asyncio.get_running_loop().add_reader(sock.fileno(), self._read)
 
     def send(self, message: Message) -> None:
-        """Send, now or when the peer has read what is before it, unless it is gone.
-
-        What waits is bounded: a later state stands for an earlier one, and a later word about a key for an earlier one.
-        """
-        waits = bool(self._unsent)
-        about = type(message), getattr(message, "key_id", None)
-        self._unsent.pop(about, None)
-        self._unsent[about] = msgspec.msgpack.encode(message, enc_hook=_path_out)
-        if not waits and not self._all_sent():
-            asyncio.get_running_loop().add_writer(self._sock.fileno(), self._go_on)
+        """Send, unless the peer is gone or reads nothing any more."""
+        with contextlib.suppress(OSError):
+            self._sock.send(msgspec.msgpack.encode(message, enc_hook=_path_out))
 
     def close(self) -> None:
-        """Hear and say no more."""
+        """Hear no more."""
         if self._sock.fileno() >= 0:
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self._sock.fileno())
-            loop.remove_writer(self._sock.fileno())
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
             self._sock.close()
-        self._unsent.clear()
-
-    def _go_on(self) -> None:
-        if self._all_sent():
-            asyncio.get_running_loop().remove_writer(self._sock.fileno())
-
-    def _all_sent(self) -> bool:
-        """Send what waits, as far as the socket takes it; whether nothing waits any more."""
-        while self._unsent:
-            about, data = next(iter(self._unsent.items()))
-            try:
-                self._sock.send(data)
-            except BlockingIOError:
-                return False
-            except OSError:  # the peer is gone, which `_read` hears of
-                self._unsent.clear()
-                return True
-            del self._unsent[about]
-        return True
 
     def _read(self) -> None:
         try:

@@ -27,7 +27,6 @@ REASONS: Final = {  # of the engine; its own words could quote the request
     503: "The engine is busy.",
     504: "The engine did not answer in time.",
 }
-CODES: Final = {404: "unknown_url", 405: "method_not_supported"}  # OpenAI's, where a path or its method is none
 
 _ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._:-]{1,128}")
 
@@ -108,12 +107,12 @@ def engine_answer(head: ResponseHead) -> Answer:
     return Answer(head.status, fields)
 
 
-def openai_error(status: int, message: str, *, retry: bool = False) -> Answer:
+def openai_error(status: int, message: str, *, retry: bool = False, code: str | None = None) -> Answer:
     """An error as OpenAI's API has it; its SDKs heed `x-should-retry`."""
     kind = "invalid_request_error" if status < 500 else "server_error"
-    error = {"message": message, "type": kind, "param": None, "code": CODES.get(status)}
+    body = msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
     fields = (("content-type", "application/json"), ("x-should-retry", "true" if retry else "false"))
-    return Answer(status, fields, msgspec.json.encode({"error": error}))
+    return Answer(status, fields, body)
 
 
 def engine_error(error: CloisterError) -> Answer:
