@@ -16,6 +16,7 @@ from cloister.formats.binary_http import Framing, encode_head
 from cloister.formats.binary_http_stream import finish
 from cloister.formats.contract import Endpoint
 from cloister.formats.key_config import KeyConfig
+from cloister.hosting.http_inbound_state import InboundLimits
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.engines import QueueLimits
@@ -30,11 +31,12 @@ class Engine:
 
     def __init__(self):
         self.heads, self.bodies, self.left = [], [], asyncio.Event()
+        self.said = 0  # bytes of endless streams
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.reads = asyncio.Event()
         self.reads.set()
-        self.stream = False
+        self.stream = self.endless = False
         self.breaks_off = False
 
     async def __call__(self, reader, writer):
@@ -73,6 +75,10 @@ class Engine:
             )
             return
         writer.write(STREAM)
+        while self.endless:
+            writer.write(b"%x\r\n%b\r\n" % (50_000, bytes(50_000)))
+            await writer.drain()
+            self.said += 50_000
         for event in EVENTS:
             writer.write(b"%x\r\n%b\r\n" % (len(event), event))
             await asyncio.sleep(0.02)
@@ -263,6 +269,56 @@ async def test_a_client_that_leaves_in_the_middle_of_a_stream_takes_the_engines_
             await client.read()
         here.engine.go_on.set()
         await asyncio.wait_for(here.engine.left.wait(), 10)
+
+
+@contextlib.asynccontextmanager
+async def streaming(here):
+    """A client that has the head of an answer that never ends, and has read nothing else."""
+    here.engine.stream = here.engine.endless = True
+    async with here.client() as client:
+        client.begin(request())
+        client.end()
+        assert (await client.head())[0] == 200
+        yield client
+
+
+async def reads(client, size, *, a_second):
+    """Read so many bytes at that rate, whatever they say, as far as they come."""
+    for _ in range(0, size, 50_000):
+        if not await client.reader.read(50_000):
+            return
+        await asyncio.sleep(50_000 / a_second)
+
+
+async def test_a_client_that_reads_nothing_of_a_stream_loses_its_engine(tmp_path):
+    http = InboundLimits(write_seconds=0.3)
+    async with world(tmp_path, http=http) as here, streaming(here):
+        await asyncio.wait_for(here.engine.left.wait(), 10)
+    assert here.engine.said < 30_000_000  # what the kernel's buffers take, and ours
+
+
+async def test_a_client_that_reads_a_stream_more_slowly_than_it_must_loses_its_engine(tmp_path):
+    http = InboundLimits(write_seconds=0.5, minimum_rate=10**9)
+    async with world(tmp_path, http=http) as here, streaming(here) as client:
+        reading = asyncio.create_task(reads(client, 10**9, a_second=2_000_000))
+        await asyncio.wait_for(here.engine.left.wait(), 10)
+        reading.cancel()
+
+
+async def test_a_client_that_reads_a_stream_as_fast_as_it_must_keeps_its_engine(tmp_path):
+    http = InboundLimits(write_seconds=0.5, minimum_rate=50_000)
+    async with world(tmp_path, http=http) as here:
+        async with streaming(here) as client:
+            await reads(client, 4_000_000, a_second=4_000_000)
+            assert not here.engine.left.is_set()
+        await asyncio.wait_for(here.engine.left.wait(), 10)
+
+
+async def test_a_stream_that_never_ends_is_cut_when_the_engines_time_is_over_however_it_is_read(tmp_path):
+    async with world(tmp_path, queue=QueueLimits(engine_seconds=0.5)) as here, streaming(here) as client:
+        reading = asyncio.create_task(reads(client, 10**9, a_second=10_000_000))
+        await asyncio.wait_for(here.engine.left.wait(), 10)
+        reading.cancel()
 
 
 async def test_a_stream_that_breaks_off_is_cut_and_never_ends_as_a_whole_one(tmp_path):

@@ -6,8 +6,9 @@ import contextlib
 import pytest
 from tests.doubles.http_peers import connected, exchange_bytes
 
+from cloister.hosting.http_inbound import InboundConnection
 from cloister.hosting.http_inbound_server import serving
-from cloister.hosting.http_inbound_state import InboundLimits
+from cloister.hosting.http_inbound_state import InboundLimits, InboundState
 from cloister.hosting.http_message import Origin
 from cloister.hosting.loopback import listen, port_of
 
@@ -145,6 +146,39 @@ async def test_who_reads_too_slowly_is_cut_off():
         await asyncio.sleep(1.5)
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await reader.readexactly(30_000_000)
+
+
+class Reader(asyncio.Transport):
+    """The far side of a connection: what was written waits until it is read."""
+
+    def __init__(self):
+        super().__init__()
+        self.waiting, self.cut_off = 0, False
+
+    def write(self, data):
+        self.waiting += len(data)
+
+    def get_write_buffer_size(self):
+        return self.waiting
+
+    def abort(self):
+        self.cut_off = True
+
+
+@pytest.mark.parametrize(("read", "borne"), [(0, 20), (2048, 40), (4000, 853), (4096, 3600), (9000, 3600)])
+async def test_how_long_a_reader_of_a_stream_is_borne_depends_on_its_rate_alone(read, borne):
+    reader = Reader()
+    connection = InboundConnection(Service(), InboundState(InboundLimits(idle_seconds=10_000)))
+    connection.connection_made(reader)
+    began = asyncio.get_running_loop().time()
+    connection.start(200, b"", bytes(50_000))
+    seconds = 0
+    while not reader.cut_off and seconds < 3600:
+        connection.check_deadlines(began + seconds)
+        connection.send(bytes(read + 1))  # there is always a little more than it has read
+        reader.waiting -= read
+        seconds += 1
+    assert borne <= seconds <= borne + 2
 
 
 async def test_a_client_that_leaves_abandons_its_request():
