@@ -165,6 +165,18 @@ async def test_what_the_contract_does_not_name_is_refused_inside(system):
         assert "cloister-receipt-file" in response.headers
 
 
+async def test_each_role_tells_how_it_is_and_the_relay_not_where_its_clients_are(system):
+    roles = {role.name: role for role in system.record.roles}
+    async with aiohttp.ClientSession() as http:
+        for role in roles.values():
+            async with http.get(f"http://127.0.0.1:{role.health_port}/ready") as response:
+                assert (response.status, await response.json()) == (200, {"ready": True, "missing": []})
+        async with http.get(f"http://127.0.0.1:{roles['relay'].health_port}/metrics") as response:
+            assert "cloister_relay_" in await response.text()
+        async with http.get(f"http://127.0.0.1:{roles['relay'].port}/ready") as response:
+            assert response.status == 404
+
+
 async def test_a_second_up_says_that_one_runs(system):
     second = await system.cloister("up")
     assert second.code == 2

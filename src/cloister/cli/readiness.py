@@ -20,15 +20,8 @@ class _Ready(msgspec.Struct):
     missing: list[str] = []
 
 
-async def lacking(port: int, *, has_ready: bool) -> str:
-    """What the service on `port` says that it lacks before it can serve; empty when it is ready.
-
-    A service without the route /ready is taken for ready when it accepts a connection.
-    """
-    return await _said(port) if has_ready else await _accepts(port)
-
-
-async def _said(port: int) -> str:
+async def lacking(port: int) -> str:
+    """What the service that tells on `port` how it is lacks before it can serve; empty when it is ready."""
     client = HttpClient(Origin(LOOPBACK, port), connections=1)
     try:
         async with client.exchange(b"GET", b"/ready", [], seconds=_ASK_SECONDS) as reply:
@@ -40,7 +33,8 @@ async def _said(port: int) -> str:
     return "" if answer.ready else "; ".join(answer.missing) or "it is not ready"
 
 
-async def _accepts(port: int) -> str:
+async def unreachable(port: int) -> str:
+    """Whether a service that does not tell how it is takes no connection on `port`, in words; empty when it does."""
     try:
         async with asyncio.timeout(_ASK_SECONDS):
             _, writer = await asyncio.open_connection(LOOPBACK, port)

@@ -10,7 +10,7 @@ import msgspec
 from cloister.cli.chain import console
 from cloister.cli.code_changes import changed_since, started_with
 from cloister.cli.processes import lives
-from cloister.cli.readiness import NO_ANSWER, lacking
+from cloister.cli.readiness import NO_ANSWER, lacking, unreachable
 from cloister.cli.state_folder import StateFolder, state_option
 from cloister.cli.system_record import RoleRecord, SystemRecord, running
 from cloister.errors import Unavailable
@@ -55,7 +55,7 @@ async def as_it_is(record: SystemRecord) -> SystemRecord:
 async def _asked(role: RoleRecord) -> RoleRecord:
     if role.process is None or not lives(role.process):
         return msgspec.structs.replace(role, process=None, ready=False, missing=NO_ANSWER)
-    missing = await lacking(role.port, has_ready=role.has_ready)
+    missing = await (unreachable(role.port) if role.health_port is None else lacking(role.health_port))
     return msgspec.structs.replace(role, ready=not missing, missing=missing)
 
 

@@ -30,7 +30,7 @@ class RoleRecord(msgspec.Struct, frozen=True, kw_only=True):
     missing: str  # what it said that it lacks, while it is not ready
     restarts: int
     log: str
-    has_ready: bool = False  # it has the route /ready
+    health_port: int | None = None  # where it has the routes /health, /ready, /metrics and /version
 
 
 class SystemRecord(msgspec.Struct, frozen=True, kw_only=True):

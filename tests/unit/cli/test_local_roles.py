@@ -8,6 +8,7 @@ from tests.unit.cli.test_local_terms import FIRST, FOUND, KEYS
 
 from cloister.cli.local.keys import NAMES, open_keys, seed_path
 from cloister.cli.local.roles import (
+    RELAY_ADMIN,
     ROLES,
     choose_ports,
     config_path,
@@ -35,10 +36,12 @@ def state(tmp_path):
 def test_every_services_settings_are_what_the_service_reads(state):
     ports = choose_ports({}, proxy=None)
     write_settings(state, settings(state, KEYS, FIRST, FOUND, ports))
-    for role in ROLES:
-        record = found(SERVICES[role].settings)
-        read = load(record, service=role, config=config_path(state, role), environ={}, flags={})
-        assert read.port == ports[role]
+    read = {
+        role: load(found(SERVICES[role].settings), service=role, config=config_path(state, role), environ={}, flags={})
+        for role in ROLES
+    }
+    assert {role: settings.port for role, settings in read.items()} == {role: ports[role] for role in ROLES}
+    assert read["relay"].admin_port == ports[RELAY_ADMIN]
 
 
 def test_what_a_person_could_write_comes_back_from_toml():
@@ -49,7 +52,8 @@ def test_what_a_person_could_write_comes_back_from_toml():
 
 def test_ports_are_the_same_again_unless_someone_has_taken_one(state):
     first = choose_ports({}, proxy=None)
-    assert len(set(first.values())) == len(ROLES)
+    assert first.keys() == {*ROLES, RELAY_ADMIN}
+    assert len(set(first.values())) == len(first)
     keep_ports(state, first)
     assert choose_ports(last_ports(state), proxy=None) == first
     with socket.create_server(("127.0.0.1", first["relay"])):

@@ -38,7 +38,7 @@ def deployed(tmp_path):
     state.constitutions.write_bytes(encode_list(terms.constitutions))
     state.contracts.write_bytes(encode_list(terms.contracts))
     state.trust_policy.write_text(format_trust_policy(trust_policy(terms), comment="test"))
-    tables = roles.settings(state, keys, terms, found, dict.fromkeys(roles.ROLES, 1))
+    tables = roles.settings(state, keys, terms, found, dict.fromkeys((*roles.ROLES, roles.RELAY_ADMIN), 1))
     (tmp_path / "machines.toml").write_text(PLACES)
     Deployment(read_machines(tmp_path / "machines.toml"), state, tables).write(tmp_path / "deploy")
     return tmp_path / "deploy", state
@@ -92,6 +92,7 @@ def test_every_role_calls_the_others_where_they_are_and_shows_its_certificate(de
     assert settings(folder, "kms").ledger_url == "https://ledger.example:7101"
     assert settings(folder, "gateway").kms_url == "https://kms.example:7102"
     assert settings(folder, "relay").gateway_urls == ("https://gateway.example:7103/gateway",)
+    assert settings(folder, "relay").admin_port is None  # that of this machine says nothing about another
     assert settings(folder, "relay").bundle_url.startswith("https://kms.example:7102/bundles/")
     assert settings(folder, "proxy").relay_url == "https://relay.example:7104"
     for role in ("ledger", "kms", "gateway", "relay"):

@@ -39,10 +39,10 @@ def own():
     return name
 
 
-def role(name="kms", *, port, process=None, ready=True, has_ready=True):
+def role(name="kms", *, port=1, health_port=None, process=None, ready=True):
     process = process or own()
     return RoleRecord(
-        name=name, port=port, process=process, ready=ready, missing="", restarts=0, log="x.log", has_ready=has_ready
+        name=name, port=port, process=process, ready=ready, missing="", restarts=0, log="x.log", health_port=health_port
     )
 
 
@@ -76,7 +76,7 @@ async def status(state, *arguments):
 
 async def test_a_role_that_was_ready_and_is_no_longer_is_shown_as_it_is_now(state):
     async with ready_route("the witnessed log") as port:
-        system(state, role(port=port))
+        system(state, role(health_port=port))
         ran = await status(state)
     assert ran.code == 4
     assert "not ready: the witnessed log" in ran.out
@@ -85,14 +85,14 @@ async def test_a_role_that_was_ready_and_is_no_longer_is_shown_as_it_is_now(stat
 
 async def test_a_role_that_was_not_ready_and_is_now_is_shown_so_too(state):
     async with ready_route() as port:
-        system(state, role(port=port, ready=False))
+        system(state, role(health_port=port, ready=False))
         ran = await status(state, "--json")
     assert (ran.code, json.loads(ran.out)["roles"][0]["ready"]) == (0, True)
 
 
 async def test_a_role_without_a_route_for_it_is_ready_when_it_takes_connections(state):
     async with ready_route() as port:
-        system(state, role("relay", port=port, has_ready=False))
+        system(state, role("relay", port=port))
         assert (await status(state)).code == 0
     ran = await status(state)
     assert (ran.code, "not ready: it does not answer" in ran.out) == (4, True)
@@ -100,7 +100,7 @@ async def test_a_role_without_a_route_for_it_is_ready_when_it_takes_connections(
 
 async def test_a_role_whose_process_has_ended_is_down(state):
     async with ready_route() as port:
-        system(state, role(port=port, process=GONE))
+        system(state, role(health_port=port, process=GONE))
         ran = await status(state)
     assert (ran.code, "kms      port" in ran.out, " down " in ran.out) == (4, True, True)
 
@@ -127,7 +127,7 @@ def test_each_file_of_ours_that_was_added_changed_or_removed_is_named():
 
 async def test_code_that_changed_since_the_start_is_told_with_what_to_do(state):
     async with ready_route() as port:
-        system(state, role(port=port))
+        system(state, role(health_port=port))
         state.manifest.write_bytes(msgspec.json.encode(manifest(PACKAGE, **{"errors.py": "00"})))
         ran = await status(state)
     assert ran.code == 0

@@ -39,7 +39,7 @@ def role(folder, program, name="role"):
         port=1,
         log=folder / f"{name}.log",
         announces=announces,
-        has_ready=False,
+        health_port=None,
     )
 
 

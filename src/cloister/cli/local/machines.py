@@ -23,7 +23,9 @@ CALLERS: Final = {"witness": ("ledger",), "ledger": ("kms",), "kms": ("gateway",
 CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"  # each machine's own; nothing here makes them
 HTTPS_PORT = 443
 GRACE_SECONDS = 15  # for long answers in flight; the systemd units allow 20 for a stop
-_OF_ONE_MACHINE: Final = frozenset({"ready", "client_rate", "client_burst"})  # settings that make sense there only
+_OF_ONE_MACHINE: Final = frozenset(
+    {"ready", "admin_port", "client_rate", "client_burst"}
+)  # settings that make sense there only
 
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

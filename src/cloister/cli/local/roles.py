@@ -19,7 +19,7 @@ from cloister.hosting.loopback import LOOPBACK
 from cloister.hosting.refused_port import refused_port
 
 ROLES: Final = ("witness", "ledger", "kms", "gateway", "relay", "proxy")  # each needs only those before it
-WITH_READY: Final = frozenset({"witness", "ledger", "kms", "gateway", "proxy"})  # these have the route /ready
+RELAY_ADMIN: Final = "relay-admin"  # among the ports: where the relay tells how it is, which its clients' port does not
 
 
 def url(port: int) -> str:
@@ -56,13 +56,15 @@ def keep_ports(state: StateFolder, ports: Mapping[str, int]) -> None:
 
 
 def choose_ports(before: Mapping[str, int], *, proxy: int | None) -> dict[str, int]:
-    """A port for each role: the same as last time where it is free, so that clients need not be told anew.
+    """A port for each role, and for the relay's administration.
+
+    The same as last time where it is free, so that clients need not be told anew.
 
     Raises:
         Unavailable, UsageError: the proxy's port, the one asked for or the one of last time, cannot be had.
     """
     ports: dict[str, int] = {}
-    for role in ROLES:
+    for role in (*ROLES, RELAY_ADMIN):
         wanted = proxy if role == "proxy" and proxy is not None else before.get(role, 0)
         # Shells that know the proxy's port would send token and audio to whoever has it now: never changed unsaid.
         ports[role] = _free(wanted, taken=ports.values(), required=role == "proxy" and wanted != 0)
@@ -115,6 +117,7 @@ def settings(
         "relay": {
             "bundle_url": f"{url(ports['kms'])}/bundles/{line}",
             "gateway_urls": [f"{url(ports['gateway'])}/gateway"],
+            "admin_port": ports[RELAY_ADMIN],
             "client_rate": 5000,  # the one client is this machine's own proxy
             "client_burst": 10_000,
         },

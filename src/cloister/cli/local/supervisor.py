@@ -52,7 +52,7 @@ class Role:
     port: int
     log: Path
     announces: Path  # it writes its port there when it serves
-    has_ready: bool  # it has the route /ready
+    health_port: int | None  # where it has the route /ready; `None` if nowhere
     restarts: int = 0
     process: asyncio.subprocess.Process | None = None
     named: ProcessName | None = None
@@ -173,7 +173,7 @@ class Supervisor:
                 code = None if role.process is None else role.process.returncode
                 raise RoleFailed(f"{role.name} did not start ({_how(code, role)}); its log: {role.log}")
             if role.announces.exists():
-                role.missing = await lacking(role.port, has_ready=True) if role.has_ready else ""
+                role.missing = "" if role.health_port is None else await lacking(role.health_port)
                 if not role.missing:
                     role.ready = True
                     self.changed()

@@ -258,14 +258,14 @@ class System:
             (self.prepared.state.run / "system.json").unlink()
 
     def _role(self, name: str) -> Role:
-        state = self.prepared.state
+        state, ports = self.prepared.state, self.prepared.ports
         return Role(
             name=name,
             command=service_command("service", name, "--config", str(roles.config_path(state, name))),
-            port=self.prepared.ports[name],
+            port=ports[name],
             log=roles.log_path(state, name),
             announces=roles.ready_path(state, name),
-            has_ready=name in roles.WITH_READY,
+            health_port=ports[roles.RELAY_ADMIN if name == "relay" else name],
         )
 
     def _write(self) -> None:
@@ -285,7 +285,7 @@ class System:
                     missing=role.missing,
                     restarts=role.restarts,
                     log=str(role.log),
-                    has_ready=role.has_ready,
+                    health_port=role.health_port,
                 )
                 for role in self.supervisor.roles
             ),
