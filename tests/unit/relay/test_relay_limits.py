@@ -11,7 +11,8 @@ from tests.doubles.relays import relay_before
 
 from cloister.hosting.http_exchange import Response
 from cloister.hosting.http_message import Origin
-from cloister.services.relay.gateways import FIRST_BREAK_SECONDS
+from cloister.services.relay.breaker import FIRST_BREAK_SECONDS
+from cloister.services.relay.gateways import SILENT_EXCHANGES
 
 POST = b"POST /gateway HTTP/1.1\r\nHost: h\r\nContent-Type: message/ohttp-req\r\n"
 SEALED = POST + b"Content-Length: 6\r\n\r\nsealed"
@@ -188,11 +189,101 @@ async def test_a_dead_gateway_is_not_asked_for_a_moment_and_then_tried_again():
         assert (await ask(connection))[0] == 502
         server = await asyncio.start_server(speak_sealed, "127.0.0.1", port)
         status, _, body = await ask(connection)
-        assert (status, json.loads(body)["detail"]) == (502, "no gateway takes connections")
+        assert (status, json.loads(body)["detail"]) == (502, "no gateway takes connections, or answers on them")
         await asyncio.sleep(FIRST_BREAK_SECONDS + 0.3)
         assert (await ask(connection))[0] == 200
         server.close()
         await server.wait_closed()
+
+
+class FickleGateway:
+    """Takes every connection; then it drops it, waits, or answers. Counts what it is asked."""
+
+    def __init__(self):
+        self.asked, self.does = 0, "drop"
+
+    @contextlib.asynccontextmanager
+    async def serving(self):
+        server = await asyncio.get_running_loop().create_server(lambda: FickleConnection(self), "127.0.0.1", 0)
+        try:
+            yield Origin(*server.sockets[0].getsockname())
+        finally:
+            server.close()
+
+
+class FickleConnection(asyncio.Protocol):
+    def __init__(self, gateway):
+        self._gateway = gateway
+
+    def connection_made(self, transport):
+        self._transport = transport
+
+    def data_received(self, _data):
+        self._gateway.asked += 1
+        if self._gateway.does == "drop":
+            self._transport.close()
+        elif self._gateway.does == "answer":
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: message/ohttp-res\r\nContent-Length: 1\r\n\r\n"
+            self._transport.write(head + b"x")
+
+
+@pytest.mark.parametrize("silence", ["drop", "wait"])
+async def test_a_gateway_that_takes_connections_and_answers_nothing_is_left_alone_and_then_tried_by_one(silence):
+    gateway = FickleGateway()
+    async with (
+        gateway.serving() as origin,
+        relay_before(origin, gateway_seconds=0.3) as relay,
+        connected(relay) as one,
+        connected(relay) as another,
+    ):
+        gateway.does = silence
+        expected = 502 if silence == "drop" else 504
+        assert [(await ask(one))[0] for _ in range(SILENT_EXCHANGES)] == [expected] * SILENT_EXCHANGES
+        status, _, body = await ask(one)
+        assert (status, json.loads(body)["detail"]) == (502, "no gateway takes connections, or answers on them")
+        assert gateway.asked == SILENT_EXCHANGES
+        await asyncio.sleep(FIRST_BREAK_SECONDS + 0.3)
+        first, second = await asyncio.gather(ask(one), ask(another))
+        assert {first[0], second[0]} == {expected, 502}
+        assert gateway.asked == SILENT_EXCHANGES + 1
+        gateway.does = "answer"
+        await asyncio.sleep(2 * FIRST_BREAK_SECONDS + 0.3)
+        assert [(await ask(one))[0] for _ in range(3)] == [200] * 3
+
+
+async def test_a_silent_gateway_leaves_its_turns_to_the_others():
+    silent = FickleGateway()
+    async with (
+        silent.serving() as first,
+        serving(answer, grace_seconds=0) as second,
+        relay_before(first, second) as relay,
+        connected(relay) as connection,
+    ):
+        codes = [(await ask(connection))[0] for _ in range(4 * SILENT_EXCHANGES)]
+    assert codes.count(502) == silent.asked == SILENT_EXCHANGES
+    assert codes[-SILENT_EXCHANGES:] == [200] * SILENT_EXCHANGES
+
+
+async def test_an_answer_between_its_silences_keeps_a_gateway_in_turn():
+    gateway = FickleGateway()
+    async with gateway.serving() as origin, relay_before(origin) as relay, connected(relay) as connection:
+        for _ in range(2 * SILENT_EXCHANGES):
+            gateway.does = "drop"
+            assert (await ask(connection))[0] == 502
+            gateway.does = "answer"
+            assert (await ask(connection))[0] == 200
+    assert gateway.asked == 4 * SILENT_EXCHANGES
+
+
+async def test_clients_that_do_not_send_all_of_their_requests_break_no_gateway_out():
+    gateway = FickleGateway()
+    async with gateway.serving() as origin, relay_before(origin) as relay:
+        for _ in range(2 * SILENT_EXCHANGES):
+            half = POST + b"Content-Length: 100\r\n\r\nhalf"
+            assert b"the gateway broke off" in await exchange_bytes(relay, half)
+        gateway.does = "answer"
+        async with connected(relay) as connection:
+            assert (await ask(connection))[0] == 200
 
 
 @pytest.mark.parametrize(

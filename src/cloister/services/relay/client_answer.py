@@ -111,6 +111,10 @@ class ClientAnswer(asyncio.Protocol, abc.ABC):
             gateway.end(self._relay.now, reusable=self._state == WAITING)
         self._end()
 
+    def has_sent_all(self) -> bool:
+        """Whether the whole request went to the gateway."""
+        return self._state == WAITING
+
     def fail(self, error: CloisterError) -> None:
         """There will be no answer, or no more of it: then only a cut can say that the rest is missing."""
         self._opening = None

@@ -248,6 +248,8 @@ class ClientConnection(ClientAnswer):
     def _check_exchange(self, now: float) -> None:
         settings = self._relay.settings
         if now >= self._answer_by:
+            if self._gateway is not None:
+                self._gateway.waits_in_vain()
             self._refuse(GatewayTooSlow("the gateway did not answer in time"))
         elif self._state == SENDING and not self._held:
             pace = self._sending.too_slow(

@@ -34,6 +34,9 @@ class Asker(Protocol):
     def answered(self) -> None:
         """The answer is complete."""
 
+    def has_sent_all(self) -> bool:
+        """Whether the whole request went to the gateway, which then owes an answer."""
+
     def fail(self, error: CloisterError) -> None:
         """There will be no answer, or no more of it."""
 
@@ -53,11 +56,19 @@ class Gateway(Protocol):
     def request_head(self, media_type: bytes, length: int | None) -> bytes:
         """The head of a request: all that a gateway is told beside the sealed bytes."""
 
+    def answers(self) -> None:
+        """The first bytes of an answer came."""
+
+    def fell_silent(self, now: float) -> None:
+        """A whole request got no byte of an answer: the connection ended, or the time did."""
+
 
 class GatewayConnection(asyncio.Protocol):
     """Idle, or the gateway's side of one exchange."""
 
-    __slots__ = ("_asker", "_chunks", "_held", "_kept", "_left", "_lives_on", "_transport", "gateway", "idle_since")
+    __slots__ = (
+        "_asker", "_chunks", "_heard", "_held", "_kept", "_left", "_lives_on", "_transport", "gateway", "idle_since",
+    )  # fmt: skip
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
@@ -67,6 +78,7 @@ class GatewayConnection(asyncio.Protocol):
         self._left: int | None = None  # bytes of the answer's body; `None` before its head, and in chunks
         self._chunks: ChunkDecoder | None = None
         self._lives_on = True
+        self._heard = False  # a byte of the answer
         self._held = False
         self.idle_since = 0.0
 
@@ -74,7 +86,7 @@ class GatewayConnection(asyncio.Protocol):
 
     def begin(self, asker: Asker, kind: bytes, length: int | None) -> bytes:
         """From now on this is `asker`'s; the head of its request."""
-        self._asker = asker
+        self._asker, self._heard = asker, False
         return self.gateway.request_head(kind, length)
 
     def send(self, data: bytes) -> None:
@@ -105,6 +117,12 @@ class GatewayConnection(asyncio.Protocol):
         self.idle_since = now
         self.gateway.idle.append(self)
 
+    def waits_in_vain(self) -> None:
+        """The time for the answer is over."""
+        asker = self._asker
+        if asker is not None and not self._heard and asker.has_sent_all():
+            self.gateway.fell_silent(asker.now())
+
     def close(self) -> None:
         """Close in good order."""
         if self._transport is not None:
@@ -134,6 +152,7 @@ class GatewayConnection(asyncio.Protocol):
         """It is gone."""
         self.eof_received()
         self.gateway.open.discard(self)
+        self.waits_in_vain()
         self._fail("the gateway broke off")
 
     def pause_writing(self) -> None:
@@ -156,6 +175,9 @@ class GatewayConnection(asyncio.Protocol):
         elif self._chunks is not None:
             self._decoded(asker, self._chunks, data)
         else:
+            if not self._heard:
+                self._heard = True
+                self.gateway.answers()
             self._head(asker, self._kept + data if self._kept else data)
 
     def _head(self, asker: Asker, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The gateways: kept connections to each, turns, and a short break for one that takes none."""
+"""The gateways: kept connections to each, turns, and a short break for one that takes none or does not answer."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Final
 from cloister.errors import UsageError
 from cloister.hosting.http_message import Origin
 from cloister.hosting.tls import PeerTls, Shown, peer_tls
+from cloister.services.relay.breaker import LONGEST_BREAK_SECONDS, Breaker
 from cloister.services.relay.gateway_connection import Asker, GatewayConnection
 from cloister.services.relay.refusals import Busy, NoGateway
 
 CONNECT_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 30.0  # shorter than gateways keep a connection, so that a request seldom meets a closing one
-FIRST_BREAK_SECONDS: Final = 0.5  # doubled by each failure in a row
-LONGEST_BREAK_SECONDS: Final = 4.0
+SILENT_EXCHANGES: Final = 3  # in a row: a whole request that met no byte of an answer may be that request's doing
 
 
 class Gateway:
@@ -29,8 +29,8 @@ class Gateway:
         self.open: set[GatewayConnection] = set()
         self._connections = connections
         self._opening = 0
-        self._failures = 0
-        self._broken_until = 0.0
+        self._taking = Breaker(1)  # connections
+        self._answering = Breaker(SILENT_EXCHANGES)  # requests on them
         self._heads: dict[bytes, bytes] = {}
 
     def request_head(self, media_type: bytes, length: int | None) -> bytes:
@@ -49,14 +49,29 @@ class Gateway:
         return len(self.open) + self._opening < self._connections
 
     def is_broken(self, now: float) -> bool:
-        """Whether it took no connection a moment ago, and is not to be asked yet."""
-        return now < self._broken_until
+        """Whether it took no connection a moment ago, or answered nothing, and is not to be asked yet."""
+        return self._taking.is_open(now) or self.is_silent(now)
+
+    def is_silent(self, now: float) -> bool:
+        """Whether it took requests and answered nothing, and is not to be asked yet, on an open connection either."""
+        return self._answering.is_open(now)
+
+    def is_asked(self, now: float) -> None:
+        """A request goes to it; if it was silent, no other for a moment."""
+        self._answering.trying(now, LONGEST_BREAK_SECONDS)
+
+    def fell_silent(self, now: float) -> None:
+        """A whole request got no byte of an answer: the connection ended, or the time did."""
+        self._answering.failed(now)
+
+    def answers(self) -> None:
+        """The first bytes of an answer came."""
+        self._answering.passed()
 
     async def connect(self) -> GatewayConnection | None:
         """A new connection; `None` if the gateway takes none, which breaks its circuit for a moment."""
         loop = asyncio.get_running_loop()
-        if self._failures:  # one request tries for all
-            self._broken_until = loop.time() + CONNECT_SECONDS
+        self._taking.trying(loop.time(), CONNECT_SECONDS)
         self._opening += 1
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -67,16 +82,14 @@ class Gateway:
                     ssl=None if self.shown is None else self.shown.context,
                 )
         except (OSError, TimeoutError):
-            pause = min(FIRST_BREAK_SECONDS * 2**self._failures, LONGEST_BREAK_SECONDS)
-            self._failures = min(self._failures + 1, 8)
-            self._broken_until = loop.time() + pause
+            self._taking.failed(loop.time())
             return None
         except asyncio.CancelledError:
-            self._broken_until = min(self._broken_until, loop.time())
+            self._taking.gave_up(loop.time())
             raise
         finally:
             self._opening -= 1
-        self._failures, self._broken_until = 0, 0.0
+        self._taking.passed()
         return connection
 
 
@@ -108,7 +121,8 @@ class Gateways:
         """An idle connection to the gateway whose turn it is; `None` if one is to be opened."""
         for _ in self._gateways:
             self._next = gateway = self._gateways[next(self._turns)]
-            if gateway.idle:
+            if gateway.idle and not gateway.is_silent(now):
+                gateway.is_asked(now)
                 return gateway.idle.pop()
             if gateway.has_room() and not gateway.is_broken(now):
                 break
@@ -131,6 +145,7 @@ class Gateways:
             if not gateway.has_room():
                 full = True
                 continue
+            gateway.is_asked(asker.now())
             connection = await gateway.connect()
             if connection is not None:
                 asker.begins(connection)
@@ -138,7 +153,7 @@ class Gateways:
         asker.fail(
             Busy("the gateways have all their connections in use")
             if full
-            else NoGateway("no gateway takes connections")
+            else NoGateway("no gateway takes connections, or answers on them")
         )
 
     def sweep(self, now: float) -> None:
