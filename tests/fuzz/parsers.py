@@ -157,8 +157,10 @@ def open_chunks(data: bytes) -> None:
     size = chunked.head_size(parse_header(data)) if data[1:3] == b"\x00\x20" else len(data)
     try:
         opener, _ = chunked.open_request(OHTTP_KEY, 1, data[:size], nonce=bytes(16))
-        opener.feed(data[size:])
-        opener.end()
+        room = memoryview(bytearray(chunked.MAXIMUM_CHUNK))
+        for _ in opener.feed_into(data[size:], room):
+            pass
+        opener.end_into(room)
     except (OpenFailed, KeyProblem) as error:
         raise MalformedInput(str(error)) from error
 

@@ -30,11 +30,24 @@ def whole(decode, data):
         return type(error) if isinstance(error, TooLarge) else MalformedInput
 
 
-def streamed(decoder, data, sizes):
+def fed(decoder, data):
+    """The content that `data` brings, in copies."""
+    return decoder.feed(data)
+
+
+def viewed(decoder, data):
+    """The same, out of a buffer that is wiped afterwards."""
+    buffer = bytearray(data)
+    found = [bytes(piece) for piece in decoder.feed_view(memoryview(buffer))]
+    buffer[:] = b"\xff" * len(buffer)
+    return found
+
+
+def streamed(decoder, data, sizes, feed=fed):
     body = []
     try:
         for piece in in_pieces(data, sizes):
-            body += decoder.feed(piece)
+            body += feed(decoder, piece)
         decoder.end()
     except (MalformedInput, TooLarge) as error:
         return type(error) if isinstance(error, TooLarge) else MalformedInput
@@ -50,6 +63,12 @@ def streamed(decoder, data, sizes):
 def test_every_request_comes_back_in_any_pieces(message, framing, zeros, sizes):
     data = encode(message, framing=framing) + zeros
     assert streamed(RequestDecoder(body_limit=CAP), data, sizes) == message
+
+
+@given(requests, framings, padding, sizes)
+def test_every_request_comes_back_out_of_a_buffer_that_is_wiped_after_each_piece(message, framing, zeros, sizes):
+    data = encode(message, framing=framing) + zeros
+    assert streamed(RequestDecoder(body_limit=CAP), data, sizes, viewed) == message
 
 
 @given(responses, framings, padding, sizes)
@@ -68,7 +87,9 @@ def refusals_agree(one, other):
 @example(b"", [])
 @example(b"\x03\x40\x66", [])
 def test_any_bytes_are_judged_as_the_whole_decoder_does(data, sizes):
-    assert refusals_agree(streamed(RequestDecoder(body_limit=CAP), data, sizes), whole(decode_request, data))
+    for feed in (fed, viewed):
+        said = streamed(RequestDecoder(body_limit=CAP), data, sizes, feed)
+        assert refusals_agree(said, whole(decode_request, data))
     assert refusals_agree(streamed(ResponseDecoder(body_limit=CAP), data, sizes), whole(decode_response, data))
 
 

@@ -8,7 +8,7 @@ from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import varint
 from cloister.formats.hpke_suite import X25519_HKDF_SHA256
 from cloister.formats.key_config import KeyConfig
-from cloister.ohttp.chunked import encapsulate, open_request
+from cloister.ohttp.chunked import MAXIMUM_CHUNK, encapsulate, open_request
 from cloister.ohttp.encapsulation import KeyProblem
 
 KEY = KemPrivateKey.generate(X25519_HKDF_SHA256)
@@ -35,6 +35,17 @@ def test_a_request_comes_back_however_it_is_split(chunks, last, cuts):
     frames, opener = sealed(chunks, last)
     opened = [opener.feed(piece) for piece in pieces(b"".join(frames), cuts)]
     assert b"".join([*opened, opener.end()]) == b"".join([*chunks, last])
+
+
+@given(contents, st.binary(max_size=80), cuts)
+def test_a_request_comes_back_chunk_by_chunk_in_the_room_that_it_is_given(chunks, last, cuts):
+    frames, opener = sealed(chunks, last)
+    room, opened = memoryview(bytearray(MAXIMUM_CHUNK)), []
+    for piece in pieces(b"".join(frames), cuts):
+        opened += [bytes(chunk) for chunk in opener.feed_into(piece, room)]
+    assert opened == chunks
+    end = opener.end_into(room)
+    assert (bytes(end), end.obj is room.obj) == (last, True)
 
 
 @given(contents, st.binary(max_size=80), cuts)

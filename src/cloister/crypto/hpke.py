@@ -136,7 +136,11 @@ class RecipientContext(_Context):
 
     def open_in_place(self, aad: bytes, sealed: memoryview) -> memoryview:
         """As `open`, but the plaintext takes the place of the ciphertext, so that whoever owns it can wipe it."""
-        plaintext = sealed[: max(len(sealed) - TAG_SIZE, 0)]
+        return self.open_into(aad, sealed, sealed)
+
+    def open_into(self, aad: bytes, sealed: memoryview, room: memoryview) -> memoryview:
+        """As `open`, but the plaintext is put at the beginning of `room`, which has to be large enough."""
+        plaintext = room[: max(len(sealed) - TAG_SIZE, 0)]
         try:
             self._aead.decrypt_into(self._nonce(), sealed, aad, plaintext)
         except InvalidTag as error:

@@ -175,7 +175,7 @@ class Reader:
     __slots__ = ("_at", "_data")
 
     def __init__(self, data: bytes) -> None:
-        self._data: bytes | bytearray = data
+        self._data: bytes | bytearray | memoryview = data
         self._at = 0
 
     def framing(self, kind: int) -> Framing:
@@ -228,7 +228,8 @@ class Reader:
 
     def padding(self) -> None:
         """What is left, which is zeros."""
-        if self._data.count(0, self._at) != len(self._data) - self._at:
+        rest = bytes(self._data[self._at :])
+        if rest.count(0) != len(rest):
             # "Non-zero padding bytes cause a message to be invalid" (section 3.8)
             raise MalformedInput("the padding is not zero")
         self._at = len(self._data)
@@ -310,7 +311,7 @@ class Reader:
         """Read on from `at`."""
         self._at = at
 
-    def extend(self, data: bytes) -> None:
+    def extend(self, data: bytes | memoryview) -> None:
         """More has come. It is not copied where everything before it was read."""
         if self._at == len(self._data):
             self._data, self._at = data, 0
@@ -319,9 +320,15 @@ class Reader:
                 self._data, self._at = bytearray(self._data[self._at :]), 0
             self._data += data
 
-    def available(self, size: int) -> bytes:
-        """What is there of the next `size` bytes."""
-        return self.take(min(size, len(self._data) - self._at))
+    def detach(self) -> None:
+        """Keep what was not read elsewhere than in what it was given."""
+        self._data, self._at = bytearray(self._data[self._at :]), 0
+
+    def available(self, size: int) -> bytes | memoryview:
+        """What is there of the next `size` bytes; a view where it was given one."""
+        taken = self._data[self._at : self._at + size]
+        self._at += len(taken)
+        return bytes(taken) if isinstance(taken, bytearray) else taken
 
 
 def check_control(method: str, scheme: str, authority: str, path: str) -> None:

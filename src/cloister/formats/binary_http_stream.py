@@ -42,7 +42,7 @@ class _Decoder:
         self.ended = False  # the message is whole, and `trailers` are
         self._reader = Reader(b"")
         self._limit = body_limit
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
         self._ending = False
         self._message = self._read()
         next(self._message)
@@ -55,6 +55,9 @@ class _Decoder:
             MalformedInput: anything else that is no valid message.
             UsageError: the message has ended, or was refused before.
         """
+        return [bytes(piece) for piece in self._fed(data)]
+
+    def _fed(self, data: bytes | memoryview) -> list[bytes | memoryview]:
         self._reader.extend(data)
         if next(self._message, _OVER):
             raise UsageError("nothing comes after the end of a message")
@@ -145,6 +148,15 @@ class RequestDecoder(_Decoder):
     def __init__(self, *, body_limit: int = MAXIMUM_BODY) -> None:
         self.head: Request | None = None
         super().__init__(body_limit)
+
+    def feed_view(self, data: memoryview) -> list[memoryview]:
+        """As `feed`, without a copy: pieces are views of `data`, which can be wiped afterwards.
+
+        Where `data` goes on with a length or a field that was begun before it, they are of a copy.
+        """
+        pieces = [memoryview(piece) for piece in self._fed(data)]
+        self._reader.detach()
+        return pieces
 
     def _head(self) -> Waiting[Framing]:
         reader = self._reader

@@ -9,13 +9,14 @@ received a chunk with a 0-valued length prefix" (section 7.1). So the last chunk
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from typing import ClassVar, Final, Protocol, final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed, RecipientContext, SenderContext
-from cloister.errors import MalformedInput, TooLarge, UsageError
+from cloister.errors import CloisterError, MalformedInput, TooLarge, UsageError
 from cloister.formats import varint
 from cloister.formats.hpke_suite import KEMS, NONCE_SIZE, TAG_SIZE
 from cloister.formats.key_config import KeyConfig
@@ -172,21 +173,7 @@ class _Opener:
             TooLarge: a chunk of more than `MAXIMUM_CHUNK` bytes.
             UsageError: the message has ended.
         """
-        if self.finished:
-            raise UsageError("nothing comes after the end of a message")
-        opened: list[bytes] = []
-        rest = memoryview(data)
-        if self._held and not self._last:
-            rest = self._complete(rest, opened)
-        while len(rest) and not self._last:
-            start, end = _frame(rest)
-            if end > len(rest):
-                break
-            self._take(rest[start:end], opened)
-            rest = rest[end:]
-        self._held += rest
-        if self._last and len(self._held) > MAXIMUM_CHUNK + TAG_SIZE:
-            raise TooLarge(f"a final chunk of more than {MAXIMUM_CHUNK} bytes")
+        opened = [self._open(b"", sealed) for sealed in self._sealed(data)]
         return opened[0] if len(opened) == 1 else b"".join(opened)
 
     def end(self) -> bytes:
@@ -197,16 +184,37 @@ class _Opener:
             ChunkRefused, RequestRefused: what came behind its mark does not open.
             UsageError: the message has ended before.
         """
+        opened = self._open(_FINAL, self._final())
+        self.finished = True
+        return opened
+
+    def _sealed(self, data: Bytes) -> Iterator[memoryview]:
+        """The chunks that `data` completes, the final one excepted."""
+        if self.finished:
+            raise UsageError("nothing comes after the end of a message")
+        rest = memoryview(data)
+        if self._held and not self._last:
+            rest = yield from self._complete(rest)
+        while len(rest) and not self._last:
+            start, end = _frame(rest)
+            if end > len(rest):
+                break
+            yield from self._whole(rest[start:end])
+            rest = rest[end:]
+        self._held += rest
+        if self._last and len(self._held) > MAXIMUM_CHUNK + TAG_SIZE:
+            raise TooLarge(f"a final chunk of more than {MAXIMUM_CHUNK} bytes")
+
+    def _final(self) -> memoryview:
+        """The final chunk."""
         if self.finished:
             raise UsageError("a message ends once")
         if not self._last or len(self._held) < TAG_SIZE:
             raise Truncated("the message was cut: it ended before its final chunk")
-        opened = self._open(_FINAL, self._held)
-        self.finished = True
-        self._held = bytearray()
-        return opened
+        held, self._held = self._held, bytearray()
+        return memoryview(held)
 
-    def _complete(self, rest: memoryview, opened: list[bytes]) -> memoryview:
+    def _complete(self, rest: memoryview) -> Generator[memoryview, None, memoryview]:
         """Complete the chunk that is held with the beginning of `rest`, as far as it reaches; what is left of it."""
         held = self._held
         start, end = _frame(held)
@@ -218,10 +226,10 @@ class _Opener:
             rest = rest[taken:]
             start, end = _frame(held)  # a length that was cut is known now
         self._held = bytearray()
-        self._take(memoryview(held)[start:end], opened)
+        yield from self._whole(memoryview(held)[start:end])
         return rest
 
-    def _take(self, sealed: memoryview, opened: list[bytes]) -> None:
+    def _whole(self, sealed: memoryview) -> Iterator[memoryview]:
         """A chunk that is whole; the length zero marks the final one, which is not."""
         if not sealed:
             self._last = True
@@ -229,14 +237,17 @@ class _Opener:
         if len(sealed) <= TAG_SIZE:
             # "A receiver MUST treat the receipt of a chunk that contains no data as equivalent to a decryption error"
             raise ChunkRefused("a chunk that is not the final one is empty")
-        opened.append(self._open(b"", sealed))
+        yield sealed
 
     def _open(self, aad: bytes, sealed: Bytes) -> bytes:
         assert self._context is not None  # a chunk is taken after the head only
         try:
             return self._context.open(aad, sealed)
         except OpenFailed as error:
-            raise ChunkRefused("a chunk was altered, or is not the one that follows") from error
+            raise self._refused() from error
+
+    def _refused(self) -> CloisterError:
+        return ChunkRefused("a chunk was altered, or is not the one that follows")
 
 
 @final
@@ -267,21 +278,44 @@ class ResponseSealer(_Sealer):
 class RequestOpener(_Opener):
     """The gateway's side of one request."""
 
-    __slots__ = ("_proved",)
+    __slots__ = ("_proved", "_recipient")
 
     def __init__(self, context: RecipientContext) -> None:
         super().__init__(context)
+        self._recipient = context
         self._proved = False  # a chunk has opened: the key is the right one
 
-    def _open(self, aad: bytes, sealed: Bytes) -> bytes:
+    def feed_into(self, data: Bytes, room: memoryview) -> Iterator[memoryview]:
+        """As `feed`, chunk by chunk, each in `room` in the place of the one before, so that its owner can wipe it.
+
+        `room` has `MAXIMUM_CHUNK` bytes. What is raised comes while this is iterated, which has to be to its end.
+        """
+        for sealed in self._sealed(data):
+            yield self._open_into(b"", sealed, room)
+
+    def end_into(self, room: memoryview) -> memoryview:
+        """As `end`, in `room`."""
+        opened = self._open_into(_FINAL, self._final(), room)
+        self.finished = True
+        return opened
+
+    def _open_into(self, aad: bytes, sealed: memoryview, room: memoryview) -> memoryview:
         try:
-            opened = super()._open(aad, sealed)
-        except ChunkRefused as error:
-            if self._proved:
-                raise
-            raise RequestRefused("the request does not open with the key that it names") from error
+            opened = self._recipient.open_into(aad, sealed, room)
+        except OpenFailed as error:
+            raise self._refused() from error
         self._proved = True
         return opened
+
+    def _open(self, aad: bytes, sealed: Bytes) -> bytes:
+        opened = super()._open(aad, sealed)
+        self._proved = True
+        return opened
+
+    def _refused(self) -> CloisterError:
+        if self._proved:
+            return super()._refused()
+        return RequestRefused("the request does not open with the key that it names")
 
 
 @final

@@ -217,6 +217,22 @@ async def test_what_a_client_that_leaves_has_sent_is_held_no_more(tmp_path):
         here.engine.left.set()
 
 
+async def test_what_was_opened_is_wiped_once_the_engine_has_it(tmp_path):
+    async with world(tmp_path) as here, here.client() as client:
+        opened = here.gateway._shared.opened
+        client.begin(request())
+        await client.more(b"sound" * 10_000)
+        await until(lambda: here.memory.held == 50_000)
+        body = next(iter(here.memory._arriving))._body
+        (held,) = body.views
+        assert held == b"sound" * 10_000
+        assert not any(opened)
+        client.end()
+        assert (await client.answer())[2] == b"sound" * 10_000
+        assert not any(held)
+        assert not any(opened)
+
+
 async def test_what_an_engine_has_taken_is_held_no_more_while_it_works(tmp_path):
     async with world(tmp_path) as here:
         here.engine.go_on.clear()

@@ -18,7 +18,7 @@ from cloister.hosting.http_head import ResponseHead
 from cloister.hosting.http_inbound import InboundConnection
 from cloister.ohttp.chunked import RequestOpener, head_size, open_request
 from cloister.ohttp.encapsulation import HEADER_SIZE, RESPONSE_NONCE_SIZE, parse_header
-from cloister.services.gateway.buffers import Segments
+from cloister.services.gateway.buffers import Segments, wipe
 from cloister.services.gateway.engine_link import EngineLink
 from cloister.services.gateway.exchange import NOT_ADMITTED, RunningReceipt, Shared
 from cloister.services.gateway.inside import Answer, engine_answer, engine_error, engine_head, openai_error
@@ -57,7 +57,7 @@ class ChunkedExchange:
     def received(self, data: memoryview) -> None:
         """More of it; what does not open ends the exchange."""
         if self._opener is not None:
-            self._take(self._opener.feed(data))
+            self._open_chunks(self._opener, data)
             return
         self._sealed += data
         if self._fetch is None and len(self._sealed) >= HEADER_SIZE:
@@ -106,20 +106,28 @@ class ChunkedExchange:
         nonce = secrets.token_bytes(RESPONSE_NONCE_SIZE)
         self._opener, sealer = open_request(key.private, key.key_id, head, nonce=nonce)
         self._stream = SealedStream(self._connection, sealer)
-        self._take(self._opener.feed(rest))
+        self._open_chunks(self._opener, rest)
 
-    def _take(self, opened: bytes, *, end: bool = False) -> None:
-        """What is inside the chunks that came."""
+    def _open_chunks(self, opener: RequestOpener, data: memoryview | bytes) -> None:
+        room = self._shared.opened
+        try:
+            for opened in opener.feed_into(data, room):
+                self._take(opened)
+        finally:
+            wipe(room)
+
+    def _take(self, opened: memoryview, *, end: bool = False) -> None:
+        """What is inside a chunk, good during the call only."""
         if self._over:
             return
         try:
-            pieces = self._decoder.feed(opened) if opened else []
+            pieces = self._decoder.feed_view(opened) if opened else []
             if end:
                 self._decoder.end()
             if self._request is None and self._decoder.head is not None:
                 self._admit(self._decoder.head)
             for piece in pieces:
-                self._keep(memoryview(piece))
+                self._keep(piece)
             if end and self._receipt is not None:
                 self._receipt.asked()
         except NOT_ADMITTED as error:
@@ -128,7 +136,11 @@ class ChunkedExchange:
             self._respond_unproved(openai_error(error.status, str(error)))
 
     def _finish(self, opener: RequestOpener) -> None:
-        self._take(opener.end(), end=True)
+        room = self._shared.opened
+        try:
+            self._take(opener.end_into(room), end=True)
+        finally:
+            wipe(room)
         if self._over:
             return
         if self._ours is not None:

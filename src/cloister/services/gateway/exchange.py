@@ -7,15 +7,17 @@ error too, is sealed: to the relay all are alike but for their padded size.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloister.errors import CloisterError, MalformedInput
 from cloister.formats.binary_http import Fields
 from cloister.hosting import problem
+from cloister.ohttp.chunked import MAXIMUM_CHUNK
 from cloister.services.gateway.buffers import Buffers
 from cloister.services.gateway.engines import Engines
-from cloister.services.gateway.inside import Answer, Endpoints, field
+from cloister.services.gateway.inside import Answer, Endpoints
+from cloister.services.gateway.inside import field as field_of
 from cloister.services.gateway.keys import GatewayKey, KeyRing
 from cloister.services.gateway.replay import (
     DateNotAcceptable,
@@ -81,6 +83,8 @@ class Shared:
     now: Callable[[], float]  # seconds since 1970
     observe: Callable[[int, float], None]  # counts an answer: its HTTP status, and seconds
     memory: RequestMemory
+    # Chunks are opened here, one at a time and within one call of the loop's; it is wiped after each such call.
+    opened: memoryview = field(default_factory=lambda: memoryview(bytearray(MAXIMUM_CHUNK)))
 
     def admit(self, enc: bytes, headers: Fields) -> None:
         """Remember a request that opened.
@@ -89,7 +93,7 @@ class Shared:
             DateNotAcceptable, RequestReplayed, TableFull: it is not to be answered.
         """
         try:
-            date = parse_date(field(headers, "date") or "")
+            date = parse_date(field_of(headers, "date") or "")
         except MalformedInput as error:
             raise DateNotAcceptable(str(error)) from error
         self.replays.admit(enc, date, now=int(self.now()))
