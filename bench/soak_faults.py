@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from systems import Running, children, descendants
+from systems import Running, children, warm_engine
 
 from cloister.client.exchange import check_request, seal
 from cloister.client.session import Session
@@ -79,10 +79,10 @@ class Faults:
         """The engine, or every second time the whole sandbox, is killed; it is to be back in time."""
         self.counts["killed_engine"] = self.counts.get("killed_engine", 0) + 1
         gateway = self.running.pid("gateway")
-        found = descendants(gateway)
-        if not found:
+        engine = warm_engine(gateway)
+        if not engine:
             return "there is no engine to kill"
-        victim = found[-1] if self.counts["killed_engine"] % 2 else children(gateway)[0]
+        victim = engine if self.counts["killed_engine"] % 2 else children(gateway)[0]
         began = time.monotonic()
         with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)

@@ -88,10 +88,35 @@ def descendants(pid: int) -> list[int]:
     return found + [one for child in found for one in descendants(child)]
 
 
+def warm_engine(gateway: int) -> int:
+    """The process of a gateway's engine that loaded the model and forks for each request; 0 while there is none.
+
+    The sandbox has a process namespace of its own, whose first process is the launcher's: its only child is the engine.
+    """
+    for pid in descendants(gateway):
+        if namespace_ids(pid)[1:] == [1]:
+            return next(iter(children(pid)), 0)
+    return 0
+
+
+def namespace_ids(pid: int) -> list[int]:
+    """A process's ids, in our namespace and in those below it; none if it ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(one) for one in status.split("NSpid:")[1].splitlines()[0].split()]
+
+
 def resident_mib(pid: int) -> float:
-    """The memory that a process has resident, in MiB; 0 if it ended."""
+    """The memory that a process has resident, in MiB; 0 if it ended.
+
+    Without memory that it shares by a descriptor: that is a gateway's replay table and counts, of a fixed size, whose
+    pages become resident one by one as requests fall on them.
+    """
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024 if "VmRSS:" in status else 0.0
+    kib = {line.split()[0]: int(line.split()[1]) for line in status.splitlines() if line.startswith(("VmRSS", "RssSh"))}
+    return (kib["VmRSS:"] - kib["RssShmem:"]) / 1024 if kib else 0.0
