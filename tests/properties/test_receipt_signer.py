@@ -1,9 +1,10 @@
-"""The signer that puts digests into a template makes what the plain one makes, byte for byte."""
+"""What is written out for speed, the receipt's template and the request's summary, is what the plain way makes."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.crypto.signing import SigningKey
+from cloister.formats import canonical
 from cloister.formats.response_receipt import PartDigest, RequestSummary
 from cloister.provenance.answer import Answered, ReceiptSigner, sign_receipt
 from cloister.secret import SecretBytes
@@ -24,3 +25,13 @@ def test_a_template_gives_the_same_receipts(contract, epoch, several):
     signer = ReceiptSigner(KEY, contract=contract)
     for answered in several:
         assert signer.sign(answered, epoch=epoch) == sign_receipt(KEY, answered, contract=contract, epoch=epoch)
+
+
+counts = st.sampled_from([0, 1, 2, 23, 24, 255, 256])  # where the heads of CBOR items change
+
+
+@given(counts, counts, st.text(max_size=256), st.text(min_size=1, max_size=16))
+def test_a_summary_is_encoded_as_every_other_record_is(parts, size, name, method):
+    part = PartDigest(name=name, digest=bytes(32))
+    summary = RequestSummary(method=method, path="/" + "p" * size, parts=(part,) * parts)
+    assert summary.encode() == canonical.encode(summary)

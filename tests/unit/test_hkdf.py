@@ -25,6 +25,11 @@ def test_extract_and_expand_give_the_published_bytes(case):
     assert hkdf.expand(prk, bytes.fromhex(case.get("info", "")), int(case["L"])).hex() == case["OKM"]
 
 
+def test_blocks_are_the_beginnings_of_what_expand_gives():
+    prk, infos = hkdf.extract(b"salt", b"keying material"), (b"", b"one", b"another" * 20)
+    assert hkdf.blocks(prk, infos) == [hkdf.expand(prk, info, 32) for info in infos]
+
+
 def test_every_published_case_was_read():
     assert len(list(cases())) == 3
 

@@ -19,8 +19,14 @@ _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 def extract(salt: bytes, ikm: bytes) -> bytes:
-    """A pseudorandom key of 32 bytes from input keying material (section 2.2)."""
-    return _hmac(salt, ikm)
+    """A pseudorandom key of 32 bytes from input keying material (section 2.2): "HMAC-Hash(salt, IKM)".
+
+    HMAC-SHA256 (RFC 2104 section 2) is "H(K XOR opad, H(K XOR ipad, text))".
+    """
+    if len(salt) > _BLOCK:
+        salt = sha256(salt).digest()
+    key = salt.ljust(_BLOCK, b"\0")
+    return sha256(key.translate(_OUTER) + sha256(key.translate(_INNER) + ikm).digest()).digest()
 
 
 def expand(prk: bytes, info: bytes, length: int) -> bytes:
@@ -31,18 +37,17 @@ def expand(prk: bytes, info: bytes, length: int) -> bytes:
     """
     if not 0 <= length <= LIMIT:
         raise UsageError(f"HKDF-SHA256 gives 0 to {LIMIT} bytes, not {length}")
-    if length <= HASH_SIZE:
-        return _hmac(prk, info + b"\x01")[:length]
+    if length <= HASH_SIZE:  # HKDF-Extract is HMAC itself, which each block is too
+        return extract(prk, info + b"\x01")[:length]
     output = block = b""
     for counter in range(1, -(-length // HASH_SIZE) + 1):
-        block = _hmac(prk, block + info + bytes([counter]))
+        block = extract(prk, block + info + bytes([counter]))
         output += block
     return output[:length]
 
 
-def _hmac(key: bytes, message: bytes) -> bytes:
-    """HMAC-SHA256 (RFC 2104 section 2): "H(K XOR opad, H(K XOR ipad, text))"."""
-    if len(key) > _BLOCK:
-        key = sha256(key).digest()
-    key = key.ljust(_BLOCK, b"\0")
-    return sha256(key.translate(_OUTER) + sha256(key.translate(_INNER) + message).digest()).digest()
+def blocks(prk: bytes, infos: tuple[bytes, ...]) -> list[bytes]:
+    """The first 32 bytes that `expand` gives for each of `infos`: what they share is computed once."""
+    key = prk.ljust(_BLOCK, b"\0")
+    inner, outer = key.translate(_INNER), key.translate(_OUTER)
+    return [sha256(outer + sha256(b"".join((inner, info, b"\x01"))).digest()).digest() for info in infos]

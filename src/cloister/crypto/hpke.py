@@ -49,9 +49,7 @@ class _Labels(NamedTuple):
     """What every key schedule of one suite and info shares; computed once, it saves a third of the HMACs."""
 
     secret: bytes
-    key: bytes
-    base_nonce: bytes
-    exporter: bytes
+    expanded: tuple[bytes, bytes, bytes]  # the infos of the key, the base nonce and the exporter secret
     export: bytes
 
 
@@ -62,9 +60,11 @@ def _labels(kem: int, info: bytes) -> _Labels:
     context = _BASE_MODE + hkdf.extract(b"", prefix + b"psk_id_hash") + hkdf.extract(b"", prefix + b"info_hash" + info)
     return _Labels(
         secret=prefix + b"secret",
-        key=KEY_SIZE.to_bytes(2, "big") + prefix + b"key" + context,
-        base_nonce=NONCE_SIZE.to_bytes(2, "big") + prefix + b"base_nonce" + context,
-        exporter=HASH_SIZE.to_bytes(2, "big") + prefix + b"exp" + context,
+        expanded=(
+            KEY_SIZE.to_bytes(2, "big") + prefix + b"key" + context,
+            NONCE_SIZE.to_bytes(2, "big") + prefix + b"base_nonce" + context,
+            HASH_SIZE.to_bytes(2, "big") + prefix + b"exp" + context,
+        ),
         export=prefix + b"sec",
     )
 
@@ -79,10 +79,10 @@ class _Context:
 
     def __init__(self, kem: int, shared_secret: bytes, info: bytes) -> None:
         labels = _labels(kem, info)
-        secret = hkdf.extract(shared_secret, labels.secret)
-        self._aead = AESGCM(hkdf.expand(secret, labels.key, KEY_SIZE))
-        self._base_nonce = int.from_bytes(hkdf.expand(secret, labels.base_nonce, NONCE_SIZE), "big")
-        self._exporter_secret = hkdf.expand(secret, labels.exporter, HASH_SIZE)
+        key, nonce, exporter = hkdf.blocks(hkdf.extract(shared_secret, labels.secret), labels.expanded)
+        self._aead = AESGCM(key[:KEY_SIZE])
+        self._base_nonce = int.from_bytes(nonce[:NONCE_SIZE], "big")
+        self._exporter_secret = exporter
         self._export_label = labels.export
         self._sequence = 0
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import cbor2
@@ -37,7 +39,18 @@ class RequestSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     def digest(self, salt: bytes) -> bytes:
         """Salted SHA-256, 32 bytes: without the salt nobody can try guesses against a receipt."""
-        return salted(b"cloister request v1", salt, canonical.encode(self))
+        return salted(b"cloister request v1", salt, self.encode())
+
+    def encode(self) -> bytes:
+        """What `canonical.encode` makes of it, written out: that takes four times as long, and every answer needs it.
+
+        Keys come in the order of their encodings: `path`, `parts`, `method`, and of a part `name`, `digest`.
+        """
+        encoded = [b"\xa3\x64path", _text(self.path), b"\x65parts", _head(0x80, len(self.parts))]
+        for part in self.parts:
+            encoded += (b"\xa2\x64name", _text(part.name), b"\x66digest\x58\x20", part.digest)
+        encoded += (b"\x66method", _text(self.method))
+        return b"".join(encoded)
 
 
 class ResponseReceipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -64,12 +77,31 @@ class StoredReceipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 def salted(tag: bytes, salt: bytes, data: bytes) -> bytes:
     """SHA-256 over tag, salt and data, each behind its length in 4 bytes."""
-    return hashlib.sha256(b"".join(len(field).to_bytes(4, "big") + field for field in (tag, salt, data))).digest()
+    lengths = struct.pack(">3I", len(tag), len(salt), len(data))
+    return hashlib.sha256(b"".join((lengths[:4], tag, lengths[4:8], salt, lengths[8:], data))).digest()
 
 
 def response_digest(salt: bytes, status: int, body_digest: bytes) -> bytes:
     """The salted digest of an answer, 32 bytes; `body_digest` is the SHA-256 of its body."""
-    return salted(b"cloister response v1", salt, cbor2.dumps([status, body_digest], canonical=True))
+    return salted(b"cloister response v1", salt, _status(status) + body_digest)
+
+
+@lru_cache(maxsize=512)
+def _status(status: int) -> bytes:
+    """What stands before the digest in the deterministic CBOR of `[status, digest]`."""
+    return cbor2.dumps([status, bytes(32)], canonical=True)[:-32]
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return _head(0x60, len(data)) + data
+
+
+def _head(major: int, count: int) -> bytes:
+    """The head of a CBOR item (RFC 8949 section 3) of less than 65,536 bytes or entries."""
+    if count < 24:
+        return bytes((major + count,))
+    return bytes((major + 24, count)) if count < 256 else bytes((major + 25, count >> 8, count & 255))
 
 
 def parse_response_receipt(data: bytes) -> ResponseReceipt:

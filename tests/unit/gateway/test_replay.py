@@ -159,7 +159,7 @@ class Dying:
 
 def died_after(replays, step):
     left = [step]
-    for name in ("_numbers", "_dates", "_names"):
+    for name in ("_numbers", "_bytes"):
         setattr(replays, name, Dying(getattr(replays, name), left))
     replays.admit(b"new", NOON, now=NOON)
     os._exit(0)

@@ -77,7 +77,9 @@ def build_gateway(
     limits: DataPlaneLimits,
 ) -> Gateway:
     """A gateway that is ready to be served; `now` is seconds since 1970, and dates before it are refused."""
-    table = ReplayTable(window_seconds=limits.window_seconds, capacity=limits.replay_entries, started=int(now()))
+    table = ReplayTable(
+        window_seconds=limits.window_seconds, capacity=limits.replay_entries, started=int(now()), alone=True
+    )
     parts = Parts(keys, engines, tuple(endpoints), receipts, now)
     return gateway_of(parts, NodeMemory(table, SharedMetrics()), limits)
 

@@ -53,34 +53,39 @@ _HEADER: Final = 64  # bytes: what was forgotten, the window, and the key of the
 class ReplayTable:
     """What was answered within the window. Dates are whole seconds since 1970."""
 
-    def __init__(self, *, window_seconds: int, capacity: int, started: int) -> None:
-        """About `capacity` requests, 48 bytes each, are remembered, for up to twice `window_seconds`."""
+    __slots__ = ("_alone", "_bucket", "_buckets", "_bytes", "_mapping", "_numbers", "_slots", "_window", "descriptor")
+
+    def __init__(self, *, window_seconds: int, capacity: int, started: int, alone: bool = False) -> None:
+        """About `capacity` requests, 48 bytes each, are remembered, for up to twice `window_seconds`.
+
+        `alone` says that no other process admits requests at the same time, so that none has to be locked out.
+        """
         buckets = 1 if capacity <= _BUCKET else -(-capacity * _SPARE // _BUCKET)
         slots = min(capacity, _BUCKET)
         descriptor = os.memfd_create("replays", os.MFD_CLOEXEC)
         os.ftruncate(descriptor, _HEADER + buckets * slots * (_NAME + 8))
-        self._attach(descriptor, window_seconds, slots)
+        self._attach(descriptor, window_seconds, slots, alone=alone)
         self._numbers[0] = started
         self._mapping[8:40] = secrets.token_bytes(32)
 
     @classmethod
-    def inherited(cls, descriptor: int, *, window_seconds: int, capacity: int) -> ReplayTable:
+    def inherited(cls, descriptor: int, *, window_seconds: int, capacity: int, alone: bool = False) -> ReplayTable:
         """The table that another process of this node made, with the same numbers."""
         table = cls.__new__(cls)
-        table._attach(descriptor, window_seconds, min(capacity, _BUCKET))
+        table._attach(descriptor, window_seconds, min(capacity, _BUCKET), alone=alone)
         return table
 
-    def _attach(self, descriptor: int, window_seconds: int, slots: int) -> None:
+    def _attach(self, descriptor: int, window_seconds: int, slots: int, *, alone: bool) -> None:
         self.descriptor = descriptor
         self._window = window_seconds
+        self._alone = alone
         self._slots = slots
-        self._mapping = mmap.mmap(descriptor, 0)
-        size = (len(self._mapping) - _HEADER) // (_NAME + 8)
-        self._buckets = size // slots
-        view = memoryview(self._mapping)
-        self._numbers = view[:8].cast("Q")  # the latest date of which requests were forgotten
-        self._dates = view[_HEADER : _HEADER + 8 * size].cast("Q")  # 0: the slot is free
-        self._names = view[_HEADER + 8 * size :]
+        # All of it is there from the start: what a request meets is no page fault, and memory does not grow with use.
+        self._mapping = mmap.mmap(descriptor, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        self._bucket = slots * (_NAME + 8)  # bytes: its names, then its dates
+        self._buckets = (len(self._mapping) - _HEADER) // self._bucket
+        self._bytes = memoryview(self._mapping)
+        self._numbers = self._bytes.cast("Q")  # 0: the latest date of which requests were forgotten; and dates
 
     def admit(self, enc: bytes, date: int, *, now: int) -> None:
         """Remember a request that opened, by its encapsulated key.
@@ -93,40 +98,47 @@ class ReplayTable:
         if abs(date - now) > self._window:
             raise DateNotAcceptable("the date of the request is outside of the acceptable range")
         digest = hashlib.sha256(self._mapping[8:40] + enc).digest()
-        name, start = digest[:_NAME], int.from_bytes(digest[_NAME:24], "big") % self._buckets * self._slots
-        likely = start + digest[24] % self._slots
+        start = _HEADER + int.from_bytes(digest[_NAME:24], "big") % self._buckets * self._bucket
+        likely, oldest = digest[24] % self._slots, now - self._window
+        if self._alone:
+            self._enter(digest[:_NAME], start, likely, date, oldest)
+            return
         fcntl.lockf(self.descriptor, fcntl.LOCK_EX)
         try:
-            if date <= self._numbers[0]:
-                raise DateNotAcceptable("the date of the request is outside of the acceptable range")
-            if self._holds(name, start):
-                raise RequestReplayed("this request was answered before")
-            oldest = now - self._window
-            self._enter(name, date, likely if self._dates[likely] < oldest else self._free_slot(start, oldest=oldest))
+            self._enter(digest[:_NAME], start, likely, date, oldest)
         finally:
             fcntl.lockf(self.descriptor, fcntl.LOCK_UN)
 
-    def _enter(self, name: bytes, date: int, slot: int) -> None:
-        """Killed after any of these stores, the table lets nothing in a second time."""
-        before = self._dates[slot]
+    def _enter(self, name: bytes, start: int, likely: int, date: int, oldest: int) -> None:
+        """Into the bucket at `start`, at best into its slot `likely`; all dates before `oldest` may be forgotten."""
+        numbers = self._numbers
+        if date <= numbers[0]:
+            raise DateNotAcceptable("the date of the request is outside of the acceptable range")
+        dates = (start + self._slots * _NAME) // 8
+        if self._holds(name, start, dates):
+            raise RequestReplayed("this request was answered before")
+        if numbers[dates + likely] >= oldest:
+            likely = self._free_slot(dates, oldest=oldest)
+        before = numbers[dates + likely]
+        # Killed after any of these stores, the table lets nothing in a second time.
         if before:
-            self._numbers[0] = max(self._numbers[0], before)
-            self._dates[slot] = 0
-        self._names[slot * _NAME : (slot + 1) * _NAME] = name
-        self._dates[slot] = date
+            numbers[0] = max(numbers[0], before)
+            numbers[dates + likely] = 0
+        self._bytes[start + likely * _NAME : start + (likely + 1) * _NAME] = name
+        numbers[dates + likely] = date
 
-    def _holds(self, name: bytes, start: int) -> bool:
-        names = bytes(self._names[start * _NAME : (start + self._slots) * _NAME])
-        at = names.find(name)
+    def _holds(self, name: bytes, start: int, dates: int) -> bool:
+        at = self._mapping.find(name, start, 8 * dates)
         while at >= 0:
-            if at % _NAME == 0 and self._dates[start + at // _NAME]:
+            slot, within = divmod(at - start, _NAME)
+            if not within and self._numbers[dates + slot]:
                 return True
-            at = names.find(name, at + 1)
+            at = self._mapping.find(name, at + 1, 8 * dates)
         return False
 
-    def _free_slot(self, start: int, *, oldest: int) -> int:
+    def _free_slot(self, dates: int, *, oldest: int) -> int:
         """A slot that is free, or of a date before `oldest`, which no request can come with any more."""
-        for slot, date in enumerate(self._dates[start : start + self._slots].tolist(), start):
+        for slot, date in enumerate(self._numbers[dates : dates + self._slots].tolist()):
             if date < oldest:
                 return slot
         raise TableFull("too many requests within the window of dates")

@@ -20,14 +20,12 @@ def sealed_message(
     connection: InboundConnection, sealer: ResponseSealer, answer: Answer, receipt: Fields, body: memoryview
 ) -> bytearray:
     """The whole HTTP message. The ciphertext takes the plaintext's place, so nothing is left to wipe."""
-    inner = answer_head(answer.status, answer.fields, receipt) + varint.encode(len(body))
-    length = padded_length(len(inner) + len(body) + 1)  # the one is an empty section of trailers, a zero like padding
-    head = connection.head(200, SEALED, length=RESPONSE_NONCE_SIZE + length + TAG_SIZE)
-    message = bytearray(len(head) + RESPONSE_NONCE_SIZE + length + TAG_SIZE)
-    at = len(head) + RESPONSE_NONCE_SIZE
-    message[: len(head)] = head
-    message[at : at + len(inner)] = inner
-    at += len(inner)
-    message[at : at + len(body)] = body
-    sealer.seal_in_place(memoryview(message)[len(head) :], nonce=secrets.token_bytes(RESPONSE_NONCE_SIZE))
+    size = len(body)
+    inner = answer_head(answer.status, answer.fields, receipt) + varint.encode(size)
+    used = len(inner) + size + 1  # the one is an empty section of trailers, a zero like padding
+    padded = padded_length(used)
+    nonce = secrets.token_bytes(RESPONSE_NONCE_SIZE)
+    head = connection.head(200, SEALED, length=RESPONSE_NONCE_SIZE + padded + TAG_SIZE)
+    message = bytearray().join((head, nonce, inner, body, bytes(padded - used + 1 + TAG_SIZE)))
+    sealer.seal_in_place(memoryview(message)[len(head) :], nonce=nonce)
     return message

@@ -9,13 +9,13 @@ import asyncio
 from time import perf_counter
 from typing import Final
 
-from cloister.errors import CloisterError, UsageError
+from cloister.errors import CloisterError, MalformedInput, UsageError
 from cloister.formats.binary_http import Fields
 from cloister.formats.binary_http_view import ViewedRequest, view_request
 from cloister.hosting.http_head import RequestHead, ResponseHead
 from cloister.hosting.http_inbound import InboundConnection
 from cloister.hosting.problem import MEDIA_TYPE, encode, problem_of
-from cloister.ohttp.encapsulation import HEADER_SIZE, ResponseSealer, open_in_place, parse_header
+from cloister.ohttp.encapsulation import HEADER_SIZE, ResponseSealer, open_in_place
 from cloister.services.gateway.buffers import SMALL, Buffer, Collected, wipe
 from cloister.services.gateway.engine_link import MAXIMUM_ANSWER, EngineLink
 from cloister.services.gateway.exchange import NOT_ADMITTED, RunningReceipt, Shared
@@ -80,14 +80,13 @@ class WholeExchange:
     def complete(self) -> None:
         """It is whole: open it, now or when its key has come."""
         self._shared.memory.arrived(self)
-        try:
-            key_id = parse_header(bytes(self._data[:HEADER_SIZE])).key_id
-            key = self._shared.keys.held(key_id)
-        except CloisterError as error:
-            self._respond_in_the_clear(error)
+        data = self._data
+        if len(data) < HEADER_SIZE:
+            self._respond_in_the_clear(MalformedInput("the request ends within its header"))
             return
+        key = self._shared.keys.held(data[0])
         if key is None:
-            self._fetch = asyncio.get_running_loop().create_task(self._open_when_fetched(key_id))
+            self._fetch = asyncio.get_running_loop().create_task(self._open_when_fetched(data[0]))
         else:
             self._open(key)
 

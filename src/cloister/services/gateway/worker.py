@@ -54,11 +54,12 @@ class HandedKeys:
     def __init__(self) -> None:
         self.control: Control
         self._held: dict[bytes, GatewayKey] = {}  # by epoch
+        self._by_id: dict[int, GatewayKey] = {}  # the latest of each
         self._wanted: dict[int, asyncio.Future[GatewayKey]] = {}
 
     def held(self, key_id: int) -> GatewayKey | None:
         """The key of that id, if it is here."""
-        return next((key for key in reversed(self._held.values()) if key.key_id == key_id), None)
+        return self._by_id.get(key_id)
 
     async def key_for(self, key_id: int) -> GatewayKey:
         """The key of that id, which the first process asks the KMS for.
@@ -80,6 +81,7 @@ class HandedKeys:
             )
             for key in state.keys
         }
+        self._by_id = {key.key_id: key for key in self._held.values()}
         for key in self._held.values():
             wanted = self._wanted.pop(key.key_id, None)
             if wanted is not None and not wanted.done():
@@ -122,7 +124,10 @@ class Worker:
             ),
             NodeMemory(
                 ReplayTable.inherited(
-                    setup.replays, window_seconds=setup.window_seconds, capacity=setup.replay_entries
+                    setup.replays,
+                    window_seconds=setup.window_seconds,
+                    capacity=setup.replay_entries,
+                    alone=setup.workers == 1,
                 ),
                 SharedMetrics(workers=setup.workers, worker=setup.worker, descriptor=setup.counts),
             ),
