@@ -4,8 +4,9 @@
 
 The gateway is a process of its own with replay table, limits and metrics on; its engine, another process, only answers
 on a unix socket; clients keep their connections and seal beforehand. Every request is sealed afresh, or the replay
-table would refuse it. Rounds of all cases are interleaved with the unit, so that a machine that slows down slows all.
-Times are CPU time of the gateway, user and system. `peak_rss_mib` is the gateway's at the end. The last line is JSON.
+table would refuse it. All run on one processor, and rounds of all cases are interleaved with the unit, so that a
+machine that slows down slows all. Times are CPU time of the gateway, user and system. `peak_rss_mib` is the gateway's
+at the end, its replay table among it. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import uvloop
-from measured import Sample, cpu_seconds, peak_rss_mib, ratio, spread, started, x25519_us
+from measured import Sample, cpu_seconds, on_one_processor, peak_rss_mib, ratio, spread, started, x25519_us
 
 from cloister.crypto.hpke import X25519_HKDF_SHA256, X_WING, KemPrivateKey
 from cloister.crypto.signing import SigningKey
@@ -321,6 +322,7 @@ def main() -> None:
     if given.role:
         serve(given.role, given.engine)
         return
+    on_one_processor()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         path = str(Path(folder) / "engine.sock")
         stack.enter_context(role("engine", path))

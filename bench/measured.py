@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import statistics
 import subprocess
 import time
@@ -34,6 +35,15 @@ def peak_rss_mib(pid: int) -> float:
     """The most memory that a process had resident, in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def on_one_processor() -> None:
+    """Keep this process, and those it starts from now on, on one processor.
+
+    What is measured and its load then take turns, and the unit is timed under the same conditions: where two
+    processors are threads of one core, or share no cache, work on the other one would slow one and not the other.
+    """
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def x25519_us(times: int = 400) -> float:

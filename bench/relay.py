@@ -3,8 +3,9 @@
     PYTHONPATH=src python bench/relay.py [--rounds 12] [--requests 4000] [--clients 16]
 
 The relay is the service as it is deployed, a process of its own with its limits on; a gateway that only answers, and
-clients that keep their connections, are processes beside it. Rounds of both are interleaved, so that a machine that
-slows down slows both. Times are CPU time of the relay's process, user and system. The last line is JSON.
+clients that keep their connections, are processes beside it, all on one processor. Rounds of it and of the unit are
+interleaved, so that a machine that slows down slows both. Times are CPU time of the relay's process, user and system.
+The last line is JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvloop
-from measured import Sample, cpu_seconds, ratio, spread, started, x25519_us
+from measured import Sample, cpu_seconds, on_one_processor, ratio, spread, started, x25519_us
 
 REQUEST = bytes(1024 + 55)  # 1 KiB sealed with X25519 and AES-128-GCM
 ANSWER = bytes(1024 + 32)
@@ -161,6 +162,7 @@ def main() -> None:
     if given.gateway:
         gateway()
         return
+    on_one_processor()
     with tempfile.TemporaryDirectory() as folder, relay(Path(folder)) as (pid, port):
         run = measure(pid, port, rounds=given.rounds, requests=given.requests, clients=given.clients)
         figures = uvloop.run(run)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import gateway as bench
 import uvloop
-from measured import Sample, cpu_seconds, peak_rss_mib, ratio, spread, started, x25519_us
+from measured import Sample, cpu_seconds, on_one_processor, peak_rss_mib, ratio, spread, started, x25519_us
 
 from cloister.formats.binary_http import Framing, Request, encode_head
 from cloister.formats.binary_http_stream import finish
@@ -106,6 +106,7 @@ def main() -> None:
     if given.engine:
         uvloop.run(engine(given.engine, given.events))
         return
+    on_one_processor()
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "engine.sock")
         command = [sys.executable, __file__, "--engine", path, "--events", str(given.events)]
