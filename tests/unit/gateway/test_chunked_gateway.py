@@ -262,6 +262,15 @@ async def test_where_memory_is_short_a_large_request_that_comes_slowly_gives_way
         await until(lambda: here.memory.held == 0)
 
 
+async def test_a_request_that_alone_is_over_what_may_be_held_leaves_nothing_behind(tmp_path):
+    async with world(tmp_path, memory_bytes=2_000_000, patience_seconds=0) as here, here.client() as client:
+        client.begin(request())
+        await upload(client, bytes(2_400_000))
+        assert await client.head() == (503, "application/problem+json")
+        await until(lambda: here.memory.held == 0)
+        here.engine.left.set()
+
+
 async def test_where_memory_is_short_a_small_request_that_comes_slowly_need_not_give_way(tmp_path):
     async with world(tmp_path, memory_bytes=2_000_000, patience_seconds=0) as here, here.client() as small:
         small.begin(request())

@@ -164,7 +164,7 @@ class ChunkedExchange:
         self._receipt.request(piece)
         if self._ours is not None:
             return  # nobody reads it; the receipt covers it all the same
-        self._shared.memory.hold(len(piece))
+        self._shared.memory.hold(self, len(piece))
         self.held += len(piece)
         self._body.add(piece)
         if not self._arrived:

@@ -40,14 +40,14 @@ class RequestMemory:
         self._patience = patience_seconds
         self._arriving: dict[Arriving, float] = {}  # since when
 
-    def hold(self, size: int) -> None:
-        """Count what has arrived.
+    def hold(self, request: Arriving, size: int) -> None:
+        """Count what has arrived of `request`.
 
         Raises:
             Busy: there is no room for it.
         """
         if self.held + size > self._cap:
-            self._make_room(size)
+            self._make_room(request, size)
         self.held += size
 
     def release(self, size: int) -> None:
@@ -62,7 +62,7 @@ class RequestMemory:
         """It is whole, or has ended."""
         self._arriving.pop(request, None)
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, wanting: Arriving, size: int) -> None:
         now = asyncio.get_running_loop().time()
         while self.held + size > self._cap:
             late = [
@@ -70,8 +70,8 @@ class RequestMemory:
                 for request, since in self._arriving.items()
                 if now - since > self._patience and request.held >= LARGE
             ]
-            if not late:
+            slowest = min(late, key=lambda one: one[0])[1] if late else wanting
+            if slowest is wanting:
                 raise Busy("the gateway holds as many requests as it may")
-            slowest = min(late, key=lambda one: one[0])[1]
             self.arrived(slowest)
             slowest.give_way(Busy("the gateway holds as many requests as it may, and this one arrives most slowly"))

@@ -56,7 +56,7 @@ class WholeExchange:
 
     def received(self, data: memoryview) -> None:
         """More of it."""
-        self._shared.memory.hold(len(data))
+        self._shared.memory.hold(self, len(data))
         self.held += len(data)
         if self._buffer is not None:
             self._buffer.filled += len(data)  # it arrived in its place
