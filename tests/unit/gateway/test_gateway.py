@@ -4,6 +4,7 @@ import json
 import socket
 
 import pytest
+from tests.doubles.http_peers import connected
 from tests.doubles.sealed_client import EPOCH, NOON, Keys, ask, request
 from tests.doubles.served_gateway import Receipts, served
 
@@ -227,6 +228,21 @@ async def test_bodies_over_the_cap_and_more_than_fits_in_memory_are_refused():
         problem_in(await here.post(b"x" * 2001), 413)
         assert problem_in(await here.post(b"x" * 1500), 503)["retry"]
         problem_in(await here.post(b"x" * 500), 400, PROBLEM_TYPE)
+
+
+@pytest.mark.parametrize("framing", [b"content-length: 3000000", b"transfer-encoding: chunked"])
+async def test_where_memory_is_short_a_large_message_that_comes_slowly_gives_way_to_another(framing):
+    sound = bytes(1_300_000)
+    head = b"POST /gateway HTTP/1.1\r\nhost: gateway\r\ncontent-type: message/ohttp-req\r\n" + framing + b"\r\n\r\n"
+    chunk = b"%x\r\n" % len(sound) if framing.endswith(b"chunked") else b""
+    async with world(memory_bytes=2_000_000, patience_seconds=0.2) as here:
+        async with connected(here.client.origin) as (reader, writer):
+            writer.write(head + chunk + sound)
+            await writer.drain()
+            await asyncio.sleep(0.5)
+            assert (await here.ask(request(body=sound))).status == 200
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503 ")
+        assert (await here.ask(request(body=sound))).status == 200
 
 
 async def test_health_ready_metrics_and_version_tell_nothing_of_requests():
