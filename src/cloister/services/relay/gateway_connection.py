@@ -52,12 +52,13 @@ class Gateway(Protocol):
 
     idle: list[GatewayConnection]
     open: set[GatewayConnection]
+    suspected: bool  # whether the last exchange that ended fell silent
 
     def request_head(self, media_type: bytes, length: int | None) -> bytes:
         """The head of a request: all that a gateway is told beside the sealed bytes."""
 
     def answers(self) -> None:
-        """The first bytes of an answer came."""
+        """The first bytes of an answer came, to be told where it is suspected."""
 
     def fell_silent(self, now: float) -> None:
         """A whole request got no byte of an answer: the connection ended, or the time did."""
@@ -177,7 +178,8 @@ class GatewayConnection(asyncio.Protocol):
         else:
             if not self._heard:
                 self._heard = True
-                self.gateway.answers()
+                if self.gateway.suspected:
+                    self.gateway.answers()
             self._head(asker, self._kept + data if self._kept else data)
 
     def _head(self, asker: Asker, data: bytes) -> None:

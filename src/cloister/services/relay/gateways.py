@@ -31,6 +31,7 @@ class Gateway:
         self._opening = 0
         self._taking = Breaker(1)  # connections
         self._answering = Breaker(SILENT_EXCHANGES)  # requests on them
+        self.suspected = False  # whether the last of them that ended fell silent: else the breaker need not be asked
         self._heads: dict[bytes, bytes] = {}
 
     def request_head(self, media_type: bytes, length: int | None) -> bytes:
@@ -62,10 +63,12 @@ class Gateway:
 
     def fell_silent(self, now: float) -> None:
         """A whole request got no byte of an answer: the connection ended, or the time did."""
+        self.suspected = True
         self._answering.failed(now)
 
     def answers(self) -> None:
         """The first bytes of an answer came."""
+        self.suspected = False
         self._answering.passed()
 
     async def connect(self) -> GatewayConnection | None:
@@ -121,8 +124,9 @@ class Gateways:
         """An idle connection to the gateway whose turn it is; `None` if one is to be opened."""
         for _ in self._gateways:
             self._next = gateway = self._gateways[next(self._turns)]
-            if gateway.idle and not gateway.is_silent(now):
-                gateway.is_asked(now)
+            if gateway.idle and not (gateway.suspected and gateway.is_silent(now)):
+                if gateway.suspected:
+                    gateway.is_asked(now)
                 return gateway.idle.pop()
             if gateway.has_room() and not gateway.is_broken(now):
                 break

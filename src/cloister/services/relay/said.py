@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from cloister.errors import CloisterError
@@ -16,13 +17,15 @@ CLOSE: Final = b"connection: close\r\n"
 
 def sealed_head(status: int, kind: bytes, dated: bytes, length: int | None, more: bytes = b"") -> bytes:
     """The head of an answer that is passed on; `dated` and `more` are whole lines."""
+    start = _first_lines(status, kind)
     if length is None:
-        return b"%bcontent-type: %b\r\ncache-control: no-store\r\n%b%btransfer-encoding: chunked\r\n\r\n" % (
-            status_line(status), kind, dated, more
-        )  # fmt: skip
-    return b"%bcontent-type: %b\r\ncache-control: no-store\r\n%b%bcontent-length: %d\r\n\r\n" % (
-        status_line(status), kind, dated, more, length
-    )  # fmt: skip
+        return b"%b%b%btransfer-encoding: chunked\r\n\r\n" % (start, dated, more)
+    return b"%b%b%bcontent-length: %d\r\n\r\n" % (start, dated, more, length)
+
+
+@lru_cache(maxsize=64)
+def _first_lines(status: int, kind: bytes) -> bytes:
+    return b"%bcontent-type: %b\r\ncache-control: no-store\r\n" % (status_line(status), kind)
 
 
 def retry_line(head: ResponseHead) -> bytes:
