@@ -1,5 +1,6 @@
 """A relay, a gateway and an echoing engine in one, over a real socket: what a client of a `World` talks to."""
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -40,6 +41,7 @@ class RelayedService:
         self.not_admitted = []  # problems that open requests meet, one each
         self.outer = None  # answers every encapsulated request in the clear
         self.bundle_answer = None
+        self.bundle_delay = 0.0  # seconds
         self.after_bundle_answer = None
         self.receipt = {}  # fields of `Answered` that differ in what is signed
         self.without_receipt = False
@@ -49,6 +51,7 @@ class RelayedService:
         body = await request.body.read(40_000_000)
         self.seen.append((request.method, request.target, request.headers, body))
         if request.target == "/bundle":
+            await asyncio.sleep(self.bundle_delay)
             return self.bundle()
         if self.outer is not None:
             return self.outer

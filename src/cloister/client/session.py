@@ -29,6 +29,7 @@ from cloister.trust.receipt import Exchange, VerifiedReceipt, examine_receipt
 
 MAXIMUM_PLAIN = 65_536  # bytes of a body that goes in one piece, where it asks for no stream
 PATIENCE_SECONDS = 15  # that a request waits for the relay to have a newer bundle
+PAUSE_SECONDS = 10  # after a bundle did not come, while the one that is held still serves
 
 
 class BundleTooOld(BundleRefused):
@@ -82,6 +83,9 @@ class Session:
         self._clock = clock
         self._held: Held | None = None
         self._renewing = asyncio.Lock()
+        self._renewals = 0  # that ended, well or not
+        self._failure: RelayUnavailable | None = None  # of the last of them
+        self._paused_until = 0.0  # seconds since 1970
 
     async def __aenter__(self) -> Self:
         return self
@@ -171,8 +175,8 @@ class Session:
         Raises:
             BundleRefused, RelayUnavailable, MemoryRefused: there is none.
         """
-        held = self._held
-        if held is not None and self._clock() < held.renew_at:
+        held, now = self._held, self._clock()
+        if held is not None and now < min(max(held.renew_at, self._paused_until), held.usable_until):
             return held
         try:
             return await self._renew(held)
@@ -181,6 +185,7 @@ class Session:
                 raise
             if self._clock() >= held.usable_until:
                 raise BundleTooOld(*held.outlived(), error) from error
+            self._paused_until = self._clock() + PAUSE_SECONDS
             return held  # as fresh as the trust policy demands, still
 
     async def _exchange(self, request: UserRequest, summary: RequestSummary, sent: Sent | None, *, at: int) -> Answer:
@@ -237,21 +242,37 @@ class Session:
     async def _renew(self, known: Held | None, *, other: bool = False) -> Held:
         """Fetch and examine again, unless another request did so since `known` was held.
 
+        Those who wait meanwhile share its end: one after the other would wait for the same relay many times over.
+
         Args:
             known: what the caller has.
             other: whether a bundle like `known` is of no use; then the relay is given the time to fetch another.
         """
+        renewals = self._renewals
         async with self._renewing:
             if self._held is None or self._held is known:
-                data, fresh_seconds = await self._relay.bundle()
-                if other and known is not None and data == known.data and fresh_seconds <= PATIENCE_SECONDS:
-                    await asyncio.sleep(fresh_seconds + 1)
-                    data, _ = await self._relay.bundle()
-                self._examine_bundle(data).require()
+                if self._failure is not None and self._renewals != renewals:
+                    raise RelayUnavailable(str(self._failure)) from self._failure
+                await self._fetch(known if other else None)
             held = self._held
         if held is None:  # pragma: no cover - `require` has raised
             raise RelayUnavailable("there is no key bundle")
         return held
+
+    async def _fetch(self, useless: Held | None) -> None:
+        """Hold another bundle than the one that is of no use."""
+        self._failure = None
+        try:
+            data, fresh_seconds = await self._relay.bundle()
+            if useless is not None and data == useless.data and fresh_seconds <= PATIENCE_SECONDS:
+                await asyncio.sleep(fresh_seconds + 1)
+                data, _ = await self._relay.bundle()
+            self._examine_bundle(data).require()
+        except RelayUnavailable as error:
+            self._failure = error
+            raise
+        finally:
+            self._renewals += 1
 
     def _holding(self, data: bytes, verified: VerifiedBundle, now: int) -> Held:
         """To be renewed when half of the age it may yet reach has passed."""

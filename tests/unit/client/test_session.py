@@ -99,6 +99,27 @@ async def test_a_bundle_that_is_fresh_enough_serves_while_no_newer_one_can_be_ha
         assert BundleTooOld.retry
 
 
+async def test_a_bundle_that_does_not_come_is_not_asked_for_by_each_request_while_the_one_held_serves(
+    service, tmp_path
+):
+    async with session_with(service, tmp_path, maximum_state_age_seconds=600) as session:
+        await session.send(REQUEST)
+        service.bundle_answer = clear_answer(502)
+        for service.now, asked in ((NOON + 301, 2), (NOON + 302, 2), (NOON + 310, 2), (NOON + 311, 3)):
+            assert (await session.send(REQUEST)).response.status == 200
+            assert bundles(service) == asked
+
+
+async def test_requests_that_wait_for_the_same_bundle_are_told_at_once_that_it_does_not_come(service, tmp_path):
+    service.bundle_answer, service.bundle_delay = clear_answer(502), 0.2
+    async with session_with(service, tmp_path) as session:
+        ends = await asyncio.gather(*(session.send(REQUEST) for _ in range(20)), return_exceptions=True)
+        assert {type(end) for end in ends} == {RelayUnavailable}
+        assert bundles(service) == 1
+        service.bundle_answer = None
+        assert (await session.send(REQUEST)).response.status == 200
+
+
 async def test_a_bundle_whose_key_is_past_its_window_is_not_served_with_however_fresh_it_is(service, tmp_path):
     async with session_with(service, tmp_path, maximum_state_age_seconds=7200) as session:
         await session.send(REQUEST)
