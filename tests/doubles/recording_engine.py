@@ -9,6 +9,7 @@ import collections
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 from cloister.engines.server import Request, Response, serve
@@ -52,7 +53,14 @@ class Record:
             os.kill(os.getpid() if victim == VICTIMS[0] else os.getppid(), signal.SIGKILL)
 
 
-def run(folder: Path, serving) -> None:
+def tell(path: Path, port: int) -> None:
+    """Say in a file that a process serves, and where: whole, or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(str(port))
+    partial.rename(path)
+
+
+def run(folder: Path) -> None:
     """Serve until killed."""
     path, record = path_in(folder), Record(folder)
     path.unlink(missing_ok=True)
@@ -70,5 +78,9 @@ def run(folder: Path, serving) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(64)
-        serving(0)
+        tell(folder / "engine.serving", 0)
         serve(listener, handle)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))

@@ -11,6 +11,8 @@ import functools
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.doubles import deadly_steps, recording_engine
@@ -49,7 +51,7 @@ class SystemProcesses:
         for name, key in KEYS.items():
             self.system.write_key(name, getattr(self.system, key))
         self.system.write_papers()
-        self._running: dict[str, multiprocessing.process.BaseProcess] = {}
+        self._running: dict[str, EngineProcess | multiprocessing.process.BaseProcess] = {}
 
     async def __aenter__(self):
         return self
@@ -66,8 +68,12 @@ class SystemProcesses:
         """Start it, where it was before if it was; `kill_at`: it kills itself at that step of `deadly_steps`."""
         said = self.system.folder / f"{name}.serving"
         await asyncio.to_thread(said.unlink, missing_ok=True)
-        arguments = (name, self.system.folder, dict(self.system.ports), kill_at)
-        process = FORKS.Process(target=live, args=arguments, daemon=True)
+        process: EngineProcess | multiprocessing.process.BaseProcess
+        if name == "engine":
+            process = EngineProcess(self.system.folder)
+        else:
+            arguments = (name, self.system.folder, dict(self.system.ports), kill_at)
+            process = FORKS.Process(target=live, args=arguments, daemon=True)
         await asyncio.to_thread(process.start)
         self._running[name] = process
         async with asyncio.timeout(START_SECONDS):
@@ -105,15 +111,40 @@ class SystemProcesses:
         return pid
 
 
+class EngineProcess:
+    """The engine: a program that loads little, since it forks for each request; told to as the others are."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def start(self):
+        command = [sys.executable, "-B", recording_engine.__file__, str(self._folder)]
+        self._process = subprocess.Popen(command, env={"PYTHONPATH": "src"})
+
+    def is_alive(self):
+        return self._process.poll() is None
+
+    def kill(self):
+        self._process.kill()
+
+    def join(self, timeout=None):
+        self._process.wait(timeout)
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @property
+    def exitcode(self):
+        return self._process.poll()
+
+
 def live(name, folder, ports, kill_at):
     """The life of one process."""
     log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
-    serving = functools.partial(_tell, folder / f"{name}.serving")
-    if name == "engine":
-        recording_engine.run(folder, serving)
-        return
+    serving = functools.partial(recording_engine.tell, folder / f"{name}.serving")
     system = _reopened(folder)
     system.ports.update(ports)
     asyncio.run(_serve(name, system, kill_at, serving))
@@ -156,9 +187,3 @@ def _reopened(folder):
     system.constitution = parse_constitution(open_statement(genesis).payload)
     system.contract = parse_contract(open_statement(contract).payload)
     return system
-
-
-def _tell(path, port):
-    partial = path.with_suffix(".partial")
-    partial.write_text(str(port))
-    partial.rename(path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
+import time
 
 import pytest
 from tests.doubles.counted_load import AT_ONCE, HEADING, RECOVERY_SECONDS, UNDISTURBED, Load, Row
@@ -13,8 +15,11 @@ from cloister.client.memory_file import MemoryFile
 from cloister.client.relay import Relay, Waits
 from cloister.client.session import Session
 from cloister.errors import CloisterError, Unavailable
+from cloister.formats.key_bundle import parse_key_bundle
 from cloister.peers.kms import KmsClient
 from cloister.peers.ledger import LedgerClient
+from cloister.trust.bundle import examine_bundle
+from cloister.trust.memory import first_contact
 
 KILLED, STILL = "killed", "still"
 ON_THE_WAY, BEHIND = ("relay", "gateway", "engine"), ("kms", "ledger", "witness")
@@ -31,34 +36,37 @@ def session_with(processes):
 
 
 async def what_stands_behind(system, *, seconds):
-    """A new checkpoint that the witness cosigned, and a challenge and a bundle of the KMS."""
+    """A new checkpoint that the witness cosigned, a challenge of the KMS, and the active epoch of its bundle."""
     async with (
         LedgerClient(system.url("ledger"), seconds=seconds) as ledger,
         KmsClient(system.url("kms"), seconds=seconds) as kms,
     ):
         await ledger.renew_checkpoint()
         await kms.challenge()
-        await kms.bundle(system.contract.digest())
+        bundle = parse_key_bundle(await kms.bundle(system.contract.digest()))
+    memory = first_contact(system.constitution.digest())
+    return examine_bundle(bundle, system.trust_policy(), memory, at=int(time.time())).require().keys.active.digest
 
 
 class Table:
     """The rows of one run."""
 
-    def __init__(self, processes, load):
+    def __init__(self, processes, session):
         self._processes = processes
-        self._load = load
+        self._session = session
+        self.load = Load(session)
 
     async def row(self, name, fault):
         row = Row(name, fault)
         # Whoever meets a process that stands still waits for the whole limit: all at once, so that it passes once.
         joining = REQUESTS[name] - UNDISTURBED if name in ON_THE_WAY else 0
-        failed = await self._load.run(row, REQUESTS[name], breaking=lambda: self._break(row), joining=joining)
+        failed = await self.load.run(row, REQUESTS[name], breaking=lambda: self._break(row), joining=joining)
         if name not in ON_THE_WAY:
             with pytest.raises(Unavailable) as unavailable:
                 await what_stands_behind(self._processes.system, seconds=1)
             row.said[f"{unavailable.value} [retry: {unavailable.value.retry}]"] += 1
         await self._mend(row)
-        await self._load.again(row, failed)
+        await self.load.again(row, failed)
         await self._serves_again()
         return row
 
@@ -76,14 +84,14 @@ class Table:
             self._processes.go_on(row.process)
 
     async def _serves_again(self):
+        """All of it, to the epoch that the client then holds: a KMS that was started again has begun a new one."""
         async with asyncio.timeout(RECOVERY_SECONDS):
             while True:
-                try:
-                    await what_stands_behind(self._processes.system, seconds=5)
-                except CloisterError:
-                    await asyncio.sleep(0.1)
-                else:
-                    return
+                with contextlib.suppress(CloisterError):
+                    epoch = await what_stands_behind(self._processes.system, seconds=5)
+                    if (await self._session.examine()).require().keys.active.digest == epoch:
+                        return
+                await asyncio.sleep(0.1)
 
 
 def adds_up(row):
@@ -104,14 +112,13 @@ async def test_whichever_process_is_killed_or_stands_still_every_request_is_acco
     async with SystemProcesses(tmp_path) as processes:
         await processes.start_all()
         async with session_with(processes) as session:
-            load = Load(session)
-            table = Table(processes, load)
+            table = Table(processes, session)
             rows = [await table.row(name, fault) for name in REQUESTS for fault in (KILLED, STILL)]
     sys.stderr.write("\n".join(["", HEADING, *(row.line() for row in rows), ""]))
     for row in rows:
         adds_up(row)
     assert sum(row.sent for row in rows) >= 5000
     # An engine is never asked twice what was sent once; and what was answered, it was asked.
-    for body, posts in load.posts.items():
+    for body, posts in table.load.posts.items():
         assert 1 <= processes.engine.asked[body] <= posts, body
-    assert processes.engine.asked.keys() == load.posts.keys()
+    assert processes.engine.asked.keys() == table.load.posts.keys()
