@@ -14,7 +14,7 @@ from cloister.errors import CloisterError, Refused
 PATH = "/v1/audio/transcriptions"
 AT_ONCE = 32
 UNDISTURBED = 70  # requests that are sent before the fault
-RECOVERY_SECONDS = 10.0  # the relay leaves a gateway that took no connection alone for up to four
+RECOVERY_SECONDS = 30.0  # relays leave a silent gateway alone for four, and keep a bundle for five
 
 
 @dataclass

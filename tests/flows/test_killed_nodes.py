@@ -29,7 +29,7 @@ from cloister.services.gateway.kms_keys import KmsKeys
 from cloister.trust.bundle import examine_bundle
 from cloister.trust.memory import first_contact
 
-AGAIN_SECONDS = 10.0
+AGAIN_SECONDS = 30.0
 
 
 class HeardKms(KmsClient):
