@@ -12,6 +12,8 @@ from cloister.services.gateway.inside import Endpoints
 from cloister.services.gateway.keys import KeyRing
 from cloister.services.gateway.replay import ReplayTable
 from cloister.services.gateway.request_memory import RequestMemory
+from cloister.services.gateway.turn import Turn
+from cloister.services.gateway.whole_exchange import STEPS
 
 
 def nothing_allowed(keys):
@@ -26,6 +28,7 @@ def nothing_allowed(keys):
         now=lambda: NOON,
         observe=lambda status, seconds: None,
         memory=RequestMemory(2**30, patience_seconds=10),
+        turn=Turn(STEPS),
     )
 
 

@@ -18,7 +18,11 @@ _ZEROS: Final = memoryview(bytes(SMALL))
 
 def wipe(view: memoryview) -> None:
     """Set every byte to zero."""
-    for at in range(0, len(view), SMALL):
+    size = len(view)
+    if size <= SMALL:
+        view[:] = _ZEROS[:size]
+        return
+    for at in range(0, size, SMALL):
         part = view[at : at + SMALL]
         part[:] = _ZEROS[: len(part)]
 

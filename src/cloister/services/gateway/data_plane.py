@@ -29,7 +29,8 @@ from cloister.services.gateway.keys import KeyRing, KeySource
 from cloister.services.gateway.replay import ReplayTable
 from cloister.services.gateway.request_memory import RequestMemory
 from cloister.services.gateway.shared_counts import SharedMetrics
-from cloister.services.gateway.whole_exchange import WholeExchange
+from cloister.services.gateway.turn import Turn
+from cloister.services.gateway.whole_exchange import STEPS, WholeExchange
 
 PATHS = (b"/gateway", b"/")
 WHOLE = encapsulation.REQUEST_MEDIA_TYPE.encode()
@@ -96,6 +97,7 @@ def gateway_of(parts: Parts, memory: NodeMemory, limits: DataPlaneLimits) -> Gat
         now=parts.now,
         observe=lambda status, seconds: memory.metrics.observe("/gateway", status, seconds),
         memory=RequestMemory(limits.memory_bytes, patience_seconds=limits.patience_seconds),
+        turn=Turn(STEPS),
     )
     return Gateway(shared, limits, Health("gateway", memory.metrics, missing=parts.engines.missing))
 

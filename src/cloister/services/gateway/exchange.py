@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from cloister.errors import CloisterError, MalformedInput
 from cloister.formats.binary_http import Fields
@@ -28,6 +28,7 @@ from cloister.services.gateway.replay import (
     parse_date,
 )
 from cloister.services.gateway.request_memory import RequestMemory
+from cloister.services.gateway.turn import Turn
 
 NOT_ADMITTED = (DateNotAcceptable, RequestReplayed, TableFull)
 
@@ -83,6 +84,7 @@ class Shared:
     now: Callable[[], float]  # seconds since 1970
     observe: Callable[[int, float], None]  # counts an answer: its HTTP status, and seconds
     memory: RequestMemory
+    turn: Turn[Any]  # of the requests that came in one message
     # Chunks are opened here, one at a time and within one call of the loop's; it is wiped after each such call.
     opened: memoryview = field(default_factory=lambda: memoryview(bytearray(MAXIMUM_CHUNK)))
 

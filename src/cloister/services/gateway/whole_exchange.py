@@ -15,7 +15,7 @@ from cloister.formats.binary_http_view import ViewedRequest, view_request
 from cloister.hosting.http_head import RequestHead, ResponseHead
 from cloister.hosting.http_inbound import InboundConnection
 from cloister.hosting.problem import MEDIA_TYPE, encode, problem_of
-from cloister.ohttp.encapsulation import HEADER_SIZE, ResponseSealer, open_in_place
+from cloister.ohttp.encapsulation import HEADER_SIZE, OpenedInPlace, open_in_place
 from cloister.services.gateway.buffers import SMALL, Buffer, Collected, wipe
 from cloister.services.gateway.engine_link import MAXIMUM_ANSWER, EngineLink
 from cloister.services.gateway.exchange import NOT_ADMITTED, RunningReceipt, Shared
@@ -31,8 +31,8 @@ class WholeExchange:
     """Hears the client's connection and the engine's, from the request's head to the answer's last byte."""
 
     __slots__ = (
-        "_answer", "_body", "_buffer", "_connection", "_fetch", "_key", "_length", "_link", "_receipt",
-        "_request", "_sealer", "_shared", "_small", "_started", "held",
+        "_answer", "_body", "_buffer", "_connection", "_fetch", "_key", "_length", "_link", "_opened", "_receipt",
+        "_request", "_shared", "_small", "_started", "held", "over",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, connection: InboundConnection, head: RequestHead) -> None:
@@ -41,11 +41,12 @@ class WholeExchange:
         self._length = head.length
         self._started = perf_counter()
         self.held = 0
+        self.over = False
         self._small: bytearray | None = None  # where the request lies,
         self._buffer: Buffer | None = None  # or where a large one does
         self._fetch: asyncio.Task[None] | None = None  # of a key that is not here yet
         self._key: GatewayKey
-        self._sealer: ResponseSealer
+        self._opened: OpenedInPlace
         self._request: ViewedRequest
         self._receipt: RunningReceipt | None = None
         self._link: EngineLink | None = None
@@ -86,17 +87,18 @@ class WholeExchange:
             return
         key = self._shared.keys.held(data[0])
         if key is None:
-            self._fetch = asyncio.get_running_loop().create_task(self._open_when_fetched(data[0]))
+            self._fetch = asyncio.get_running_loop().create_task(self._take_on_when_fetched(data[0]))
         else:
-            self._open(key)
+            self._key = key
+            self._shared.turn.take(self)
 
-    async def _open_when_fetched(self, key_id: int) -> None:
+    async def _take_on_when_fetched(self, key_id: int) -> None:
         try:
-            key = await self._shared.keys.key_for(key_id)
+            self._key = await self._shared.keys.key_for(key_id)
         except CloisterError as error:
             self._respond_in_the_clear(error)
         else:
-            self._open(key)
+            self._shared.turn.take(self)
 
     @property
     def _data(self) -> memoryview:
@@ -104,34 +106,57 @@ class WholeExchange:
             return self._buffer.view
         return memoryview(b"" if self._small is None else self._small)
 
-    # --- it is opened, and held against the rules ---
+    # --- it is opened, and held against the rules: `STEPS`, each of which says whether the next is to be taken ---
 
-    def _open(self, key: GatewayKey) -> None:
-        self._key = key
+    def open(self) -> bool:
+        """Open it where it lies."""
         try:
-            opened = open_in_place(key.private, key.key_id, self._data)
+            self._opened = open_in_place(self._key.private, self._key.key_id, self._data)
         except CloisterError as error:
             self._respond_in_the_clear(error)
-            return
-        self._sealer = opened.sealer
+            return False
+        return True
+
+    def read(self) -> bool:
+        """Read its inner head."""
         try:
-            self._request = view_request(opened.request)
-            self._shared.admit(opened.enc, self._request.headers)
-            self._receipt = self._receipt_of(self._request)
-            self._shared.endpoints.require(self._request.method, self._request.path)
+            self._request = view_request(self._opened.request)
+        except UsageError as error:
+            return self._refuse(error)
+        return True
+
+    def admit(self) -> bool:
+        """Let nothing in twice, and nothing of another time."""
+        try:
+            self._shared.admit(self._opened.enc, self._request.headers)
         except NOT_ADMITTED as error:
             self._respond_ours(self._shared.not_admitted(error))
-        except UsageError as error:
-            self._respond_ours(openai_error(error.status, str(error)))
-        else:
-            self._shared.engines.take(self)
+            return False
+        return True
 
-    def _receipt_of(self, request: ViewedRequest) -> RunningReceipt:
-        receipt = self._shared.receipts.begin(request.method, request.path, request.headers)
-        for piece in request.body:
-            receipt.request(piece)
-        receipt.asked()
-        return receipt
+    def allow(self) -> bool:
+        """Begin its receipt, and hold it against the contract's endpoints."""
+        request = self._request
+        try:
+            receipt = self._shared.receipts.begin(request.method, request.path, request.headers)
+            for piece in request.body:
+                receipt.request(piece)
+            receipt.asked()
+            self._receipt = receipt
+            self._shared.endpoints.require(request.method, request.path)
+        except UsageError as error:
+            return self._refuse(error)
+        return True
+
+    def ask(self) -> bool:
+        """Wait for an engine."""
+        self._shared.engines.take(self)
+        return True
+
+    def failed(self) -> None:
+        """A step failed by a fault of ours: end, and answer nothing."""
+        self._end(500)
+        self._connection.cut()
 
     # --- the engine ---
 
@@ -179,9 +204,13 @@ class WholeExchange:
         if receipt is not None:
             receipt.answer(body)
             fields = receipt.fields(self._key, answer.status)
-        message = sealed_message(self._connection, self._sealer, answer, fields, body)
+        message = sealed_message(self._connection, self._opened.sealer, answer, fields, body)
         self._end(200)
         self._connection.respond_with(message)
+
+    def _refuse(self, error: UsageError) -> bool:
+        self._respond_ours(openai_error(error.status, str(error)))
+        return False
 
     def _respond_in_the_clear(self, error: CloisterError) -> None:
         self._end(error.status)
@@ -199,6 +228,7 @@ class WholeExchange:
 
     def _end(self, status: int) -> None:
         """Let everything go that the exchange holds, wiped."""
+        self.over = True
         shared = self._shared
         if self._fetch is not None:
             self._fetch.cancel()
@@ -221,3 +251,12 @@ class WholeExchange:
         self._small = self._buffer = None
         self._shared.memory.release(self.held)
         self.held = 0
+
+
+STEPS: Final = (
+    WholeExchange.open,
+    WholeExchange.read,
+    WholeExchange.admit,
+    WholeExchange.allow,
+    WholeExchange.ask,
+)
