@@ -102,3 +102,10 @@ def test_a_view_says_what_the_decoder_says_of_a_request_with_a_byte_changed_or_c
 @given(st.binary(max_size=200))
 def test_a_view_says_what_the_decoder_says_of_any_bytes(data):
     assert said_of(viewed, data) == said_of(decoded, data)
+
+
+@given(st.binary(max_size=12))
+@example(b"\x40")  # an integer cut short, which a terminator behind the section would complete
+def test_a_view_says_what_the_decoder_says_of_any_section_of_known_length(section):
+    data = b"\x00\x04POST\x05https\x01a\x01/" + bytes([len(section)]) + section
+    assert said_of(viewed, data) == said_of(decoded, data)

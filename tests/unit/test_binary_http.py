@@ -12,6 +12,7 @@ from cloister.formats import varint
 from cloister.formats.binary_http import (
     MAXIMUM_FIELDS,
     MAXIMUM_INFORMATIONAL,
+    MAXIMUM_PIECES,
     MAXIMUM_SECTION,
     Framing,
     InformationalResponse,
@@ -20,7 +21,9 @@ from cloister.formats.binary_http import (
     decode_request,
     decode_response,
     encode,
+    encode_head,
 )
+from cloister.formats.binary_http_view import view_request
 
 EXAMPLES = {
     name: (bytes.fromhex("".join(example["hex"])), example["padding"])
@@ -237,6 +240,14 @@ HEAD = b"\x03GET\x05https\x00\x01/"
 def test_a_field_section_of_known_length_holds_whole_lines_only(section):
     with pytest.raises(MalformedInput):
         decode_request(b"\x00" + HEAD + section)
+
+
+@pytest.mark.parametrize("read", [decode_request, lambda data: view_request(memoryview(data))])
+def test_a_body_in_more_pieces_than_the_cap_is_refused_however_small_they_are(read):
+    head = encode_head(Request("POST", "https", "a", "/"), framing=Framing.INDETERMINATE_LENGTH)
+    read(head + b"\x01x" * MAXIMUM_PIECES + b"\x00\x00")
+    with pytest.raises(TooLarge, match="more than 16384 pieces"):
+        read(head + b"\x01x" * (MAXIMUM_PIECES + 1) + b"\x00\x00")
 
 
 def test_a_body_over_its_cap_is_refused_before_it_is_read():

@@ -6,8 +6,16 @@ import pytest
 
 from cloister.errors import MalformedInput, TooLarge, UsageError
 from cloister.formats import binary_http_stream
-from cloister.formats.binary_http import MAXIMUM_FIELDS, Framing, InformationalResponse, Request, Response, encode
-from cloister.formats.binary_http_stream import RequestDecoder, ResponseDecoder
+from cloister.formats.binary_http import (
+    MAXIMUM_FIELDS,
+    MAXIMUM_PIECES,
+    Framing,
+    InformationalResponse,
+    Request,
+    Response,
+    encode,
+)
+from cloister.formats.binary_http_stream import SMALL_PIECE, RequestDecoder, ResponseDecoder
 
 HEAD = Request("POST", "https", "example.com", "/a", (("a", "b"),))
 POST = Request("POST", "https", "example.com", "/a", (("a", "b"),), b"body", (("t", "u"),))
@@ -49,6 +57,22 @@ def test_no_content_over_the_cap_is_taken():
     decoder.feed(binary_http_stream.start(Response(200)) + binary_http_stream.content(bytes(8)))
     with pytest.raises(TooLarge):
         decoder.feed(b"\x03")
+
+
+def test_a_body_in_more_small_pieces_than_the_cap_is_refused():
+    decoder = RequestDecoder()
+    decoder.feed(binary_http_stream.start(HEAD))
+    for _ in range(MAXIMUM_PIECES // 1024):
+        decoder.feed(binary_http_stream.content(b"x") * 1024)
+    with pytest.raises(TooLarge, match="pieces"):
+        decoder.feed(binary_http_stream.content(b"x") * 1024)
+
+
+def test_a_long_body_may_come_in_as_many_larger_pieces_as_it_likes():
+    decoder = RequestDecoder()
+    decoder.feed(binary_http_stream.start(HEAD))
+    piece = binary_http_stream.content(bytes(SMALL_PIECE)) * 1024
+    assert sum(len(decoder.feed(piece)) for _ in range(3 * MAXIMUM_PIECES // 1024)) == 3 * MAXIMUM_PIECES
 
 
 def test_no_more_fields_than_the_cap_are_gathered():

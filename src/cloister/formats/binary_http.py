@@ -21,6 +21,7 @@ MAXIMUM_SECTION: Final = 32_768  # bytes of one header or trailer section, and o
 MAXIMUM_FIELDS: Final = 128  # field lines of one section
 MAXIMUM_INFORMATIONAL: Final = 8  # responses before the final one
 MAXIMUM_BODY: Final = 32 * 2**20  # bytes
+MAXIMUM_PIECES: Final = 16_384  # of a body of indeterminate length; each costs time and memory, however small
 
 Fields = tuple[tuple[str, str], ...]
 
@@ -245,15 +246,17 @@ class Reader:
         size = self.integer()
         if size > MAXIMUM_SECTION:
             raise TooLarge(f"a field section of {size} bytes, the cap is {MAXIMUM_SECTION}")
-        # With a terminator of its own, a section of known length is one of indeterminate length.
-        section = Reader(self.take(size) + b"\x00")
+        section = Reader(self.take(size))
+        lines: list[tuple[str, str]] = []
         try:
-            lines = section._lines()
+            while not section.ended():
+                line = section.line(len(lines), MAXIMUM_SECTION)
+                if line is None:
+                    raise MalformedInput("a field section holds a name without characters")
+                lines.append(line[0])
         except CutShort as error:
             raise MalformedInput("a field section ends within a field") from error
-        if not section.ended():
-            raise MalformedInput("a field section holds a name without characters")
-        return lines
+        return tuple(lines)
 
     def _lines(self) -> Fields:
         """Field lines up to their terminator."""
@@ -287,6 +290,7 @@ class Reader:
         while size := self.size(limit):
             chunks.append(self.take(size))
             limit -= size
+            check_pieces(len(chunks))
         return b"".join(chunks)
 
     def size(self, limit: int) -> int:
@@ -329,6 +333,16 @@ class Reader:
         taken = self._data[self._at : self._at + size]
         self._at += len(taken)
         return bytes(taken) if isinstance(taken, bytearray) else taken
+
+
+def check_pieces(count: int, allowed: int = MAXIMUM_PIECES) -> None:
+    """Hold the number of a body's pieces against its cap.
+
+    Raises:
+        TooLarge: there are more.
+    """
+    if count > allowed:
+        raise TooLarge(f"a body in more than {allowed} pieces: send larger ones")
 
 
 def check_control(method: str, scheme: str, authority: str, path: str) -> None:

@@ -13,6 +13,7 @@ from cloister.errors import MalformedInput, UsageError
 from cloister.formats import varint
 from cloister.formats.binary_http import (
     MAXIMUM_BODY,
+    MAXIMUM_PIECES,
     MAXIMUM_SECTION,
     Fields,
     Framing,
@@ -21,6 +22,7 @@ from cloister.formats.binary_http import (
     Request,
     Response,
     check_fields,
+    check_pieces,
     encode_head,
     encode_section,
 )
@@ -29,6 +31,7 @@ from cloister.formats.varint import CutShort
 T = TypeVar("T")
 Waiting = Generator[None, None, T]  # each time it yields, it needs more bytes or the end
 
+SMALL_PIECE: Final = 64  # bytes: a long body may come in as many pieces of this size as it likes
 _REQUEST: Final = 0
 _RESPONSE: Final = 1
 _OVER: Final = True
@@ -84,9 +87,12 @@ class _Decoder:
             if not (yield from self._left_out()):
                 yield from self._content((yield from self._whole(self._reader.size, limit)))
         elif not (yield from self._left_out()):
+            count = 0
             while size := (yield from self._whole(self._reader.size, limit)):
                 yield from self._content(size)
                 limit -= size
+                count += 1
+                check_pieces(count, MAXIMUM_PIECES + (self._limit - limit) // SMALL_PIECE)
         self.trailers = yield from self._fields(framing)
         check_fields(self.trailers)
         while not self._ending:

@@ -1,6 +1,7 @@
 """A whole Binary HTTP request in a buffer whose owner wipes it: the head is read, the content is not copied.
 
-The rules, and what is refused, are those of `binary_http.decode_request`; a property holds this against it.
+The rules, and what is refused, are those of `binary_http.decode_request`; a property holds this against it. Of two
+faults in a message it may name the other one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from cloister.formats.binary_http import (
     Fields,
     check_control,
     check_fields,
+    check_pieces,
 )
 from cloister.formats.varint import CutShort
 
@@ -152,6 +154,7 @@ def _content(data: memoryview, at: int, limit: int, *, known: bool) -> tuple[lis
             pieces.append(_taken(data, at, size))
             limit -= size
             at += size
+            check_pieces(len(pieces))
         if known or not size:
             return pieces, at
 
