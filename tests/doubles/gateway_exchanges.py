@@ -45,6 +45,9 @@ class Connection:
         self.status = status
         return b""
 
+    def receive_into(self, buffer):
+        self.place = buffer
+
     def respond(self, status, fields, body, *, bodiless=False):
         self.status, self.body = status, body
 

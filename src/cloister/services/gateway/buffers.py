@@ -2,6 +2,10 @@
 
 Bodies of more than `SMALL` bytes lie in anonymous mappings: pages are there from when something arrives in them, so an
 announced length costs nothing, and a mapping that is kept spares the page faults, which cost more than opening does.
+
+A place that a transport was told to read into or to write from is lent until that is done. Aborting a connection ends
+nothing at once: uvloop goes on until it calls `connection_lost`. What is given back while it is lent is wiped, but used
+for nobody else; it is gone with the last view of it, which is the transport's.
 """
 
 from __future__ import annotations
@@ -56,34 +60,37 @@ class Buffers:
 
 
 class Buffer:
-    """A body's place. `filled` is how much of it was written to."""
+    """A body's place. `filled` is how much of it was written to, `lent` whether a transport may go on with it."""
 
-    __slots__ = ("_buffers", "_mapping", "filled", "view")
+    __slots__ = ("_buffers", "_mapping", "filled", "lent", "view")
 
     def __init__(self, buffers: Buffers, mapping: mmap.mmap, size: int) -> None:
         self._buffers = buffers
         self._mapping: mmap.mmap | None = mapping
         self.view = memoryview(mapping)[:size]
         self.filled = 0
+        self.lent = False
 
     def give_back(self) -> None:
-        """Wipe it and let it be used again. Once; nothing may hold a view of it that it reads or writes later."""
+        """Wipe it and, unless it is lent, let it be used again. Once; nobody else may hold a view for later."""
         if self._mapping is None:
             return
         wipe(self.view[: self.filled])
         mapping, self._mapping = self._mapping, None
-        self._buffers.keep(mapping)
+        if not self.lent:
+            self._buffers.keep(mapping)
 
 
 class Segments:
-    """A body of unknown length as it comes. It is never moved, so that it needs no room twice."""
+    """A body of unknown length as it comes. It is never moved, so that it needs no room twice. `lent` is as above."""
 
-    __slots__ = ("_buffers", "_taken", "length")
+    __slots__ = ("_buffers", "_taken", "length", "lent")
 
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
         self._taken: list[Buffer] = []
         self.length = 0
+        self.lent = False
 
     @property
     def views(self) -> list[memoryview]:
@@ -103,9 +110,10 @@ class Segments:
             data = data[len(part) :]
 
     def give_back(self) -> None:
-        """Wipe it."""
+        """As `Buffer.give_back`."""
         taken, self._taken = self._taken, []
         for buffer in taken:
+            buffer.lent = self.lent
             buffer.give_back()
 
 

@@ -178,10 +178,12 @@ class ChunkedExchange:
         assert request is not None
         self._link = link
         head = engine_head(request.method, request.path, request.headers, self._body.length)
+        self._body.lent = True
         link.ask(self, head, self._body.views, deadline=self._shared.engines.deadline())
 
     def engine_took(self) -> None:
         """It has the request, which is wiped here."""
+        self._body.lent = False
         self._let_go_of_request()
 
     def answer_begins(self, head: ResponseHead) -> None:
@@ -268,7 +270,7 @@ class ChunkedExchange:
         self._shared.observe(status, perf_counter() - self._started)
 
     def _let_go_of_request(self) -> None:
-        """The transport may still hold views of what an engine did not take; then its connection is closed already."""
+        """Wipe it, whoever may still send it: nobody waits for what an engine makes of zeros."""
         self._body.give_back()
         self._shared.memory.release(self.held)
         self.held = 0

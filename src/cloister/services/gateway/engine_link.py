@@ -56,7 +56,7 @@ class Asker(Protocol):
         """The answer, or its rest, does not come; the link is closed already."""
 
     def engine_took(self) -> None:
-        """The engine's socket has all of the request: it need not be kept."""
+        """The engine's socket has all of the request, and nothing here reads it any more."""
 
 
 class EngineLink(asyncio.BufferedProtocol):
@@ -91,7 +91,12 @@ class EngineLink(asyncio.BufferedProtocol):
         return True
 
     def ask(self, asker: Asker, head: bytes, body: Iterable[memoryview], *, deadline: float) -> None:
-        """Send a whole request; no content may change before the asker hears that it was taken."""
+        """Send a whole request.
+
+        Its content is lent to the connection until the asker hears that it was taken. Where the asker does not, as when
+        the link is let go before, the connection may go on with it for a turn of the loop: it may be wiped, but nothing
+        of somebody else's may lie there.
+        """
         self._asker, self.deadline = asker, deadline
         self._in_body = self._reusable = False
         if self._transport is not None:
@@ -116,7 +121,7 @@ class EngineLink(asyncio.BufferedProtocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def close(self) -> None:
-        """Close at once."""
+        """Close soon, whatever is unsent. uvloop still writes until it calls `connection_lost`."""
         if self._transport is not None:
             self._transport.abort()
 

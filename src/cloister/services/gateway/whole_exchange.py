@@ -57,16 +57,21 @@ class WholeExchange:
 
     def received(self, data: memoryview) -> None:
         """More of it."""
+        if self._buffer is not None:
+            self._buffer.filled += len(data)  # it arrived in its place, whether it may be held or not
         self._shared.memory.hold(self, len(data))
         self.held += len(data)
-        if self._buffer is not None:
-            self._buffer.filled += len(data)  # it arrived in its place
-        elif self._length is not None and self._length > SMALL:
+        if self._buffer is None:
+            self._place(data)
+
+    def _place(self, data: memoryview) -> None:
+        if self._length is not None and self._length > SMALL:
             self._buffer = self._shared.buffers.take(self._length)
             self._buffer.view[: len(data)] = data
             self._buffer.filled = len(data)
             if self._connection.left:
                 self._shared.memory.arrives(self)
+                self._lend(lent=True)
                 self._connection.receive_into(self._buffer.view[len(data) :])
         elif self._small is None:
             self._small = bytearray(data)
@@ -81,6 +86,7 @@ class WholeExchange:
     def complete(self) -> None:
         """It is whole: open it, now or when its key has come."""
         self._shared.memory.arrived(self)
+        self._lend(lent=False)
         data = self._data
         if len(data) < HEADER_SIZE:
             self._respond_in_the_clear(MalformedInput("the request ends within its header"))
@@ -165,10 +171,12 @@ class WholeExchange:
         request = self._request
         self._link = link
         head = engine_head(request.method, request.path, request.headers, sum(map(len, request.body)))
+        self._lend(lent=True)
         link.ask(self, head, request.body, deadline=self._shared.engines.deadline())
 
     def engine_took(self) -> None:
         """It has the request, which is wiped here."""
+        self._lend(lent=False)
         self._let_go_of_request()
 
     def answer_begins(self, head: ResponseHead) -> None:
@@ -242,8 +250,13 @@ class WholeExchange:
         shared.memory.arrived(self)
         shared.observe(status, perf_counter() - self._started)
 
+    def _lend(self, *, lent: bool) -> None:
+        """A small request needs no such care: the place that it lies in is used for no other."""
+        if self._buffer is not None:
+            self._buffer.lent = lent
+
     def _let_go_of_request(self) -> None:
-        """The transport may still hold views of what an engine did not take; then its connection is closed already."""
+        """Wipe it, whoever may still send it: nobody waits for what an engine makes of zeros."""
         if self._small is not None:
             wipe(memoryview(self._small))
         if self._buffer is not None:
