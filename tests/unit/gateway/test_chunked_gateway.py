@@ -17,6 +17,7 @@ from cloister.formats.binary_http_stream import finish
 from cloister.formats.contract import Endpoint
 from cloister.formats.key_config import KeyConfig
 from cloister.hosting.http_inbound_state import InboundLimits
+from cloister.ohttp.chunked import encapsulate
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.engines import QueueLimits
@@ -396,6 +397,25 @@ async def test_a_key_that_is_unknown_or_does_not_open_is_told_in_the_clear(tmp_p
                 client.begin(request())
                 client.end()
                 assert await client.head() == (400, "application/problem+json")
+        here.engine.left.set()
+
+
+@pytest.mark.parametrize("behind", [b"", b"\x20" + bytes(32)], ids=["cut", "altered"])
+async def test_what_was_refused_by_its_first_chunk_is_answered_once_whatever_is_behind_it(tmp_path, behind):
+    async with world(tmp_path) as here, connected(here.origin) as (reader, writer):
+        sealer, _ = encapsulate(here.keys.config)
+        sent = (
+            sealer.head
+            + sealer.seal(encode_head(request(date=NOON - 5000), framing=Framing.INDETERMINATE_LENGTH))
+            + behind
+        )
+        head = b"POST /gateway HTTP/1.1\r\nhost: g\r\ncontent-type: message/ohttp-chunked-req\r\n"
+        writer.write(head + b"content-length: %d\r\n\r\n" % len(sent) + sent)
+        for media_type in ("message/ohttp-chunked-res", "application/json"):
+            answer = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).decode()
+            assert f"content-type: {media_type}\r\n" in answer
+            await reader.readexactly(int(answer.split("content-length: ")[1].split("\r\n")[0]))
+            writer.write(b"GET /health HTTP/1.1\r\nhost: g\r\n\r\n")
         here.engine.left.set()
 
 

@@ -93,10 +93,11 @@ class ChunkedExchange:
             key = await self._shared.keys.key_for(key_id)
             self._connection.resume_reading()
             self._open(key)
-            if self._arrived and self._opener is not None:
+            if self._arrived and self._opener is not None and not self._over:
                 self._finish(self._opener)
         except CloisterError as error:
-            self._connection.refuse(error)
+            if not self._over:  # what comes after a chunk that was answered says nothing more
+                self._connection.refuse(error)
 
     def _open(self, key: GatewayKey) -> None:
         size = head_size(parse_header(bytes(self._sealed[:HEADER_SIZE])))
