@@ -213,6 +213,7 @@ class ChunkedExchange:
         """There is no answer, or no more of it."""
         if self._stream.started:
             self._end(502)
+            self._stream.drop()
             self._connection.cut()
             return
         if self._answer is not None:  # what came of it is not shown, nor does the receipt speak of it
@@ -247,6 +248,8 @@ class ChunkedExchange:
     def abandoned(self) -> None:
         """Nobody waits any more: the engine's connection is closed, so that it stops too."""
         self._end(499)
+        if self._opener is not None:
+            self._stream.drop()
 
     def pause(self) -> None:
         """The client reads more slowly than the engine writes."""
