@@ -312,7 +312,8 @@ class InboundConnection(asyncio.BufferedProtocol):
             self._linger()
             return
         self._phase = _Phase.IDLE
-        self._server.idle[self] = None
+        if self.transport is not None:
+            self._server.idle[self] = None
         self._deadline = self._loop.time() + self._limits.idle_seconds
 
     def _linger(self) -> None:
@@ -321,6 +322,8 @@ class InboundConnection(asyncio.BufferedProtocol):
         self._deadline = self._loop.time() + LINGER_SECONDS
         if self.transport is None:
             return
+        self._server.idle.pop(self, None)  # it may make room, but those that were idle before it come first
+        self._server.idle[self] = None
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
@@ -348,7 +351,7 @@ class InboundConnection(asyncio.BufferedProtocol):
 
     def _reads_too_slowly(self, now: float) -> bool:
         """Whether what was written waits longer than a reader at the minimum rate lets it."""
-        waiting = 0 if self.transport is None else self.transport.get_write_buffer_size()
+        waiting = self.unsent()
         if not waiting:
             self._draining = None
             return False
@@ -357,6 +360,10 @@ class InboundConnection(asyncio.BufferedProtocol):
         due = min(due + max(read - before, 0) / self._limits.minimum_rate, latest)
         self._draining = due, read
         return now > due
+
+    def unsent(self) -> int:
+        """Bytes of answers that the client has yet to take."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Close at once: the server's time to stop is over."""

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Final
 
+from cloister.hosting.accepting import HandshakeLimits
 from cloister.hosting.fault import tell_of_fault
 from cloister.hosting.http_inbound import InboundConnection, Service
 from cloister.hosting.http_inbound_state import InboundLimits, InboundState
@@ -42,7 +43,8 @@ class InboundServer(Listener):
 
     def __init__(self, service: Service, limits: InboundLimits, tls: TlsServer | None = None) -> None:
         self._state = InboundState(limits, tls=tls)
-        super().__init__(self._state, lambda: InboundConnection(service, self._state))
+        handshakes = HandshakeLimits(limits.connections, limits.head_seconds, limits.write_seconds)
+        super().__init__(self._state, lambda: InboundConnection(service, self._state), handshakes)
 
     async def _let_end(self, grace_seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from cloister.hosting.http_listener import Connection, ListenerState
 
@@ -25,31 +25,43 @@ class InboundLimits:
     minimum_rate: float = 4096  # bytes a second
 
 
+class Sparable(Connection, Protocol):
+    """A connection that may have to make room."""
+
+    def unsent(self) -> int:
+        """Bytes of answers that the client has yet to take."""
+
+
 @dataclass(slots=True, eq=False)
-class InboundState(ListenerState[Connection]):
+class InboundState(ListenerState[Sparable]):
     """Shared by the connections of one server."""
 
     limits: InboundLimits
-    idle: dict[Connection, None] = field(default_factory=dict)  # the one that is idle longest comes first
+    # Those of which nothing is wanted any more, or yet; the one that is idle longest comes first.
+    idle: dict[Sparable, None] = field(default_factory=dict)
     # Read into and used up within one call of the loop's, so all connections share it. It holds ciphertext only.
     scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(SCRATCH)))
 
-    def admit(self, connection: Connection, transport: asyncio.BaseTransport) -> bool:
+    def admit(self, connection: Sparable, transport: asyncio.BaseTransport) -> bool:
         """Take a new connection in, in the place of an idle one if need be, unless its certificate may not call."""
         if self.tls is not None and not self.tls.admits(transport):
             return False
-        if len(self.connections) >= self.limits.connections and self.idle:
-            longest = next(iter(self.idle))
-            del self.idle[longest]
-            longest.close_when_idle()
-            self.connections.discard(longest)
+        if len(self.connections) >= self.limits.connections:
+            self._make_room()
         if self.closing or len(self.connections) >= self.limits.connections:
             return False
         self.connections.add(connection)
         self.idle[connection] = None
         return True
 
-    def leave(self, connection: Connection) -> None:
+    def _make_room(self) -> None:
+        """End the connection that is idle longest and owes its reader nothing."""
+        longest = next((one for one in self.idle if not one.unsent()), None)
+        if longest is not None:
+            longest.abort()  # a close could wait for a reader that never comes, and nobody would count it
+            self.leave(longest)
+
+    def leave(self, connection: Sparable) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
         self.idle.pop(connection, None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from cloister.hosting.accepting import Accepting, HandshakeLimits, accept
 from cloister.hosting.tls import TlsServer
 
 SWEEP_SECONDS: Final = 0.25  # how finely timeouts are kept
@@ -47,19 +48,20 @@ class ListenerState(Generic[AnyConnection]):
 class Listener(abc.ABC):
     """One listening socket (TCP or unix) and the connections it has."""
 
-    def __init__(self, state: ListenerState[Any], protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+    def __init__(
+        self, state: ListenerState[Any], protocol: Callable[[], asyncio.BaseProtocol], handshakes: HandshakeLimits
+    ) -> None:
         """`protocol` makes a connection, which enters and leaves `state` by itself."""
         self._listening = state
         self._protocol = protocol
-        self._server: asyncio.Server | None = None
+        self._handshakes = handshakes
+        self._server: Accepting | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self, listener: socket.socket) -> None:
         """Accept connections."""
         self._sweep()
-        loop = asyncio.get_running_loop()
-        context = None if self._listening.tls is None else self._listening.tls.shown.context
-        self._server = await loop.create_server(self._protocol, sock=listener, ssl=context)
+        self._server = await accept(listener, self._protocol, self._listening.tls, self._handshakes)
 
     async def close(self, grace_seconds: float) -> None:
         """Accept no more, let requests in flight end for `grace_seconds`, then cut them off."""

@@ -10,6 +10,7 @@ import asyncio
 import socket
 from pathlib import Path
 
+from cloister.hosting.accepting import HandshakeLimits
 from cloister.hosting.http_exchange import Handler, Limits
 from cloister.hosting.http_listener import Listener
 from cloister.hosting.http_server_connection import ServerConnection, ServerState
@@ -44,7 +45,8 @@ class HttpServer(Listener):
 
     def __init__(self, handler: Handler, limits: Limits, tls: TlsServer | None = None) -> None:
         self._state = ServerState(handler, limits, tls=tls)
-        super().__init__(self._state, lambda: ServerConnection(self._state))
+        handshakes = HandshakeLimits(limits.connections, limits.head_seconds, limits.write_seconds)
+        super().__init__(self._state, lambda: ServerConnection(self._state), handshakes)
 
     async def _let_end(self, grace_seconds: float) -> None:
         tasks = {connection.task for connection in self._state.connections if connection.task is not None}

@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 from tests.doubles.http_peers import connected, exchange_bytes
+from tests.doubles.open_sockets import Silent
 
 from cloister.hosting.http_inbound import InboundConnection
 from cloister.hosting.http_inbound_server import serving
@@ -214,3 +215,23 @@ async def test_a_fault_of_ours_ends_its_connection_alone_and_is_told_without_its
         assert (await exchange_bytes(origin, post(b"/echo", b"x", b"connection: close"))).endswith(b"x")
     assert "ValueError at " in caplog.text
     assert "CANARY" not in caplog.text
+
+
+@pytest.mark.parametrize("sent", [b"", b"nonsense\r\n\r\n", post(b"/echo", b"x")])
+async def test_no_more_connections_are_held_than_may_be_and_the_next_client_is_served(sent):
+    async with echoing(connections=4) as (_, origin):
+        with Silent(origin) as clients:
+            await clients.connect(20, sent)
+            assert clients.held() <= 4
+        assert (await exchange_bytes(origin, post(b"/echo", b"x", b"connection: close"))).endswith(b"x")
+
+
+async def test_who_has_yet_to_read_an_answer_makes_no_room_until_its_time_is_over():
+    async with echoing(connections=2, write_seconds=0.5, minimum_rate=1e12) as (_, origin):
+        with Silent(origin) as readers:
+            await readers.connect(2, post(b"/large", b""))
+            with contextlib.suppress(ConnectionError):
+                assert await exchange_bytes(origin, post(b"/echo", b"x", b"connection: close")) == b""
+            assert readers.held() == 2
+            await readers.become(0)
+            assert (await exchange_bytes(origin, post(b"/echo", b"x", b"connection: close"))).endswith(b"x")

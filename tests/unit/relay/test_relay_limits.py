@@ -6,7 +6,9 @@ import json
 import socket
 
 import pytest
+from tests.doubles.certificates import Authority
 from tests.doubles.http_peers import connected, exchange_bytes, serving
+from tests.doubles.open_sockets import Silent
 from tests.doubles.relays import relay_before
 
 from cloister.hosting.http_exchange import Response
@@ -444,3 +446,48 @@ async def test_nothing_of_a_client_is_logged(caplog, capfd):
         await exchange_bytes(relay, b"canary\r\n\r\n")
     assert caplog.text == ""
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("settings", [{"connections": 2}, {"client_connections": 2}])
+async def test_of_those_told_that_there_are_too_many_connections_no_more_stay_than_there_may_be(settings):
+    async def never(request):
+        await asyncio.sleep(60)
+
+    async with relayed(never, **settings) as relay:
+        with Silent(relay) as clients:
+            await clients.connect(2, POST + b"Content-Length: 6\r\n\r\n")  # under way
+            await asyncio.sleep(0.1)
+            with_gateways = clients.held()
+            await clients.connect(20)
+            assert clients.held() <= with_gateways + 2
+
+
+async def whole(connection):
+    """Everything that a relay says on a connection until it is silent."""
+    found = b""
+    with contextlib.suppress(TimeoutError):
+        while data := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(connection, 1_000_000), 0.5):
+            found += data
+    return found
+
+
+async def test_who_has_yet_to_take_an_answer_is_not_sent_away_for_another():
+    large = Response(200, [(b"content-type", b"application/vnd.cloister.key-bundle+cbor")], bytes(8_000_000))
+
+    async def kms(request):
+        return large
+
+    async with serving(kms, grace_seconds=0) as origin, relayed(bundle=f"{origin}/", connections=1) as relay:
+        with Silent(relay) as clients:
+            await clients.connect(1, b"GET /bundle HTTP/1.1\r\nHost: h\r\n\r\n")
+            await asyncio.sleep(0.5)
+            assert (await exchange_bytes(relay, SEALED)).startswith(b"HTTP/1.1 503 ")
+
+
+async def test_a_tls_handshake_that_does_not_come_is_ended_and_of_others_the_longest_makes_room(tmp_path):
+    tls = Authority(tmp_path).server("relay")
+    async with relayed(tls=tls, connections=2, head_seconds=1.0) as relay:
+        with Silent(relay) as strangers:
+            await strangers.connect(8)
+            await strangers.become(2, seconds=0.8)
+            await strangers.become(0)

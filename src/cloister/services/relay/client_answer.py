@@ -50,6 +50,7 @@ class ClientAnswer(asyncio.Protocol, abc.ABC):
         self._full = False  # the client takes it too slowly
         self._written = 0  # bytes, of all answers
         self._taking = Pace()
+        self._taking.begin(relay.now, 0)
 
     @abc.abstractmethod
     def _request_over(self) -> None:

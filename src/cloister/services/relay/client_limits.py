@@ -60,6 +60,10 @@ class Client:
         """Whether it has as many connections as it may, and one more."""
         return self.connections > self._share.connections
 
+    def flooding(self) -> bool:
+        """Whether it goes on connecting though it was told so often that it has as many connections as it may."""
+        return self.connections > 2 * self._share.connections
+
     def idle(self, now: float) -> bool:
         """Whether nothing would be lost by forgetting it."""
         full = self._tokens + (now - self._when) * self._share.rate >= self._share.burst

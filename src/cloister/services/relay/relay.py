@@ -72,19 +72,24 @@ class Relay:
         return [*self.gateways.shown(), *([self.bundle.shown] if self.bundle.shown is not None else [])]
 
     def refuses(self, connection: Connection, client: Client | None) -> CloisterError | None:
-        """Take a new connection in, or say why not. The longest idle one leaves where there are too many."""
+        """Take a new connection in, or say why not. The longest idle one leaves where there are too many.
+
+        Who is told why not keeps its connection for a moment, so there are at most as many again of those; the next is
+        cut off.
+        """
         self.connections.add(connection)
-        if self.closing:
+        flooded = len(self.connections) > 2 * self.settings.connections or (client is not None and client.flooding())
+        if self.closing or flooded:
             connection.abort()
             return None
         if client is not None and client.crowded():
             return TooMany("too many connections of this client")
         if len(self.connections) > self.settings.connections:
-            others = (other for other in self.connections if other is not connection)
-            oldest = min(others, key=lambda other: other.idle_until(), default=connection)
-            if oldest.idle_until() == float("inf"):
+            others = (other for other in self.connections if other is not connection and not other.unsent())
+            oldest = min(others, key=lambda other: other.idle_until(), default=None)
+            if oldest is None or oldest.idle_until() == float("inf"):
                 return Busy("the relay has as many connections as it may")
-            oldest.close_when_idle()
+            oldest.abort()  # a close would wait as long as its client likes
         return None
 
     def admit(self, client: Client | None, head: RequestHead | None) -> Client:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from cloister.hosting import logs
+from cloister.hosting.accepting import HandshakeLimits, accept
 from cloister.hosting.listening import listen_to_everyone
 from cloister.hosting.loopback import announce, port_of, run_until_stopped
 from cloister.hosting.tls import renewing
@@ -48,10 +49,9 @@ async def relaying(settings: RelaySettings) -> AsyncIterator[int]:
     relay = Relay(settings)
     try:
         listening = listen_to_everyone(settings.address, settings.port, settings.tls, shared=settings.shared_port)
-        context = None if listening.tls is None else listening.tls.shown.context
         shown = relay.shown() if listening.tls is None else [listening.tls.shown, *relay.shown()]
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: ClientConnection(relay), sock=listening.socket, ssl=context)
+        handshakes = HandshakeLimits(settings.connections, settings.head_seconds, settings.rate_seconds)
+        server = await accept(listening.socket, lambda: ClientConnection(relay), listening.tls, handshakes)
         try:
             async with renewing(shown), _administered(relay, settings.admin_port):
                 yield port_of(listening.socket)
