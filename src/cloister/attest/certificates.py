@@ -1,0 +1,196 @@
+"""X.509 chains from a leaf to a pinned root, as far as vendors of hardware use them (RFC 5280 section 6.1).
+
+A root is pinned by the SHA-256 of its public key (the DER of its SubjectPublicKeyInfo), so that whatever else a chain
+brings along, its last certificate is one that was decided on beforehand. Time is an argument. What vendors put into
+extensions of their own is read by the module of each platform.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
+
+from cloister.errors import CloisterError, MalformedInput, TooLarge
+
+MAXIMUM_CERTIFICATE: Final = 16 * 1024  # bytes of one in DER
+MAXIMUM_CHAIN: Final = 8  # certificates
+MALFORMED: Final = (  # what pyca raises where it reads what is none
+    ValueError,
+    TypeError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+)
+_PEM: Final = b"-----BEGIN CERTIFICATE-----"
+_SMALLEST_RSA: Final = 2048  # bits
+_CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
+
+
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
+
+
+class ChainRefused(CloisterError):
+    """A chain of certificates does not lead to a pinned root, or not now."""
+
+    exit_code = 3
+    status = 403
+
+
+def parse_certificate(data: bytes) -> x509.Certificate:
+    """One certificate in DER.
+
+    Raises:
+        TooLarge: over 16 KiB.
+        MalformedInput: not one certificate, or something follows it.
+    """
+    if len(data) > MAXIMUM_CERTIFICATE:
+        raise TooLarge(f"a certificate of {len(data)} bytes, the cap is {MAXIMUM_CERTIFICATE}")
+    try:
+        with warnings.catch_warnings():  # of serial numbers that RFC 5280 does not allow: all of AMD's chips have 0
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            certificate = x509.load_der_x509_certificate(data)
+        # pyca reads these when they are asked for: malformed ones are to be malformed here.
+        _ = certificate.extensions, certificate.subject, certificate.issuer
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except MALFORMED as error:
+        raise MalformedInput(f"not a certificate: {error}") from error
+    require_whole_octets(data, certificate.signature)
+    return certificate
+
+
+def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
+    """One certificate in DER, or at most 8 in PEM, in the order they come. A NUL behind the last is passed over.
+
+    Raises:
+        TooLarge: one is over 16 KiB, or there are more.
+        MalformedInput: anything else.
+    """
+    if not data.lstrip().startswith(_PEM):
+        return (parse_certificate(data),)
+    if len(data) > MAXIMUM_CHAIN * 2 * MAXIMUM_CERTIFICATE or data.count(_PEM) > MAXIMUM_CHAIN:
+        raise TooLarge(f"a chain of more than {MAXIMUM_CHAIN} certificates")
+    try:
+        certificates = x509.load_pem_x509_certificates(data.rstrip(b"\0"))
+    except MALFORMED as error:
+        raise MalformedInput(f"not a chain of certificates: {error}") from error
+    return tuple(parse_certificate(one.public_bytes(Encoding.DER)) for one in certificates)
+
+
+def require_whole_octets(data: bytes, signature: bytes) -> None:
+    """Hold the bit string at the end of a signed DER structure against having unused bits, which pyca passes over.
+
+    Raises:
+        MalformedInput: it says that it has some, so that two encodings would carry one signature.
+    """
+    if not data.endswith(b"\0" + signature):
+        raise MalformedInput("the signature is no whole number of octets")
+
+
+def fingerprint(certificate: x509.Certificate) -> bytes:
+    """What a root is pinned by: SHA-256 of its public key, 32 bytes.
+
+    Raises:
+        MalformedInput: a kind of key that nobody here speaks.
+    """
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise MalformedInput(f"the key of {name_of(certificate)} is not one we know: {error}") from error
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
+def check_chain(chain: Sequence[x509.Certificate], *, roots: Collection[bytes], at: int) -> None:
+    """Hold a chain, its leaf first and its root last, against the pinned `roots` at `at` (seconds since 1970).
+
+    Raises:
+        ChainRefused: which certificate fails, and why.
+    """
+    if not chain or len(chain) > MAXIMUM_CHAIN:
+        raise ChainRefused(f"a chain has 1 to {MAXIMUM_CHAIN} certificates, not {len(chain)}")
+    # 1. It ends in a root that was pinned: nothing that comes along can vouch for itself.
+    root = chain[-1]
+    if fingerprint(root) not in roots:
+        raise ChainRefused(f"the chain ends in {name_of(root)}, which is no pinned root")
+    # 2. Each is signed by the next one, which may sign certificates; the root by itself (section 6.1.3 (a)(1), (n)).
+    for position, (certificate, issuer) in enumerate(zip(chain, [*chain[1:], root], strict=True)):
+        check_issued(certificate, issuer, below=max(position - (certificate is root), 0))
+    # 3. All of them are in date (section 6.1.3 (a)(2)).
+    for certificate in chain:
+        check_in_date(certificate, at=at)
+
+
+def check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, below: int) -> None:
+    """Whether `issuer`, with `below` certificates between it and the leaf, signed `certificate` and might.
+
+    Raises:
+        ChainRefused: it did not, or may not.
+    """
+    _require_strong(issuer)
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+        raise ChainRefused(f"{name_of(certificate)} is not signed by {name_of(issuer)}") from error
+    constraints = _extension(issuer, x509.BasicConstraints)
+    if constraints is None or not constraints.ca:
+        raise ChainRefused(f"{name_of(issuer)} may not sign certificates: it is no CA")
+    if constraints.path_length is not None and below > constraints.path_length:
+        raise ChainRefused(f"{name_of(issuer)} may have {constraints.path_length} CAs below it, not {below}")
+    usage = _extension(issuer, x509.KeyUsage)
+    if usage is not None and not usage.key_cert_sign:
+        raise ChainRefused(f"{name_of(issuer)} may not sign certificates: its key usage does not say so")
+
+
+def check_in_date(certificate: x509.Certificate, *, at: int) -> None:
+    """Whether `at`, seconds since 1970, lies within the certificate's time.
+
+    Raises:
+        ChainRefused: it has expired, or is not valid yet.
+    """
+    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if at < first.timestamp():
+        raise ChainRefused(f"{name_of(certificate)} is valid from {day(first)} on")
+    if at > last.timestamp():
+        raise ChainRefused(f"{name_of(certificate)} expired on {day(last)}")
+
+
+def name_of(certificate: x509.Certificate) -> str:
+    """What a person calls it: its common name, or all of its subject; at most 80 characters."""
+    common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    name = str(common[0].value) if common else certificate.subject.rfc4514_string()
+    return name[:80] or "a certificate without a name"
+
+
+def day(moment: datetime | int) -> str:
+    """A moment as people write it: `2026-11-21 12:00:00 UTC`."""
+    time = datetime.fromtimestamp(moment, UTC) if isinstance(moment, int) else moment
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _require_strong(certificate: x509.Certificate) -> None:
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ChainRefused(f"the key of {name_of(certificate)} is not one we know") from error
+    strong = (isinstance(key, RSAPublicKey) and key.key_size >= _SMALLEST_RSA) or (
+        isinstance(key, EllipticCurvePublicKey) and key.curve.name in _CURVES
+    )
+    if not strong:
+        raise ChainRefused(f"the key of {name_of(certificate)} is too weak, or of a kind that no vendor uses")
+
+
+def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None

@@ -1,0 +1,86 @@
+"""Certificate revocation lists (RFC 5280 sections 5 and 6.3), complete ones, each signed by its issuer itself.
+
+A list that is past its nextUpdate says nothing, and one that is older than what was seen before could hide a
+revocation: both are refused. Silence is not consent: a certificate whose issuer has no list here is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from cloister.attest.certificates import MALFORMED, ChainRefused, day, name_of, require_whole_octets
+from cloister.errors import MalformedInput, TooLarge
+
+MAXIMUM_LIST: Final = 4 * 1024 * 1024  # bytes
+_PEM: Final = b"-----BEGIN X509 CRL-----"
+
+
+def parse_list(data: bytes) -> x509.CertificateRevocationList:
+    """One revocation list, in DER or PEM.
+
+    Raises:
+        TooLarge: over 4 MiB.
+        MalformedInput: not one list.
+    """
+    if len(data) > MAXIMUM_LIST:
+        raise TooLarge(f"a revocation list of {len(data)} bytes, the cap is {MAXIMUM_LIST}")
+    try:
+        pem = data.lstrip().startswith(_PEM)
+        found = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
+        _ = (
+            found.issuer,
+            found.last_update_utc,
+            found.next_update_utc,
+        )  # read when asked for: malformed ones are so here
+        critical = [one.oid for one in found.extensions if one.critical]
+    except MALFORMED as error:
+        raise MalformedInput(f"not a revocation list: {error}") from error
+    require_whole_octets(found.public_bytes(Encoding.DER) if pem else data, found.signature)
+    if critical:  # a delta, or a list of some certificates only (section 5.2)
+        raise MalformedInput(f"a revocation list that is not complete: extension {critical[0].dotted_string}")
+    return found
+
+
+def check_not_revoked(
+    chain: Sequence[x509.Certificate], lists: Sequence[x509.CertificateRevocationList], *, at: int
+) -> None:
+    """Hold each certificate of a checked chain, its root aside, against its issuer's list at `at` (since 1970).
+
+    Raises:
+        ChainRefused: one is revoked, or its issuer's list is missing, not its issuer's, or not in date.
+    """
+    for certificate, issuer in pairwise(chain):
+        issued = _list_of(issuer, lists, at=at)
+        entry = issued.get_revoked_certificate_by_serial_number(certificate.serial_number)
+        if entry is not None:
+            raise ChainRefused(f"{name_of(certificate)} was revoked on {day(entry.revocation_date_utc)}")
+
+
+def _list_of(
+    issuer: x509.Certificate, lists: Sequence[x509.CertificateRevocationList], *, at: int
+) -> x509.CertificateRevocationList:
+    """The newest list that `issuer` signed, in date."""
+    own = [one for one in lists if one.issuer == issuer.subject and _is_signed_by(one, issuer)]
+    if not own:
+        raise ChainRefused(f"there is no revocation list of {name_of(issuer)}")
+    newest = max(own, key=lambda one: one.last_update_utc)
+    if at < newest.last_update_utc.timestamp():
+        raise ChainRefused(f"the revocation list of {name_of(issuer)} is of {day(newest.last_update_utc)}, after now")
+    until = newest.next_update_utc
+    if until is None or at > until.timestamp():
+        when = "has no end" if until is None else f"ended on {day(until)}"
+        raise ChainRefused(f"the revocation list of {name_of(issuer)} {when}: fetch a newer one")
+    return newest
+
+
+def _is_signed_by(found: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    try:
+        return found.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # another kind is a TypeError
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False

@@ -1,0 +1,155 @@
+"""A chain leads from its leaf to a pinned root, in date: each rule broken alone."""
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloister.attest.certificates import (
+    MAXIMUM_CERTIFICATE,
+    ChainRefused,
+    check_chain,
+    parse_certificate,
+    parse_certificates,
+)
+from cloister.errors import MalformedInput, TooLarge
+from cloister.testing.certificates import Authority, Life, made_key
+
+NOW = 1_800_000_000
+LIFE = Life(NOW - 1000, NOW + 1000)
+ROOT = Authority.root("root", LIFE)
+MIDDLE = ROOT.authority("middle", LIFE)
+LEAF = MIDDLE.issue("leaf", made_key("leaf").public_key(), LIFE)
+CHAIN = (LEAF, *MIDDLE.chain)
+
+
+def refused(chain, *, roots=(ROOT.pin,), at=NOW):
+    with pytest.raises(ChainRefused) as caught:
+        check_chain(chain, roots=roots, at=at)
+    return str(caught.value)
+
+
+def test_a_chain_to_a_pinned_root_holds():
+    check_chain(CHAIN, roots=[bytes(32), ROOT.pin], at=NOW)
+
+
+def test_a_root_by_itself_holds():
+    check_chain(ROOT.chain, roots=[ROOT.pin], at=NOW)
+
+
+def test_a_root_that_comes_along_vouches_for_nothing():
+    assert refused(CHAIN, roots=[]) == "the chain ends in root, which is no pinned root"
+
+
+def test_a_chain_that_ends_below_its_root_is_refused():
+    assert "no pinned root" in refused(CHAIN[:-1])
+
+
+def test_a_root_of_the_same_name_and_another_key_is_refused():
+    other = Authority.root("root", LIFE, key=made_key("another"))
+    assert "no pinned root" in refused((LEAF, MIDDLE.certificate, other.certificate))
+
+
+def test_a_pinned_key_in_a_certificate_that_it_did_not_sign_is_refused():
+    forged = Authority.root("forger", LIFE).issue("root", made_key("root").public_key(), LIFE)
+    assert refused((forged,)) == "root is not signed by root"
+
+
+@pytest.mark.parametrize("chain", [(CHAIN[0], CHAIN[2]), (CHAIN[1], CHAIN[0], CHAIN[2])])
+def test_a_chain_with_a_certificate_left_out_or_in_another_order_is_refused(chain):
+    assert "is not signed by" in refused(chain)
+
+
+def test_a_chain_whose_leaf_another_key_signed_is_refused():
+    other = Authority.root("middle", LIFE).issue("leaf", made_key("leaf").public_key(), LIFE)
+    assert refused((other, *MIDDLE.chain)) == "leaf is not signed by middle"
+
+
+def test_a_leaf_signs_no_certificates():
+    key = made_key("leaf")
+    false = Authority(key, CHAIN).issue("false", made_key("false").public_key(), LIFE)
+    assert refused((false, *CHAIN)) == "leaf may not sign certificates: it is no CA"
+
+
+def test_no_more_authorities_stand_below_one_than_it_allows():
+    below = MIDDLE.authority("below", LIFE)
+    leaf = below.issue("leaf", made_key("leaf").public_key(), LIFE)
+    assert refused((leaf, *below.chain)) == "middle may have 0 CAs below it, not 1"
+
+
+def test_an_authority_whose_key_is_for_something_else_signs_nothing():
+    usage = x509.KeyUsage(True, *[False] * 8)
+    key = made_key("usage")
+    extensions = [(x509.BasicConstraints(ca=True, path_length=0), True), (usage, True)]
+    chain = (ROOT.issue("usage", key.public_key(), LIFE, extensions), *ROOT.chain)
+    leaf = Authority(key, chain).issue("leaf", made_key("leaf").public_key(), LIFE)
+    assert "its key usage does not say so" in refused((leaf, *chain))
+
+
+def test_a_weak_key_signs_nothing():
+    key = made_key("weak", ec.SECP192R1())
+    weak = Authority.root("weak", LIFE, key=key)
+    assert "too weak" in refused(weak.chain, roots=[weak.pin])
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_each_certificate_has_its_time(position):
+    lives = [LIFE] * 3
+    lives[position] = Life(NOW - 10, NOW + 10)
+    root = Authority.root("root", lives[2])
+    middle = root.authority("middle", lives[1])
+    chain = (middle.issue("leaf", made_key("leaf").public_key(), lives[0]), *middle.chain)
+    for good in (NOW - 10, NOW + 10):
+        check_chain(chain, roots=[root.pin], at=good)
+    name = ("leaf", "middle", "root")[position]
+    assert refused(chain, roots=[root.pin], at=NOW - 11).startswith(f"{name} is valid from 2027-01-15")
+    assert refused(chain, roots=[root.pin], at=NOW + 11).startswith(f"{name} expired on 2027-01-15")
+
+
+def test_an_empty_chain_and_an_endless_one_are_refused():
+    assert "1 to 8" in refused(())
+    assert "1 to 8" in refused(CHAIN * 3)
+
+
+def test_certificates_are_read_in_both_forms():
+    der = [one.public_bytes(Encoding.DER) for one in CHAIN]
+    pem = b"".join(one.public_bytes(Encoding.PEM) for one in CHAIN)
+    assert [parse_certificate(one) for one in der] == list(parse_certificates(pem)) == list(CHAIN)
+    assert parse_certificates(der[0]) == (LEAF,)
+
+
+def test_a_certificate_with_something_behind_it_is_malformed():
+    with pytest.raises(MalformedInput):
+        parse_certificate(LEAF.public_bytes(Encoding.DER) + b"\0")
+
+
+def test_a_signature_that_is_no_whole_number_of_octets_is_malformed():
+    key = made_key("leaf").public_key()
+    even = next(one for one in iter(lambda: MIDDLE.issue("leaf", key, LIFE), None) if one.signature[-1] % 2 == 0)
+    data = bytearray(even.public_bytes(Encoding.DER))
+    data[-len(even.signature) - 1] = 1  # unused bits, which would be zero
+    with pytest.raises(MalformedInput, match="octets"):
+        parse_certificate(bytes(data))
+
+
+def test_certificates_over_their_caps_are_refused():
+    with pytest.raises(TooLarge):
+        parse_certificate(bytes(MAXIMUM_CERTIFICATE + 1))
+    with pytest.raises(TooLarge):
+        parse_certificates(LEAF.public_bytes(Encoding.PEM) * 9)
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(b"-----BEGIN CERTIFICATE-----".__add__))
+def test_any_bytes_are_certificates_or_malformed(data):
+    with pytest.raises(MalformedInput):
+        parse_certificates(data)
+
+
+@given(st.integers(0, len(LEAF.public_bytes(Encoding.DER)) - 1), st.integers(1, 255))
+def test_a_certificate_with_a_byte_changed_is_malformed_or_signed_by_nobody(at, change):
+    data = bytearray(LEAF.public_bytes(Encoding.DER))
+    data[at] ^= change
+    with pytest.raises((MalformedInput, ChainRefused)):
+        check_chain((parse_certificate(bytes(data)), *MIDDLE.chain), roots=[ROOT.pin], at=NOW)

@@ -1,0 +1,96 @@
+"""A certificate holds where its issuer's list is here, in date, and does not name it."""
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloister.attest.certificates import ChainRefused
+from cloister.attest.revocation import MAXIMUM_LIST, check_not_revoked, parse_list
+from cloister.errors import MalformedInput, TooLarge
+from cloister.testing.certificates import Authority, Life, made_key
+
+NOW = 1_800_000_000
+LIFE = Life(NOW - 1000, NOW + 1000)
+ROOT = Authority.root("root", LIFE)
+MIDDLE = ROOT.authority("middle", LIFE)
+LEAF = MIDDLE.issue("leaf", made_key("leaf").public_key(), LIFE)
+CHAIN = (LEAF, *MIDDLE.chain)
+
+
+def lists(*, of_root=(), of_middle=(), life=LIFE):
+    return [parse_list(ROOT.revocations(of_root, life)), parse_list(MIDDLE.revocations(of_middle, life))]
+
+
+def refused(given, *, at=NOW):
+    with pytest.raises(ChainRefused) as caught:
+        check_not_revoked(CHAIN, given, at=at)
+    return str(caught.value)
+
+
+def test_a_chain_that_no_list_names_holds():
+    check_not_revoked(CHAIN, lists(of_middle=[MIDDLE.certificate]), at=NOW)
+
+
+def test_a_root_needs_no_list():
+    check_not_revoked(ROOT.chain, [], at=NOW)
+
+
+def test_a_revoked_leaf_is_refused():
+    assert refused(lists(of_middle=[LEAF])).startswith("leaf was revoked on 2027-01-15")
+
+
+def test_a_revoked_authority_is_refused():
+    assert refused(lists(of_root=[MIDDLE.certificate])).startswith("middle was revoked on")
+
+
+def test_a_missing_list_is_no_consent():
+    assert refused(lists()[:1]) == "there is no revocation list of middle"
+
+
+def test_a_list_by_another_key_of_the_same_name_is_none():
+    other = Authority.root("middle", LIFE)
+    assert refused([lists()[0], parse_list(other.revocations([], LIFE))]) == "there is no revocation list of middle"
+
+
+def test_a_list_past_its_next_update_says_nothing():
+    assert "ended on" in refused(lists(), at=NOW + 1001)
+
+
+def test_a_list_from_the_future_says_nothing():
+    assert "after now" in refused(lists(), at=NOW - 1001)
+
+
+def test_the_newest_of_several_lists_counts():
+    older = lists(life=Life(NOW - 2000, NOW + 1000))
+    assert "was revoked" in refused(older + lists(of_middle=[LEAF]))
+    assert "was revoked" in refused(lists(of_middle=[LEAF]) + older)
+
+
+def test_a_list_of_some_certificates_only_is_malformed():
+    builder = x509.CertificateRevocationListBuilder().issuer_name(MIDDLE.certificate.subject)
+    builder = builder.last_update(LIFE.moments[0]).next_update(LIFE.moments[1])
+    delta = builder.add_extension(x509.DeltaCRLIndicator(1), critical=True).sign(MIDDLE.key, hashes.SHA384())
+    with pytest.raises(MalformedInput, match="not complete"):
+        parse_list(delta.public_bytes(Encoding.DER))
+
+
+def test_a_list_over_its_cap_is_refused():
+    with pytest.raises(TooLarge):
+        parse_list(bytes(MAXIMUM_LIST + 1))
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(b"-----BEGIN X509 CRL-----".__add__))
+def test_any_bytes_are_a_list_or_malformed(data):
+    with pytest.raises(MalformedInput):
+        parse_list(data)
+
+
+@given(st.integers(0, len(MIDDLE.revocations([LEAF], LIFE)) - 1), st.integers(1, 255))
+def test_a_list_with_a_byte_changed_is_malformed_or_of_nobody(at, change):
+    data = bytearray(MIDDLE.revocations([LEAF], LIFE))
+    data[at] ^= change
+    with pytest.raises((MalformedInput, ChainRefused)):
+        check_not_revoked(CHAIN, [lists()[0], parse_list(bytes(data))], at=NOW)
