@@ -199,10 +199,11 @@ async def test_a_dead_gateway_is_not_asked_for_a_moment_and_then_tried_again():
 
 
 class FickleGateway:
-    """Takes every connection; then it drops it, waits, or answers. Counts what it is asked."""
+    """Takes every connection; then it drops it, waits, or answers, in its time. Counts what it is asked."""
 
-    def __init__(self):
-        self.asked, self.does = 0, "drop"
+    def __init__(self, *, seconds=0.0):
+        self.asked, self.does, self.seconds = 0, "drop", seconds
+        self.open = set()
 
     @contextlib.asynccontextmanager
     async def serving(self):
@@ -211,6 +212,9 @@ class FickleGateway:
             yield Origin(*server.sockets[0].getsockname())
         finally:
             server.close()
+            for transport in self.open:
+                transport.abort()
+            await asyncio.sleep(0)
 
 
 class FickleConnection(asyncio.Protocol):
@@ -218,15 +222,28 @@ class FickleConnection(asyncio.Protocol):
         self._gateway = gateway
 
     def connection_made(self, transport):
-        self._transport = transport
+        self._transport, self._got = transport, b""
+        self._gateway.open.add(transport)
 
-    def data_received(self, _data):
-        self._gateway.asked += 1
-        if self._gateway.does == "drop":
-            self._transport.close()
-        elif self._gateway.does == "answer":
-            head = b"HTTP/1.1 200 OK\r\nContent-Type: message/ohttp-res\r\nContent-Length: 1\r\n\r\n"
-            self._transport.write(head + b"x")
+    def connection_lost(self, _error):
+        self._gateway.open.discard(self._transport)
+
+    def data_received(self, data):
+        self._got += data
+        if self._gateway.does == "deaf":
+            self._transport.pause_reading()
+        head, _, body = self._got.partition(b"\r\n\r\n")
+        if self._gateway.does == "drop" or len(body) == int(head.partition(b"content-length: ")[2].split(b"\r\n")[0]):
+            self._got = b""
+            self._gateway.asked += 1
+            if self._gateway.does == "drop":
+                self._transport.close()
+            elif self._gateway.does == "answer":
+                asyncio.get_running_loop().call_later(self._gateway.seconds, self.answer)
+
+    def answer(self):
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: message/ohttp-res\r\nContent-Length: 1\r\n\r\n"
+        self._transport.write(head + b"x")
 
 
 @pytest.mark.parametrize("silence", ["drop", "wait"])
@@ -251,6 +268,39 @@ async def test_a_gateway_that_takes_connections_and_answers_nothing_is_left_alon
         gateway.does = "answer"
         await asyncio.sleep(2 * FIRST_BREAK_SECONDS + 0.3)
         assert [(await ask(one))[0] for _ in range(3)] == [200] * 3
+
+
+async def test_the_time_for_an_answer_begins_when_the_request_is_whole():
+    gateway = FickleGateway(seconds=0.6)
+    gateway.does = "answer"
+    async with gateway.serving() as origin, relay_before(origin, gateway_seconds=1.0) as relay:
+
+        async def send_slowly():
+            async with connected(relay) as (reader, writer):
+                writer.write(POST + b"Content-Length: 8\r\n\r\n")
+                for _ in range(8):
+                    await asyncio.sleep(0.1)
+                    writer.write(b"x")
+                return (await one_answer(reader))[0]
+
+        slow = await asyncio.gather(*(send_slowly() for _ in range(SILENT_EXCHANGES)))
+        assert slow == [200] * SILENT_EXCHANGES
+        async with connected(relay) as connection:
+            assert (await ask(connection))[0] == 200
+
+
+async def test_a_gateway_that_reads_no_more_of_a_request_is_a_504_when_the_time_for_requests_is_over():
+    gateway = FickleGateway()
+    gateway.does = "deaf"
+    size = 30_000_000  # more than the buffers on the way
+    async with (
+        gateway.serving() as origin,
+        relay_before(origin, body_seconds=0.5) as relay,
+        connected(relay) as (reader, writer),
+    ):
+        writer.write(POST + b"Content-Length: %d\r\n\r\n" % size + bytes(size - 1))
+        status, _, body = await one_answer(reader)
+    assert (status, json.loads(body)["detail"]) == (504, "the gateway did not take the request in time")
 
 
 async def test_a_silent_gateway_leaves_its_turns_to_the_others():

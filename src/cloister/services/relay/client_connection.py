@@ -141,8 +141,9 @@ class ClientConnection(ClientAnswer):
         elif head.length > settings.request_bytes:
             raise TooLarge(f"a body of {head.length} bytes, the cap is {settings.request_bytes}")
         self._kind, self._first = kind, body
-        self._answer_by = now + settings.gateway_seconds
-        if self._state == SENDING:
+        if self._state == WAITING:
+            self._answer_by = now + settings.gateway_seconds
+        else:
             self._body_by = now + settings.body_seconds
             self._sending.begin(now, self._received)
             if not body and self._transport is not None and head.fields.get(b"expect") == b"100-continue":
@@ -160,6 +161,8 @@ class ClientConnection(ClientAnswer):
         except CloisterError as error:
             self._refuse(error)
             return
+        if self._state == WAITING:  # only now does the gateway owe an answer: no client can use its time up
+            self._answer_by = self._relay.now + self._relay.settings.gateway_seconds
         if self._gateway is not None:
             self._gateway.send(data)
         else:
@@ -251,7 +254,10 @@ class ClientConnection(ClientAnswer):
             if self._gateway is not None:
                 self._gateway.waits_in_vain()
             self._refuse(GatewayTooSlow("the gateway did not answer in time"))
-        elif self._state == SENDING and not self._held:
+        elif self._state == SENDING and self._held:
+            if now >= self._body_by:
+                self._refuse(GatewayTooSlow("the gateway did not take the request in time"))
+        elif self._state == SENDING:
             pace = self._sending.too_slow(
                 now, self._received, rate=settings.minimum_rate, seconds=settings.rate_seconds
             )

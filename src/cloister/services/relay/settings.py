@@ -37,11 +37,11 @@ class RelaySettings:
     request_bytes: int = 32 * 1024 * 1024
     idle_seconds: float = 75  # between requests
     head_seconds: float = 10  # from a head's first byte to its last
-    body_seconds: float = 600  # for a whole request
+    body_seconds: float = 600  # from a head to the whole request
     minimum_rate: int = 1024  # bytes a second, of a request that is sent or an answer that is taken
     rate_seconds: float = 20  # over which that is looked at
     # upstream
     gateway_connections: int = 256  # to each gateway at a time
-    gateway_seconds: float = 700  # for an encapsulated request and its answer
+    gateway_seconds: float = 700  # for an answer, from when its request was whole; more than a gateway takes (630)
     bundle_seconds: float = 10  # for one fetch from the KMS
     bundle_bytes: int = 8 * 1024 * 1024
