@@ -60,11 +60,13 @@ def test_what_fails_during_a_break_makes_it_no_longer():
     assert length(breaker, 10.0) == pytest.approx(FIRST_BREAK_SECONDS, abs=0.02)
 
 
-def test_a_try_that_was_given_up_lets_the_next_one_try():
+def test_a_try_that_told_nothing_lets_the_next_one_through_whose_failure_is_one_more_in_a_row():
     breaker, later = broken(), 10.0 + FIRST_BREAK_SECONDS
     breaker.trying(later, 4.0)
-    breaker.gave_up(later + 1.0)
+    breaker.let_through(later + 1.0)
     assert not breaker.is_open(later + 1.0)
+    breaker.failed(later + 1.0)
+    assert length(breaker, later + 1.0) == pytest.approx(2 * FIRST_BREAK_SECONDS, abs=0.02)
 
 
 def test_a_try_that_passes_closes_it():

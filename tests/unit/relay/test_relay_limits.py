@@ -203,7 +203,13 @@ class FickleGateway:
 
     def __init__(self, *, seconds=0.0):
         self.asked, self.does, self.seconds = 0, "drop", seconds
-        self.open = set()
+        self.open, self.waiting = set(), []
+
+    def answers(self):
+        """From now on, those that wait too."""
+        self.does = "answer"
+        for connection in self.waiting:
+            connection.answer()
 
     @contextlib.asynccontextmanager
     async def serving(self):
@@ -238,8 +244,10 @@ class FickleConnection(asyncio.Protocol):
             self._gateway.asked += 1
             if self._gateway.does == "drop":
                 self._transport.close()
-            elif self._gateway.does == "answer":
+            elif self._gateway.does == "answer" and body != b"slow":
                 asyncio.get_running_loop().call_later(self._gateway.seconds, self.answer)
+            else:
+                self._gateway.waiting.append(self)
 
     def answer(self):
         head = b"HTTP/1.1 200 OK\r\nContent-Type: message/ohttp-res\r\nContent-Length: 1\r\n\r\n"
@@ -247,7 +255,7 @@ class FickleConnection(asyncio.Protocol):
 
 
 @pytest.mark.parametrize("silence", ["drop", "wait"])
-async def test_a_gateway_that_takes_connections_and_answers_nothing_is_left_alone_and_then_tried_by_one(silence):
+async def test_a_gateway_that_takes_connections_and_answers_nothing_is_left_alone_until_it_answers_the_relay(silence):
     gateway = FickleGateway()
     async with (
         gateway.serving() as origin,
@@ -262,12 +270,67 @@ async def test_a_gateway_that_takes_connections_and_answers_nothing_is_left_alon
         assert (status, json.loads(body)["detail"]) == (502, "no gateway takes connections, or answers on them")
         assert gateway.asked == SILENT_EXCHANGES
         await asyncio.sleep(FIRST_BREAK_SECONDS + 0.3)
-        first, second = await asyncio.gather(ask(one), ask(another))
-        assert {first[0], second[0]} == {expected, 502}
+        assert [(await ask(client))[0] for client in (one, another)] == [502] * 2
         assert gateway.asked == SILENT_EXCHANGES + 1
-        gateway.does = "answer"
+        gateway.answers()
         await asyncio.sleep(2 * FIRST_BREAK_SECONDS + 0.3)
         assert [(await ask(one))[0] for _ in range(3)] == [200] * 3
+
+
+@contextlib.asynccontextmanager
+async def asking(relay, request, *, again_in=None):
+    """A client that sends so much of a request; it stays, or leaves and comes again, until the end."""
+
+    async def ask():
+        while True:
+            async with connected(relay) as (_, writer):
+                writer.write(request)
+                await asyncio.sleep(again_in or 60)
+
+    task = asyncio.create_task(ask())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+HALF = POST + b"Content-Length: 600\r\n\r\nhalf"
+SLOW = POST + b"Content-Length: 4\r\n\r\nslow"  # whole, and the gateway takes long for it
+
+
+@pytest.mark.parametrize(("sent", "again_in"), [(HALF, None), (HALF, 0.01), (SLOW, None), (SLOW, 0.01)])
+async def test_no_client_can_keep_out_a_gateway_that_answers_again(sent, again_in):
+    gateway = FickleGateway()
+    async with gateway.serving() as origin, relay_before(origin) as relay, connected(relay) as connection:
+        for _ in range(SILENT_EXCHANGES):
+            assert (await ask(connection))[0] == 502
+        gateway.does = "answer"
+        await asyncio.sleep(FIRST_BREAK_SECONDS + 0.3)
+        async with asking(relay, sent, again_in=again_in):
+            await asyncio.sleep(0.1)
+            codes = []
+            async with asyncio.timeout(2):
+                while 200 not in codes:
+                    codes.append((await ask(connection))[0])
+                    await asyncio.sleep(0.1)
+
+
+async def test_a_gateway_that_answered_the_relay_alone_is_left_alone_at_its_next_silence():
+    gateway = FickleGateway()
+    async with gateway.serving() as origin, relay_before(origin) as relay, connected(relay) as connection:
+        for _ in range(SILENT_EXCHANGES):
+            assert (await ask(connection))[0] == 502
+        gateway.does = "answer"
+        await asyncio.sleep(FIRST_BREAK_SECONDS + 0.3)
+        assert gateway.asked == SILENT_EXCHANGES + 1
+        gateway.does = "drop"
+        bodies = [(await ask(connection))[2] for _ in range(2)]
+        assert [json.loads(body)["detail"].partition(",")[0] for body in bodies] == [
+            "the gateway broke off",
+            "no gateway takes connections",
+        ]
 
 
 async def test_the_time_for_an_answer_begins_when_the_request_is_whole():

@@ -29,8 +29,8 @@ class Breaker:
         if self._failures >= self._patience:
             self._until, self._trying = now + seconds, True
 
-    def gave_up(self, now: float) -> None:
-        """What tried went away before it knew."""
+    def let_through(self, now: float) -> None:
+        """No break now, but at the next failure: what tried went away before it knew, or was no request like others."""
         self._until, self._trying = min(self._until, now), False
 
     def failed(self, now: float) -> None:

@@ -7,15 +7,18 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from cloister.errors import UsageError
+from cloister.errors import Unavailable, UsageError
+from cloister.hosting.http_client import HttpClient
 from cloister.hosting.http_message import Origin
 from cloister.hosting.tls import PeerTls, Shown, peer_tls
-from cloister.services.relay.breaker import LONGEST_BREAK_SECONDS, Breaker
+from cloister.services.relay.breaker import Breaker
 from cloister.services.relay.gateway_connection import Asker, GatewayConnection
 from cloister.services.relay.refusals import Busy, NoGateway
 
 CONNECT_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 5.0  # for a connection and the head of an answer
 IDLE_SECONDS: Final = 30.0  # shorter than gateways keep a connection, so that a request seldom meets a closing one
+EMPTY: Final = (b"content-type", b"message/ohttp-req")  # with no body: what a gateway refuses with 400, at once
 SILENT_EXCHANGES: Final = 3  # in a row: a whole request that met no byte of an answer may be that request's doing
 
 
@@ -31,7 +34,9 @@ class Gateway:
         self._opening = 0
         self._taking = Breaker(1)  # connections
         self._answering = Breaker(SILENT_EXCHANGES)  # requests on them
-        self.suspected = False  # whether the last of them that ended fell silent: else the breaker need not be asked
+        self.suspected = False  # whether the last of them that ended fell silent: else the breaker need not be told
+        self.silent = False  # not to be asked, on an open connection either, until it has answered `look`
+        self._looking: asyncio.Task[None] | None = None
         self._heads: dict[bytes, bytes] = {}
 
     def request_head(self, media_type: bytes, length: int | None) -> bytes:
@@ -51,25 +56,51 @@ class Gateway:
 
     def is_broken(self, now: float) -> bool:
         """Whether it took no connection a moment ago, or answered nothing, and is not to be asked yet."""
-        return self._taking.is_open(now) or self.is_silent(now)
-
-    def is_silent(self, now: float) -> bool:
-        """Whether it took requests and answered nothing, and is not to be asked yet, on an open connection either."""
-        return self._answering.is_open(now)
-
-    def is_asked(self, now: float) -> None:
-        """A request goes to it; if it was silent, no other for a moment."""
-        self._answering.trying(now, LONGEST_BREAK_SECONDS)
+        return self.silent or self._taking.is_open(now)
 
     def fell_silent(self, now: float) -> None:
         """A whole request got no byte of an answer: the connection ended, or the time did."""
         self.suspected = True
         self._answering.failed(now)
+        self.silent = self._answering.is_open(now)
 
     def answers(self) -> None:
         """The first bytes of an answer came."""
-        self.suspected = False
+        self.suspected = self.silent = False
         self._answering.passed()
+
+    def look(self, now: float) -> None:
+        """Find out whether it answers again, if it was silent and its break is over.
+
+        The relay's own request tries, and no client's: whoever sent that could leave, send no more of it, or ask for
+        what takes long, and the others would wait.
+        """
+        if self.silent and self._looking is None and not self._answering.is_open(now):
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+            self._looking.add_done_callback(self._looked)
+
+    def close(self) -> None:
+        """Close every connection, at once."""
+        if self._looking is not None:
+            self._looking.cancel()
+        for connection in list(self.open):
+            connection.abort()
+
+    async def _look(self) -> None:
+        """Ask it what needs no key and no engine."""
+        now = asyncio.get_running_loop().time
+        client = HttpClient(self.origin, connections=1, tls=None if self.shown is None else self.shown.context)
+        try:
+            async with client.exchange(b"POST", self._path, [EMPTY], seconds=LOOK_SECONDS):
+                self.silent = False
+                self._answering.let_through(now())  # and it has to answer a client's to be trusted with three again
+        except Unavailable:
+            self.fell_silent(now())
+        finally:
+            await client.close()
+
+    def _looked(self, _: asyncio.Task[None]) -> None:
+        self._looking = None
 
     async def connect(self) -> GatewayConnection | None:
         """A new connection; `None` if the gateway takes none, which breaks its circuit for a moment."""
@@ -88,7 +119,7 @@ class Gateway:
             self._taking.failed(loop.time())
             return None
         except asyncio.CancelledError:
-            self._taking.gave_up(loop.time())
+            self._taking.let_through(loop.time())
             raise
         finally:
             self._opening -= 1
@@ -124,9 +155,7 @@ class Gateways:
         """An idle connection to the gateway whose turn it is; `None` if one is to be opened."""
         for _ in self._gateways:
             self._next = gateway = self._gateways[next(self._turns)]
-            if gateway.idle and not (gateway.suspected and gateway.is_silent(now)):
-                if gateway.suspected:
-                    gateway.is_asked(now)
+            if gateway.idle and not gateway.silent:
                 return gateway.idle.pop()
             if gateway.has_room() and not gateway.is_broken(now):
                 break
@@ -149,7 +178,6 @@ class Gateways:
             if not gateway.has_room():
                 full = True
                 continue
-            gateway.is_asked(asker.now())
             connection = await gateway.connect()
             if connection is not None:
                 asker.begins(connection)
@@ -161,8 +189,9 @@ class Gateways:
         )
 
     def sweep(self, now: float) -> None:
-        """Close what was not used for long."""
+        """Close what was not used for long, and look whether silent ones answer again."""
         for gateway in self._gateways:
+            gateway.look(now)
             while gateway.idle and now - gateway.idle[0].idle_since > IDLE_SECONDS:
                 gateway.idle.pop(0).close()
 
@@ -171,5 +200,4 @@ class Gateways:
         for task in self._opening:
             task.cancel()
         for gateway in self._gateways:
-            for connection in list(gateway.open):
-                connection.abort()
+            gateway.close()
