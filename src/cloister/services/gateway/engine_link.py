@@ -53,7 +53,7 @@ class Asker(Protocol):
         """It is whole; the link is to be let go."""
 
     def engine_failed(self, error: CloisterError) -> None:
-        """The answer, or its rest, does not come; the link is closed already."""
+        """The answer, or its rest, does not come; the link is closing."""
 
     def engine_took(self) -> None:
         """The engine's socket has all of the request, and nothing here reads it any more."""

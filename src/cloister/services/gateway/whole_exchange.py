@@ -71,7 +71,7 @@ class WholeExchange:
             self._buffer.filled = len(data)
             if self._connection.left:
                 self._shared.memory.arrives(self)
-                self._lend(lent=True)
+                self._lend(lent=True)  # before a TLS record that was altered more may be read into it than is ever told
                 self._connection.receive_into(self._buffer.view[len(data) :])
         elif self._small is None:
             self._small = bytearray(data)
