@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from cloister.hosting.loopback import BACKLOG
 from cloister.hosting.tls import TlsServer
 
 PAUSE_SECONDS: Final = 0.1  # after a connection could not be accepted: mostly there is no descriptor left for it
@@ -42,7 +43,7 @@ async def accept(
 ) -> Accepting:
     """Accept connections on `listener`, each for a new `protocol`, until it is closed."""
     if tls is None:
-        return await asyncio.get_running_loop().create_server(protocol, sock=listener)
+        return await asyncio.get_running_loop().create_server(protocol, sock=listener, backlog=BACKLOG)
     return _TlsAccepting(listener, protocol, tls.shown.context, limits)
 
 

@@ -56,7 +56,6 @@ class GuardedConfig(uvicorn.Config):
             server_header=False,
             timeout_keep_alive=limits.idle_seconds,
             timeout_graceful_shutdown=int(GRACE_SECONDS),
-            ssl_context_factory=None if tls is None else lambda _config, _default: tls.shown.context,
         )
         self.limits = limits
         self.tls = tls
@@ -145,6 +144,16 @@ class GuardedProtocol(HttpToolsProtocol):
         del msg  # it is said in our words
         self._refuse(self._refused or MalformedInput("not an HTTP/1.1 message"))
 
+    def on_response_complete(self) -> None:
+        """An answer is written; the caller may have yet to read it."""
+        super().on_response_complete()
+        self._bound_farewell()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """No other request came."""
+        super().timeout_keep_alive_handler()
+        self._bound_farewell()
+
     @property
     def _answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle  # none before the first request
@@ -177,9 +186,18 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.resume_reading()
             self.transport.write_eof()
-            self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+            self._timer = self.loop.call_later(LINGER_SECONDS, self._leave)
         else:
-            self.transport.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        self.transport.close()
+        self._bound_farewell()
+
+    def _bound_farewell(self) -> None:
+        """A closed connection lives until its last byte is read; not without end."""
+        if self.transport.is_closing():
+            self._expect_within(self._limits.answer_seconds)
 
     def _expect_within(self, seconds: float | None) -> None:
         if self._timer is not None:
@@ -187,7 +205,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timer = None if seconds is None else self.loop.call_later(seconds, self._expired)
 
     def _expired(self) -> None:
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            self.transport.abort()
+        else:
             self._refuse(SlowRequest("the request did not arrive in its time"))
 
 

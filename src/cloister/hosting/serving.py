@@ -12,7 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from cloister.errors import Unavailable
-from cloister.hosting.guarded_protocol import GuardedConfig
+from cloister.hosting.accepting import Accepting, HandshakeLimits, accept
+from cloister.hosting.guarded_protocol import GuardedConfig, GuardedProtocol
 from cloister.hosting.loopback import LOOPBACK, announce, listen, port_of, run_until_stopped
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.tls import TlsServer, renewing
@@ -74,15 +75,28 @@ async def _stop(server: _Server, stop: asyncio.Event) -> None:
 class _Server(uvicorn.Server):
     """Announces its start; leaves signals to `run_until_stopped` (uvicorn would raise them again after the stop)."""
 
-    def __init__(self, config: uvicorn.Config, ready: Path | int | None) -> None:
+    def __init__(self, config: GuardedConfig, ready: Path | int | None) -> None:
         super().__init__(config)
         self._ready = ready
         self.task = asyncio.current_task()
+        self._guarded = config
+        self._accepting: list[Accepting] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])  # uvicorn's own listening knows no bounds for TLS handshakes
+        limits = self._guarded.limits
+        handshakes = HandshakeLimits(limits.connections, limits.head_seconds, limits.answer_seconds)
         for listener in sockets or []:
+            self._accepting.append(await accept(listener, self._connection, self._guarded.tls, handshakes))
             announce(port_of(listener), self._ready)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for accepting in self._accepting:
+            accepting.close()
+        await super().shutdown(sockets)
+
+    def _connection(self) -> GuardedProtocol:
+        return GuardedProtocol(self._guarded, self.server_state, self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -7,10 +7,12 @@ import json
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from tests.doubles.open_sockets import Silent
 from tests.doubles.served import served
 
 from cloister.hosting.application import application, read_body
 from cloister.hosting.health import Health, Metrics
+from cloister.hosting.http_message import Origin
 from cloister.hosting.service_limits import ServiceLimits
 
 QUICK = ServiceLimits(head_seconds=0.3, body_seconds=0.3, answer_seconds=0.5, requests=2, connections=4)
@@ -32,11 +34,15 @@ class Double:
     async def early(self, request):
         return PlainTextResponse("unread")
 
+    async def large(self, request):
+        return PlainTextResponse(bytes(20_000_000))
+
     @contextlib.asynccontextmanager
     async def running(self, limits):
         routes = [
             Route("/keep", self.keep, methods=["POST"]),
             Route("/wait", self.wait),
+            Route("/large", self.large),
             Route("/early", self.early, methods=["POST"]),
         ]
         health = Health("double", Metrics("double"), missing=list)
@@ -130,6 +136,16 @@ async def test_an_answer_that_takes_too_long_is_given_up_and_says_to_come_back(d
         answer = await said(port, b"GET /wait HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     assert problem_in(answer)["retry"] is True
     assert b"retry-after: 1" in answer
+
+
+@pytest.mark.parametrize("line", [b"", b"connection: close\r\n"])
+async def test_who_never_reads_an_answer_does_not_hold_a_connection_for_ever(double, line):
+    async with double.running(ServiceLimits(answer_seconds=0.5, idle_seconds=1)) as port:
+        with Silent(Origin("127.0.0.1", port)) as callers:
+            await callers.connect(1, b"GET /large HTTP/1.1\r\nhost: x\r\n%b\r\n" % line)
+            await asyncio.sleep(0.2)
+            assert callers.held() == 1
+            await callers.become(0)
 
 
 async def test_more_requests_than_may_be_are_told_to_come_back_and_health_still_answers(double):

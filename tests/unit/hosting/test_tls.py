@@ -9,6 +9,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from tests.doubles.certificates import HOUR, Authority
+from tests.doubles.open_sockets import Silent
 
 from cloister.errors import Unavailable, UsageError
 from cloister.hosting.application import application
@@ -18,6 +19,7 @@ from cloister.hosting.http_exchange import Response
 from cloister.hosting.http_message import Origin
 from cloister.hosting.http_server import serve_http
 from cloister.hosting.loopback import LOOPBACK, listen, port_of
+from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.serving import serve_until
 from cloister.hosting.tls import PeerTls, ServerTls, open_server_tls, peer_tls, verifying_context
 
@@ -78,6 +80,20 @@ async def said(origin, context):
 async def test_a_caller_with_a_certificate_of_the_authority_and_a_known_name_is_answered(authority, serving):
     async with serving(authority.server("ledger", clients=["kms", "auditor"])) as origin:
         assert await said(origin, showing(authority.peer("kms"))) == b"hello"
+
+
+async def test_of_handshakes_that_do_not_come_no_more_are_held_than_connections_may_be(authority):
+    listener, stop = listen(LOOPBACK, 0, secure=True), asyncio.Event()
+    limits = ServiceLimits(connections=2, head_seconds=1.0)
+    app = application(Health("double", Metrics("double"), missing=list), [])
+    tls = open_server_tls(authority.server("ledger"))
+    task = asyncio.create_task(serve_until(app, listener, stop, limits=limits, tls=tls))
+    with Silent(Origin(LOOPBACK, port_of(listener))) as strangers:
+        await strangers.connect(8)
+        await strangers.become(2, seconds=0.8)
+        await strangers.become(0)
+    stop.set()
+    await task
 
 
 async def test_a_caller_of_another_name_is_turned_away_unheard(authority, serving):
