@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PACKAGES := bubblewrap util-linux python3-venv
 
-.PHONY: help setup fix check test docs demo fuzz crashes mutants soak clean
+.PHONY: help setup fix check test docs demo fuzz vectors crashes mutants soak clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ test: ## Run every test.
 
 fuzz: $(VENV)/.dev ## Throw mutants of valid messages at every parser; FUZZ_SECONDS each.
 	PYTHONPATH=src $(BIN)/python tests/fuzz/parsers.py --seconds $(or $(FUZZ_SECONDS),20)
+
+vectors: $(VENV)/.dev ## Judge the recorded evidence of real machines under CLOISTER_VECTORS (../shared/vectors).
+	@PYTHONPATH=src:. $(BIN)/python -m tests.vectors.attestation
 
 crashes: $(VENV)/.dev ## Let ledger, witnesses and KMS die at every durable step; CRASH_EXAMPLES lives of a system.
 	CRASH_EVERY=1 CRASH_EXAMPLES=$(or $(CRASH_EXAMPLES),2000) $(BIN)/python -m pytest tests/properties/test_crashes.py
