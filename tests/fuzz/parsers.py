@@ -37,6 +37,7 @@ from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
 from cloister.formats.cose_receipt import parse_receipt
 from cloister.formats.cose_sign1 import CoseSign1
+from cloister.formats.event_log import parse_ccel_log, parse_event_log
 from cloister.formats.evidence import parse_evidence, parse_software_report
 from cloister.formats.hpke_suite import X25519_HKDF_SHA256
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
@@ -45,6 +46,7 @@ from cloister.formats.ledger_messages import Appended, encode_list, parse_append
 from cloister.formats.multipart import parse_multipart
 from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
 from cloister.formats.response_receipt import parse_response_receipt
+from cloister.formats.runtime_log import parse_runtime_log
 from cloister.formats.statement import parse_statement
 from cloister.formats.trust_policy import format_trust_policy, parse_trust_policy
 from cloister.hosting.http_chunk_views import ChunkedBody
@@ -54,6 +56,14 @@ from cloister.ledger.receipts import sign_consistency, sign_inclusion
 from cloister.ohttp import chunked
 from cloister.ohttp.encapsulation import KeyProblem, parse_header
 from cloister.provenance.answer import Answered, sign_receipt, summarise
+from cloister.testing.event_logs import (
+    encode_ccel,
+    encode_event_log,
+    encode_runtime_log,
+    firmware_event,
+    runtime_event,
+    startup_locality,
+)
 from cloister.testing.world import NOON, World
 
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\naudio\r\n--b--\r\n'
@@ -130,6 +140,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         ),
         "chunked_request": (open_chunks, [chunked_request(b"first", b"second", b"last")]),
         **ledger_targets(bundle.checkpoint),
+        **log_targets(),
         **http_targets(),
         "multipart": (lambda data: parse_multipart(data, "multipart/form-data; boundary=b"), [FORM]),
         "trust_policy": (parse_trust_policy, [format_trust_policy(world.policy(), comment="").encode()]),
@@ -163,6 +174,17 @@ def open_chunks(data: bytes) -> None:
         opener.end_into(room)
     except (OpenFailed, KeyProblem) as error:
         raise MalformedInput(str(error)) from error
+
+
+def log_targets() -> dict[str, tuple[Parser, list[bytes]]]:
+    """The event logs of TPMs and TDs."""
+    log = encode_event_log([startup_locality(3), firmware_event(1, b"loader")])
+    ccel = encode_ccel(len(log) + 9) + log + b"\xff" * 9
+    return {
+        "event_log": (parse_event_log, [log]),
+        "ccel_log": (lambda data: parse_ccel_log(data[:56], data[56:]), [ccel]),
+        "runtime_log": (parse_runtime_log, [encode_runtime_log([runtime_event(3, "app-id", b"id")])]),
+    }
 
 
 def ledger_targets(note: bytes) -> dict[str, tuple[Parser, list[bytes]]]:
