@@ -18,6 +18,7 @@ SOURCE = Path("src/cloister")
 # Types that open doors, and the one module that may build each.
 DOORS = {
     "AppraisedEvidence": "attest/evidence.py",
+    "AuthenticLog": "attest/replay.py",
     "AuthenticReport": "attest/software.py",
     "PublishedRelease": "contract/release.py",
     "ReleaseDecision": "contract/release.py",
