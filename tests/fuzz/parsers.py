@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from cloister.client.transcript_events import TranscriptEvents
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed
 from cloister.crypto.signing import SigningKey
@@ -40,14 +42,18 @@ from cloister.formats.cose_sign1 import CoseSign1
 from cloister.formats.event_log import parse_ccel_log, parse_event_log
 from cloister.formats.evidence import parse_evidence, parse_software_report
 from cloister.formats.hpke_suite import X25519_HKDF_SHA256
+from cloister.formats.intel_collateral import parse_collateral, signed_document
+from cloister.formats.intel_quote import parse_quote
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
 from cloister.formats.key_config import KeyConfig
 from cloister.formats.ledger_messages import Appended, encode_list, parse_appended, parse_entries, parse_path
 from cloister.formats.multipart import parse_multipart
+from cloister.formats.pck_certificate import parse_pck_extensions
 from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
 from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.runtime_log import parse_runtime_log
 from cloister.formats.statement import parse_statement
+from cloister.formats.tcb_info import parse_qe_identity, parse_tcb_info
 from cloister.formats.trust_policy import format_trust_policy, parse_trust_policy
 from cloister.hosting.http_chunk_views import ChunkedBody
 from cloister.hosting.http_chunks import ChunkDecoder
@@ -64,6 +70,7 @@ from cloister.testing.event_logs import (
     runtime_event,
     startup_locality,
 )
+from cloister.testing.tdx_hardware import ENCLAVE, TdxHardware
 from cloister.testing.world import NOON, World
 
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\naudio\r\n--b--\r\n'
@@ -141,6 +148,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "chunked_request": (open_chunks, [chunked_request(b"first", b"second", b"last")]),
         **ledger_targets(bundle.checkpoint),
         **log_targets(),
+        **intel_targets(),
         **http_targets(),
         "multipart": (lambda data: parse_multipart(data, "multipart/form-data; boundary=b"), [FORM]),
         "trust_policy": (parse_trust_policy, [format_trust_policy(world.policy(), comment="").encode()]),
@@ -184,6 +192,22 @@ def log_targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "event_log": (parse_event_log, [log]),
         "ccel_log": (lambda data: parse_ccel_log(data[:56], data[56:]), [ccel]),
         "runtime_log": (parse_runtime_log, [encode_runtime_log([runtime_event(3, "app-id", b"id")])]),
+    }
+
+
+def intel_targets() -> dict[str, tuple[Parser, list[bytes]]]:
+    """Intel's quotes, and what it takes to judge them."""
+    hardware = TdxHardware(at=NOON)
+    collateral = hardware.collateral()
+    document = b'{"tcbInfo":%b,"signature":"%b"}' % (collateral.tcb_info.encode(), b"ab" * 64)
+    quotes = [hardware.quote(), hardware.quote(version=4), hardware.quote(ENCLAVE, version=3)]
+    return {
+        "intel_quote": (parse_quote, quotes),
+        "intel_collateral": (parse_collateral, [msgspec.json.encode(collateral)]),
+        "intel_document": (lambda data: signed_document(data, "tcbInfo"), [document]),
+        "pck_extensions": (parse_pck_extensions, [hardware.extensions()]),
+        "tcb_info": (parse_tcb_info, [collateral.tcb_info.encode()]),
+        "qe_identity": (parse_qe_identity, [collateral.qe_identity.encode()]),
     }
 
 
