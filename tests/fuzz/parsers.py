@@ -48,6 +48,7 @@ from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
 from cloister.formats.key_config import KeyConfig
 from cloister.formats.ledger_messages import Appended, encode_list, parse_appended, parse_entries, parse_path
 from cloister.formats.multipart import parse_multipart
+from cloister.formats.nitro_document import parse_nitro_document
 from cloister.formats.pck_certificate import parse_pck_extensions
 from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
 from cloister.formats.response_receipt import parse_response_receipt
@@ -70,6 +71,7 @@ from cloister.testing.event_logs import (
     runtime_event,
     startup_locality,
 )
+from cloister.testing.nitro_hardware import MadeNitro
 from cloister.testing.tdx_hardware import ENCLAVE, TdxHardware
 from cloister.testing.world import NOON, World
 
@@ -149,6 +151,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         **ledger_targets(bundle.checkpoint),
         **log_targets(),
         **intel_targets(),
+        "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
         **http_targets(),
         "multipart": (lambda data: parse_multipart(data, "multipart/form-data; boundary=b"), [FORM]),
         "trust_policy": (parse_trust_policy, [format_trust_policy(world.policy(), comment="").encode()]),

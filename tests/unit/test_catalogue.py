@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from cloister.attest.evidence import EVIDENCE_STEPS
+from cloister.attest.nitro import NITRO_APPRAISAL_STEPS, NITRO_STEPS
 from cloister.contract.release import PUBLICATION_STEPS, RELEASE_STEPS
 from cloister.contract.replay import REPLAY_STEPS
 from cloister.ledger.checkpoints import SIGNED_STEPS
@@ -18,7 +19,9 @@ SOURCE = Path("src/cloister")
 # Types that open doors, and the one module that may build each.
 DOORS = {
     "AppraisedEvidence": "attest/evidence.py",
+    "AppraisedNitro": "attest/nitro.py",
     "AuthenticLog": "attest/replay.py",
+    "AuthenticNitro": "attest/nitro.py",
     "AuthenticReport": "attest/software.py",
     "PublishedRelease": "contract/release.py",
     "ReleaseDecision": "contract/release.py",
@@ -50,6 +53,8 @@ def test_the_table_names_every_step_and_no_other():
     steps = {
         *BUNDLE_STEPS,
         *EVIDENCE_STEPS,
+        *NITRO_APPRAISAL_STEPS,
+        *NITRO_STEPS,
         *PUBLICATION_STEPS,
         *RECEIPT_STEPS,
         *RELEASE_STEPS,
@@ -64,6 +69,7 @@ def test_no_examination_performs_a_step_twice():
     for steps in (
         BUNDLE_STEPS,
         EVIDENCE_STEPS,
+        (*NITRO_STEPS, *NITRO_APPRAISAL_STEPS),
         PUBLICATION_STEPS,
         RECEIPT_STEPS,
         RELEASE_STEPS,

@@ -15,3 +15,7 @@ AMD_ARK_TURIN: Final = bytes.fromhex("4f125410563a2ab9a50356f9243f6fe0b6f73de986
 
 # Intel: the SGX root CA at https://certificates.trustedservices.intel.com/IntelSGXRootCA.der, of SGX and TDX alike.
 INTEL_SGX_ROOT: Final = bytes.fromhex("a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e")
+
+# AWS: "AWS Nitro Enclaves Root-G1", https://aws-nitro-enclaves.amazonaws.com/AWS_NitroEnclaves_Root-G1.zip, whose
+# certificate has the SHA-256 fingerprint 641a0321…bb5b that AWS publishes beside it.
+AWS_NITRO_ROOT_G1: Final = bytes.fromhex("f2caf5ecc6190b4a8399b78bc58a2bbcd0382375db8a1bfd78a82743874fd225")
