@@ -39,7 +39,7 @@ from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
 from cloister.formats.cose_receipt import parse_receipt
 from cloister.formats.cose_sign1 import CoseSign1
-from cloister.formats.event_log import parse_ccel_log, parse_event_log
+from cloister.formats.event_log import SHA256, parse_ccel_log, parse_event_log
 from cloister.formats.evidence import parse_evidence, parse_software_report
 from cloister.formats.hpke_suite import X25519_HKDF_SHA256
 from cloister.formats.intel_collateral import parse_collateral, signed_document
@@ -55,6 +55,7 @@ from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.runtime_log import parse_runtime_log
 from cloister.formats.statement import parse_statement
 from cloister.formats.tcb_info import parse_qe_identity, parse_tcb_info
+from cloister.formats.tpm_quote import RSASSA, parse_tpm_public, parse_tpm_quote, parse_tpm_signature
 from cloister.formats.trust_policy import format_trust_policy, parse_trust_policy
 from cloister.hosting.http_chunk_views import ChunkedBody
 from cloister.hosting.http_chunks import ChunkDecoder
@@ -73,6 +74,7 @@ from cloister.testing.event_logs import (
 )
 from cloister.testing.nitro_hardware import MadeNitro
 from cloister.testing.tdx_hardware import ENCLAVE, TdxHardware
+from cloister.testing.tpm_hardware import MadeTpm
 from cloister.testing.world import NOON, World
 
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\naudio\r\n--b--\r\n'
@@ -150,6 +152,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "chunked_request": (open_chunks, [chunked_request(b"first", b"second", b"last")]),
         **ledger_targets(bundle.checkpoint),
         **log_targets(),
+        **tpm_targets(),
         **intel_targets(),
         "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
         **http_targets(),
@@ -185,6 +188,17 @@ def open_chunks(data: bytes) -> None:
         opener.end_into(room)
     except (OpenFailed, KeyProblem) as error:
         raise MalformedInput(str(error)) from error
+
+
+def tpm_targets() -> dict[str, tuple[Parser, list[bytes]]]:
+    """What a TPM signs and says of its key."""
+    tpms = [MadeTpm({SHA256: {0: bytes(32)}}), MadeTpm({SHA256: {7: bytes(32)}}, scheme=RSASSA)]
+    quotes = [tpm.quote(b"nonce") for tpm in tpms]
+    return {
+        "tpm_quote": (parse_tpm_quote, quotes),
+        "tpm_signature": (parse_tpm_signature, [tpm.sign(quote) for tpm, quote in zip(tpms, quotes, strict=True)]),
+        "tpm_public": (parse_tpm_public, [tpm.public for tpm in tpms]),
+    }
 
 
 def log_targets() -> dict[str, tuple[Parser, list[bytes]]]:

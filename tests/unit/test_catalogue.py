@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cloister.attest.evidence import EVIDENCE_STEPS
 from cloister.attest.nitro import NITRO_APPRAISAL_STEPS, NITRO_STEPS
+from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
 from cloister.contract.release import PUBLICATION_STEPS, RELEASE_STEPS
 from cloister.contract.replay import REPLAY_STEPS
 from cloister.ledger.checkpoints import SIGNED_STEPS
@@ -20,8 +21,10 @@ SOURCE = Path("src/cloister")
 DOORS = {
     "AppraisedEvidence": "attest/evidence.py",
     "AppraisedNitro": "attest/nitro.py",
+    "AppraisedQuote": "attest/tpm.py",
     "AuthenticLog": "attest/replay.py",
     "AuthenticNitro": "attest/nitro.py",
+    "AuthenticQuote": "attest/tpm.py",
     "AuthenticReport": "attest/software.py",
     "PublishedRelease": "contract/release.py",
     "ReleaseDecision": "contract/release.py",
@@ -61,6 +64,8 @@ def test_the_table_names_every_step_and_no_other():
         *REPLAY_STEPS,
         *REPLY_STEPS,
         *SIGNED_STEPS,
+        *TPM_APPRAISAL_STEPS,
+        *TPM_STEPS,
     }
     assert sorted(table()) == sorted(steps)
 
@@ -70,6 +75,7 @@ def test_no_examination_performs_a_step_twice():
         BUNDLE_STEPS,
         EVIDENCE_STEPS,
         (*NITRO_STEPS, *NITRO_APPRAISAL_STEPS),
+        (*TPM_STEPS, *TPM_APPRAISAL_STEPS),
         PUBLICATION_STEPS,
         RECEIPT_STEPS,
         RELEASE_STEPS,
