@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from cloister.attest.certificates import parse_certificate
+from cloister.attest.snp.endorsement_key import read_endorsement_key
 from cloister.client.transcript_events import TranscriptEvents
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed
 from cloister.crypto.signing import SigningKey
@@ -22,7 +24,7 @@ from cloister.engines.api_error import ApiError
 from cloister.engines.http_exchange import Request
 from cloister.engines.transcription_form import TranscriptionForm, read_form
 from cloister.errors import MalformedInput, TooLarge
-from cloister.formats import binary_http, canonical, key_config
+from cloister.formats import binary_http, canonical, key_config, snp_report
 from cloister.formats.add_checkpoint import AddCheckpoint, parse_add_checkpoint
 from cloister.formats.binary_http_stream import RequestDecoder, ResponseDecoder
 from cloister.formats.binary_http_view import view_request
@@ -53,6 +55,8 @@ from cloister.formats.pck_certificate import parse_pck_extensions
 from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
 from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.runtime_log import parse_runtime_log
+from cloister.formats.snp_certificate_table import ARK, VCEK, parse_certificate_table
+from cloister.formats.snp_tcb import Product
 from cloister.formats.statement import parse_statement
 from cloister.formats.tcb_info import parse_qe_identity, parse_tcb_info
 from cloister.formats.tpm_quote import RSASSA, parse_tpm_public, parse_tpm_quote, parse_tpm_signature
@@ -73,6 +77,7 @@ from cloister.testing.event_logs import (
     startup_locality,
 )
 from cloister.testing.nitro_hardware import MadeNitro
+from cloister.testing.snp_hardware import SnpHardware
 from cloister.testing.tdx_hardware import ENCLAVE, TdxHardware
 from cloister.testing.tpm_hardware import MadeTpm
 from cloister.testing.world import NOON, World
@@ -156,8 +161,33 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         **intel_targets(),
         "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
         **http_targets(),
+        **snp_targets(),
         "multipart": (lambda data: parse_multipart(data, "multipart/form-data; boundary=b"), [FORM]),
         "trust_policy": (parse_trust_policy, [format_trust_policy(world.policy(), comment="").encode()]),
+    }
+
+
+def snp_targets() -> dict[str, tuple[Parser, list[bytes]]]:
+    """Reports of every product and version, certificate tables, and endorsement keys."""
+    chips = [SnpHardware(product) for product in Product]
+    body = b"root" + b"chip"
+    head = b"".join(
+        kind.bytes + at.to_bytes(4, "little") + (4).to_bytes(4, "little") for kind, at in ((ARK, 72), (VCEK, 76))
+    )
+    return {
+        "snp_report": (
+            snp_report.parse_snp_report,
+            [chip.sign(chip.report(version)) for chip in chips for version in (2, 5)],
+        ),
+        "snp_certificate_table": (parse_certificate_table, [head + bytes(24) + body]),
+        "snp_endorsement_key": (
+            lambda data: read_endorsement_key(parse_certificate(data)),
+            [
+                chip.certificate(kind)
+                for chip in chips
+                for kind in (snp_report.SigningKey.VCEK, snp_report.SigningKey.VLEK)
+            ],
+        ),
     }
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cloister.attest.evidence import EVIDENCE_STEPS
 from cloister.attest.nitro import NITRO_APPRAISAL_STEPS, NITRO_STEPS
+from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS
+from cloister.attest.snp.authentic import SNP_STEPS
 from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
 from cloister.contract.release import PUBLICATION_STEPS, RELEASE_STEPS
 from cloister.contract.replay import REPLAY_STEPS
@@ -22,10 +24,12 @@ DOORS = {
     "AppraisedEvidence": "attest/evidence.py",
     "AppraisedNitro": "attest/nitro.py",
     "AppraisedQuote": "attest/tpm.py",
+    "AppraisedSnp": "attest/snp/appraised.py",
     "AuthenticLog": "attest/replay.py",
     "AuthenticNitro": "attest/nitro.py",
     "AuthenticQuote": "attest/tpm.py",
     "AuthenticReport": "attest/software.py",
+    "AuthenticSnp": "attest/snp/authentic.py",
     "PublishedRelease": "contract/release.py",
     "ReleaseDecision": "contract/release.py",
     "ReplayedLog": "contract/replay.py",
@@ -66,6 +70,8 @@ def test_the_table_names_every_step_and_no_other():
         *SIGNED_STEPS,
         *TPM_APPRAISAL_STEPS,
         *TPM_STEPS,
+        *SNP_APPRAISAL_STEPS,
+        *SNP_STEPS,
     }
     assert sorted(table()) == sorted(steps)
 
@@ -81,6 +87,7 @@ def test_no_examination_performs_a_step_twice():
         RELEASE_STEPS,
         REPLAY_STEPS,
         REPLY_STEPS,
+        (*SNP_STEPS, *SNP_APPRAISAL_STEPS),
     ):
         assert len(set(steps)) == len(steps)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -38,6 +38,7 @@ _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
+Loaded = TypeVar("Loaded")
 
 
 class ChainRefused(CloisterError):
@@ -57,9 +58,7 @@ def parse_certificate(data: bytes) -> x509.Certificate:
     if len(data) > MAXIMUM_CERTIFICATE:
         raise TooLarge(f"a certificate of {len(data)} bytes, the cap is {MAXIMUM_CERTIFICATE}")
     try:
-        with warnings.catch_warnings():  # of serial numbers that RFC 5280 does not allow: all of AMD's chips have 0
-            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-            certificate = x509.load_der_x509_certificate(data)
+        certificate = _quietly(x509.load_der_x509_certificate, data)
         # pyca reads these when they are asked for: malformed ones are to be malformed here.
         _ = certificate.extensions, certificate.subject, certificate.issuer
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -81,7 +80,7 @@ def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
     if len(data) > MAXIMUM_CHAIN * 2 * MAXIMUM_CERTIFICATE or data.count(_PEM) > MAXIMUM_CHAIN:
         raise TooLarge(f"a chain of more than {MAXIMUM_CHAIN} certificates")
     try:
-        certificates = x509.load_pem_x509_certificates(data.rstrip(b"\0"))
+        certificates = _quietly(x509.load_pem_x509_certificates, data.rstrip(b"\0"))
     except MALFORMED as error:
         raise MalformedInput(f"not a chain of certificates: {error}") from error
     return tuple(parse_certificate(one.public_bytes(Encoding.DER)) for one in certificates)
@@ -175,6 +174,13 @@ def day(moment: datetime | int) -> str:
     """A moment as people write it: `2026-11-21 12:00:00 UTC`."""
     time = datetime.fromtimestamp(moment, UTC) if isinstance(moment, int) else moment
     return time.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _quietly(load: Callable[[bytes], Loaded], data: bytes) -> Loaded:
+    """Without warnings of serial numbers that RFC 5280 does not allow: all of AMD's chips have 0."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return load(data)
 
 
 def _require_strong(certificate: x509.Certificate) -> None:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from cloister.formats.snp_tcb import Product
+
 # AMD: the root keys (ARK) at https://kdsintf.amd.com/vcek/v1/{Milan,Genoa,Turin}/cert_chain, the last certificate of
 # each; /vlek/v1 ends in the same ones. Bergamo and Siena have Genoa's (AMD 57230, section 3).
 AMD_ARK_MILAN: Final = bytes.fromhex("9f056bee44377e29308cb5ffa895bdfb62d18881fa6bed8d6f075b0204089cb9")
 AMD_ARK_GENOA: Final = bytes.fromhex("429a69c9422aa258ee4d8db5fcda9c6470ef15f8cd5a9cebd6cbc7d90b863831")
 AMD_ARK_TURIN: Final = bytes.fromhex("4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f90339c70e9d7ad08")
+AMD_ARKS: Final = {Product.MILAN: AMD_ARK_MILAN, Product.GENOA: AMD_ARK_GENOA, Product.TURIN: AMD_ARK_TURIN}
 
 # Intel: the SGX root CA at https://certificates.trustedservices.intel.com/IntelSGXRootCA.der, of SGX and TDX alike.
 INTEL_SGX_ROOT: Final = bytes.fromhex("a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e")
