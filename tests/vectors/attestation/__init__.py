@@ -17,7 +17,7 @@ import json
 import os
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -65,6 +65,7 @@ class Case:
 
 
 Judge = Callable[[Case], list[str]]
+Reasons = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +92,15 @@ def cases() -> list[Case]:
     ]
 
 
-def judges() -> tuple[dict[str, Judge], list[tuple[str, str]]]:
-    """Every kind that a vendor's module beside this file judges, and the reasons that they know."""
-    kinds: dict[str, Judge] = {}
-    reasons: list[tuple[str, str]] = []
+def judges() -> dict[str, tuple[Judge, Reasons]]:
+    """Every kind that a vendor's module beside this file judges, with the reasons that the vendor's module knows."""
+    kinds: dict[str, tuple[Judge, Reasons]] = {}
     for found in pkgutil.iter_modules(__path__):
         if not found.name.startswith(("_", "test_")):
             module = importlib.import_module(f"{__name__}.{found.name}")
-            kinds |= getattr(module, "KINDS", {})
-            reasons += getattr(module, "REASONS", ())
-    return kinds, reasons
+            for kind, judge in getattr(module, "KINDS", {}).items():
+                kinds[kind] = judge, getattr(module, "REASONS", ())
+    return kinds
 
 
 def require_facts(case: Case, found: Mapping[str, object]) -> None:
@@ -116,11 +116,11 @@ def require_facts(case: Case, found: Mapping[str, object]) -> None:
             raise WrongFact(f"{name} is {found[name]}, not {value}")
 
 
-def judged(case: Case, kinds: Mapping[str, Judge], reasons: list[tuple[str, str]]) -> Judgement:
+def judged(case: Case, kinds: Mapping[str, tuple[Judge, Reasons]]) -> Judgement:
     """Judge one case, and the judgement: whether the verdict is right, and by the check that its reason names."""
-    judge = kinds.get(case.kind)
-    if judge is None:
+    if case.kind not in kinds:
         return Judgement(case, None, f"not judged: no module judges the kind {case.kind}")
+    judge, reasons = kinds[case.kind]
     try:
         failed = judge(case)
     except WrongFact as error:
@@ -135,7 +135,7 @@ def judged(case: Case, kinds: Mapping[str, Judge], reasons: list[tuple[str, str]
     return _rejected(case, case.reason, failed, verdict, reasons)
 
 
-def _rejected(case: Case, reason: str, failed: list[str], verdict: str, reasons: list[tuple[str, str]]) -> Judgement:
+def _rejected(case: Case, reason: str, failed: list[str], verdict: str, reasons: Reasons) -> Judgement:
     if not failed:
         return Judgement(case, False, f"accepted, and is to be rejected: {reason}")
     named = [step for pattern, step in reasons if re.search(pattern, reason)]

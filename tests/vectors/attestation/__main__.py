@@ -15,8 +15,8 @@ def main() -> int:
     if not listed:
         print(f"no cases.json under {folder()}: set CLOISTER_VECTORS to the folder that holds attestation/")
         return 2
-    kinds, reasons = judges()
-    judgements = [judged(case, kinds, reasons) for case in listed]
+    kinds = judges()
+    judgements = [judged(case, kinds) for case in listed]
     for one in judgements:
         print(f"{WORDS[one.right]:5}  {one.case.folder.name}/{one.case.id}: {one.sentence}")
     right, wrong, none = (sum(one.right is word for one in judgements) for word in WORDS)

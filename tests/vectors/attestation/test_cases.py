@@ -15,7 +15,7 @@ REASONS = [("date", "x.date")]
 
 @pytest.mark.parametrize("case", LISTED or [pytest.param(None, marks=ABSENT)])
 def test_a_recorded_case_is_judged_rightly(case):
-    judgement = judged(case, *judges())
+    judgement = judged(case, judges())
     if judgement.right is None:
         pytest.skip(judgement.sentence)
     assert judgement.right, judgement.sentence
@@ -45,12 +45,12 @@ def case(tmp_path, monkeypatch):
     ],
 )
 def test_a_verdict_is_right_by_the_check_that_the_reason_names(case, data, failed, right):
-    assert judged(case(data), {"k": lambda _: failed}, REASONS).right is right
+    assert judged(case(data), {"k": (lambda _: failed, REASONS)}).right is right
 
 
 def test_a_reason_that_names_no_known_step_is_said(case):
     data = {**REJECT, "expect": {"verdict": "reject", "reason": "unheard of"}}
-    judgement = judged(case(data), {"k": lambda _: ["x.date"]}, REASONS)
+    judgement = judged(case(data), {"k": (lambda _: ["x.date"], REASONS)})
     assert judgement.right
     assert "names no step that we know: unheard of" in judgement.sentence
 
