@@ -1,0 +1,199 @@
+"""OCSP answers (RFC 6960): what an issuer, or whom it delegated, says of a certificate's revocation.
+
+Pure bytes: whoever fetched them says which nonce was sent. Silence is not consent: a certificate that no good answer
+in date speaks of is refused. What is not checked: the revocation of a delegated responder itself, which its short life
+stands in for (section 4.2.2.2.1).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from cloister.attest.certificates import (
+    MALFORMED,
+    ChainRefused,
+    check_in_date,
+    check_issued,
+    day,
+    name_of,
+    parse_certificate,
+)
+from cloister.errors import MalformedInput, TooLarge
+
+MAXIMUM_ANSWER: Final = 64 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OcspAnswer:
+    """An answer that nobody judged yet, and the nonce that was sent for it: empty where it was stapled."""
+
+    response: ocsp.OCSPResponse
+    certificates: tuple[x509.Certificate, ...]  # of responders that may have been delegated
+    nonce: bytes
+
+
+def parse_answer(data: bytes, *, nonce: bytes) -> OcspAnswer:
+    """One OCSPResponse in DER.
+
+    Raises:
+        TooLarge: over 64 KiB.
+        MalformedInput: not an answer, or one that says no more than an error.
+    """
+    if len(data) > MAXIMUM_ANSWER:
+        raise TooLarge(f"an OCSP answer of {len(data)} bytes, the cap is {MAXIMUM_ANSWER}")
+    try:
+        response = ocsp.load_der_ocsp_response(data)
+        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            raise MalformedInput(f"the OCSP responder had no answer: {response.response_status.name.lower()}")
+        # pyca reads these when they are asked for: malformed ones are to be malformed here.
+        _ = response.extensions, response.signature_hash_algorithm, response.tbs_response_bytes
+        certificates = tuple(parse_certificate(one.public_bytes(Encoding.DER)) for one in response.certificates)
+        _ = [(one.issuer_key_hash, one.hash_algorithm, one.certificate_status) for one in response.responses]
+        if b"\0" + response.signature not in data:
+            raise MalformedInput("the OCSP answer's signature is no whole number of octets")
+    except MALFORMED as error:
+        raise MalformedInput(f"not an OCSP answer: {error}") from error
+    return OcspAnswer(response, certificates, nonce)
+
+
+def check_answered_good(
+    chain: Sequence[x509.Certificate], answers: Iterable[OcspAnswer], *, at: int, whole: bool
+) -> None:
+    """Hold each certificate of a checked chain, its root aside, against its issuer's answers at `at` (since 1970).
+
+    Args:
+        chain: the leaf first, the root last.
+        answers: in any order, of all of them together.
+        at: seconds since 1970.
+        whole: whether the leaf is held too; a device makes its own, which no responder knows of.
+
+    Raises:
+        ChainRefused: one is revoked, or no answer in date, by its issuer or for it, says that it is good.
+    """
+    given = tuple(answers)
+    for certificate, issuer in list(pairwise(chain))[0 if whole else 1 :]:
+        reasons = [_refusal(certificate, issuer, answer, at=at) for answer in given if _speaks(answer, certificate)]
+        if not reasons:
+            raise ChainRefused(f"there is no OCSP answer for {name_of(certificate)}")
+        wrong = [reason for reason in reasons if reason]
+        if wrong:  # one that says revoked is not outvoted by one that says good
+            raise ChainRefused(wrong[0])
+
+
+def _speaks(answer: OcspAnswer, certificate: x509.Certificate) -> bool:
+    return any(one.serial_number == certificate.serial_number for one in answer.response.responses)
+
+
+def _refusal(certificate: x509.Certificate, issuer: x509.Certificate, answer: OcspAnswer, *, at: int) -> str:
+    """Why this answer is no consent; empty where it is (section 3.2)."""
+    name = name_of(certificate)
+    # 1. It is of this certificate: serial number, and its issuer's name and key (section 4.1.1).
+    own = [one for one in answer.response.responses if _is_of(one, certificate, issuer)]
+    if not own:
+        return f"the OCSP answer for {name} is of another issuer's certificate"
+    # 2. Signed by the issuer, or by whom it delegated.
+    try:
+        _check_signed(answer, issuer, at=at)
+    except ChainRefused as error:
+        return f"the OCSP answer for {name}: {error}"
+    # 3. It answers what was asked (section 4.4.1).
+    if answer.nonce and not hmac.compare_digest(_nonce(answer.response), answer.nonce):
+        return f"the OCSP answer for {name} has another nonce than was sent"
+    return next((reason for one in own if (reason := _status(one, name, at=at))), "")
+
+
+def _status(one: ocsp.OCSPSingleResponse, name: str, *, at: int) -> str:
+    # 4. In date (section 3.2, 5 and 6).
+    if at < one.this_update_utc.timestamp():
+        return f"the OCSP answer for {name} is of {day(one.this_update_utc)}, after now"
+    until = one.next_update_utc
+    if until is None or at > until.timestamp():
+        return f"the OCSP answer for {name} " + ("has no end" if until is None else f"ended on {day(until)}: ask again")
+    # 5. And good: "unknown" is no consent.
+    if one.certificate_status is ocsp.OCSPCertStatus.REVOKED:
+        return f"{name} was revoked" + (f" on {day(one.revocation_time_utc)}" if one.revocation_time_utc else "")
+    return "" if one.certificate_status is ocsp.OCSPCertStatus.GOOD else f"the OCSP responder does not know {name}"
+
+
+def _is_of(one: ocsp.OCSPSingleResponse, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    return (
+        one.serial_number == certificate.serial_number
+        and one.issuer_name_hash == _digest(one.hash_algorithm, issuer.subject.public_bytes())
+        and one.issuer_key_hash == _digest(one.hash_algorithm, _key_bits(issuer))
+    )
+
+
+def _key_bits(issuer: x509.Certificate) -> bytes:
+    """What SubjectPublicKeyInfo ends with: an uncompressed point, or an RSAPublicKey; empty for other kinds of key."""
+    try:
+        key = issuer.public_key()
+        if isinstance(key, EllipticCurvePublicKey):
+            return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    except MALFORMED:
+        return b""
+
+
+def _check_signed(answer: OcspAnswer, issuer: x509.Certificate, *, at: int) -> None:
+    """Section 4.2.2.2: by the issuer's key, or by a responder that the issuer itself certified for this."""
+    if _is_signed_by(answer.response, issuer):
+        return
+    for responder in answer.certificates:
+        if _is_signed_by(answer.response, responder):
+            check_issued(responder, issuer, below=0)
+            check_in_date(responder, at=at)
+            usage = _extended_usage(responder)
+            if ExtendedKeyUsageOID.OCSP_SIGNING not in usage:
+                raise ChainRefused(f"{name_of(responder)} was not delegated to answer")
+            return
+    raise ChainRefused(f"it is signed neither by {name_of(issuer)} nor by one that it delegated")
+
+
+def _extended_usage(certificate: x509.Certificate) -> list[x509.ObjectIdentifier]:
+    try:
+        return list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        return []
+
+
+def _is_signed_by(response: ocsp.OCSPResponse, certificate: x509.Certificate) -> bool:
+    try:
+        key, algorithm = certificate.public_key(), response.signature_hash_algorithm
+        if algorithm is None or algorithm.digest_size < hashes.SHA256.digest_size:
+            return False
+        if isinstance(key, EllipticCurvePublicKey):
+            key.verify(response.signature, response.tbs_response_bytes, ECDSA(algorithm))
+        elif isinstance(key, RSAPublicKey):
+            key.verify(response.signature, response.tbs_response_bytes, PKCS1v15(), algorithm)
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
+
+
+def _nonce(response: ocsp.OCSPResponse) -> bytes:
+    try:
+        return response.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
+    except x509.ExtensionNotFound:
+        return b""
+
+
+def _digest(algorithm: hashes.HashAlgorithm, data: bytes) -> bytes:
+    digest = hashes.Hash(algorithm)
+    digest.update(data)
+    return digest.finalize()

@@ -1,0 +1,121 @@
+"""An OCSP answer counts where the issuer gave it, or whom it delegated, for this certificate, now, and as asked."""
+
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponseBuilder, OCSPResponseStatus
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloister.attest.certificates import ChainRefused
+from cloister.attest.ocsp import MAXIMUM_ANSWER, check_answered_good, parse_answer
+from cloister.errors import MalformedInput, TooLarge
+from cloister.testing.certificates import Authority, Life, made_key
+from cloister.testing.ocsp_answers import Responder
+
+NOW = 1_800_000_000
+LIFE = Life(NOW - 1000, NOW + 1000)
+ROOT = Authority.root("root", LIFE)
+MIDDLE = ROOT.authority("middle", LIFE)
+LEAF = MIDDLE.issue("leaf", made_key("leaf").public_key(), LIFE)
+CHAIN = (LEAF, *MIDDLE.chain)
+RESPONDER = Responder(life=LIFE)
+OF_MIDDLE = RESPONDER.answer(MIDDLE.certificate, ROOT)
+OF_LEAF = RESPONDER.answer(LEAF, MIDDLE)
+
+
+def refused(*answers, at=NOW, nonce=b""):
+    with pytest.raises(ChainRefused) as caught:
+        check_answered_good(CHAIN, [parse_answer(one, nonce=nonce) for one in answers], at=at, whole=True)
+    return str(caught.value)
+
+
+def good(*answers, nonce=b"", whole=True):
+    check_answered_good(CHAIN, [parse_answer(one, nonce=nonce) for one in answers], at=NOW, whole=whole)
+
+
+def test_a_chain_whose_certificates_are_all_answered_for_holds():
+    good(OF_LEAF, OF_MIDDLE)
+    good(OF_MIDDLE, whole=False)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_missing_answer_is_no_consent(missing):
+    given = [OF_LEAF, OF_MIDDLE]
+    del given[missing]
+    assert refused(*given) == f"there is no OCSP answer for {('leaf', 'middle')[missing]}"
+
+
+def test_what_was_revoked_is_refused_and_not_outvoted():
+    revoked = replace(RESPONDER, status=OCSPCertStatus.REVOKED).answer(LEAF, MIDDLE)
+    assert refused(revoked, OF_LEAF, OF_MIDDLE).startswith("leaf was revoked on 2027")
+    assert refused(OF_LEAF, revoked, OF_MIDDLE).startswith("leaf was revoked on 2027")
+
+
+def test_what_the_responder_does_not_know_is_refused():
+    unknown = replace(RESPONDER, status=OCSPCertStatus.UNKNOWN).answer(LEAF, MIDDLE)
+    assert refused(unknown, OF_MIDDLE) == "the OCSP responder does not know leaf"
+
+
+def test_an_answer_has_its_time():
+    assert "ended on 2027" in refused(OF_LEAF, OF_MIDDLE, at=NOW + 1001)
+    assert "after now" in refused(OF_LEAF, OF_MIDDLE, at=NOW - 1001)
+
+
+def test_an_answer_by_another_authority_is_none():
+    other = Authority.root("middle", LIFE)
+    assert "is signed neither by middle nor" in refused(RESPONDER.answer(LEAF, MIDDLE, signer=other), OF_MIDDLE)
+
+
+def test_an_answer_about_another_issuers_certificate_is_none():
+    other = Authority.root("middle", LIFE)
+    assert "another issuer's" in refused(RESPONDER.answer(LEAF, other, signer=MIDDLE), OF_MIDDLE)
+
+
+def test_a_delegated_responder_answers_for_its_issuer_alone():
+    delegated = replace(RESPONDER, delegated=True)
+    good(delegated.answer(LEAF, MIDDLE), OF_MIDDLE)
+    assert "responder is not signed by middle" in refused(delegated.answer(LEAF, MIDDLE, signer=ROOT), OF_MIDDLE)
+
+
+def test_a_responder_that_was_delegated_for_something_else_or_has_expired_is_none():
+    other = replace(RESPONDER, delegated=True, usage=[ExtendedKeyUsageOID.SERVER_AUTH])
+    assert "responder was not delegated" in refused(other.answer(LEAF, MIDDLE), OF_MIDDLE)
+
+
+@pytest.mark.parametrize("answered", [b"", b"another nonce"])
+def test_an_answer_to_another_question_is_none(answered):
+    given = replace(RESPONDER, nonce=answered).answer(LEAF, MIDDLE)
+    assert "another nonce" in refused(given, OF_MIDDLE, nonce=b"the nonce sent")
+
+
+def test_an_answer_to_the_nonce_sent_holds():
+    asked = replace(RESPONDER, nonce=b"the nonce sent")
+    good(asked.answer(LEAF, MIDDLE), asked.answer(MIDDLE.certificate, ROOT), nonce=b"the nonce sent")
+
+
+def test_an_error_of_the_responder_is_no_answer():
+    error = OCSPResponseBuilder.build_unsuccessful(OCSPResponseStatus.TRY_LATER).public_bytes(Encoding.DER)
+    with pytest.raises(MalformedInput, match="try_later"):
+        parse_answer(error, nonce=b"")
+
+
+def test_an_answer_over_its_cap_is_refused():
+    with pytest.raises(TooLarge):
+        parse_answer(bytes(MAXIMUM_ANSWER + 1), nonce=b"")
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_an_answer_or_malformed(data):
+    with pytest.raises(MalformedInput):
+        parse_answer(data, nonce=b"")
+
+
+@given(st.integers(0, len(OF_LEAF) - 1), st.integers(1, 255))
+def test_an_answer_with_a_byte_changed_is_no_consent(at, change):
+    data = bytearray(OF_LEAF)
+    data[at] ^= change
+    with pytest.raises((MalformedInput, ChainRefused)):
+        good(bytes(data), OF_MIDDLE)
