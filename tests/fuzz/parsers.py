@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from cloister.attest.certificates import parse_certificate
+from cloister.attest.ocsp import parse_answer
 from cloister.attest.snp.endorsement_key import read_endorsement_key
 from cloister.client.transcript_events import TranscriptEvents
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed
@@ -41,6 +42,7 @@ from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
 from cloister.formats.cose_receipt import parse_receipt
 from cloister.formats.cose_sign1 import CoseSign1
+from cloister.formats.dice_certificate import parse_device_name, parse_fwids
 from cloister.formats.event_log import SHA256, parse_ccel_log, parse_event_log
 from cloister.formats.evidence import parse_evidence, parse_software_report
 from cloister.formats.hpke_suite import X25519_HKDF_SHA256
@@ -51,6 +53,9 @@ from cloister.formats.key_config import KeyConfig
 from cloister.formats.ledger_messages import Appended, encode_list, parse_appended, parse_entries, parse_path
 from cloister.formats.multipart import parse_multipart
 from cloister.formats.nitro_document import parse_nitro_document
+from cloister.formats.nvidia_envelope import parse_nvidia_envelope
+from cloister.formats.nvidia_report import parse_nvidia_report
+from cloister.formats.nvidia_rim import parse_manifest, parse_rim_file
 from cloister.formats.pck_certificate import parse_pck_extensions
 from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
 from cloister.formats.response_receipt import parse_response_receipt
@@ -68,6 +73,7 @@ from cloister.ledger.receipts import sign_consistency, sign_inclusion
 from cloister.ohttp import chunked
 from cloister.ohttp.encapsulation import KeyProblem, parse_header
 from cloister.provenance.answer import Answered, sign_receipt, summarise
+from cloister.testing.certificates import Life
 from cloister.testing.event_logs import (
     encode_ccel,
     encode_event_log,
@@ -77,6 +83,8 @@ from cloister.testing.event_logs import (
     startup_locality,
 )
 from cloister.testing.nitro_hardware import MadeNitro
+from cloister.testing.nvidia_hardware import MadeDevice, MadeRim, NvidiaVendor, der
+from cloister.testing.ocsp_answers import Responder
 from cloister.testing.snp_hardware import SnpHardware
 from cloister.testing.tdx_hardware import ENCLAVE, TdxHardware
 from cloister.testing.tpm_hardware import MadeTpm
@@ -159,6 +167,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         **log_targets(),
         **tpm_targets(),
         **intel_targets(),
+        **nvidia_targets(),
         "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
         **http_targets(),
         **snp_targets(),
@@ -255,6 +264,26 @@ def intel_targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "pck_extensions": (parse_pck_extensions, [hardware.extensions()]),
         "tcb_info": (parse_tcb_info, [collateral.tcb_info.encode()]),
         "qe_identity": (parse_qe_identity, [collateral.qe_identity.encode()]),
+    }
+
+
+def nvidia_targets() -> dict[str, tuple[Parser, list[bytes]]]:
+    """What NVIDIA's devices and NVIDIA itself hand out, and what its responders answer."""
+    vendor = NvidiaVendor(Life(NOON - 1000, NOON + 1000))
+    device, rim = MadeDevice(vendor=vendor), MadeRim(version="550.90.07", measurements={7: [bytes(48)]})
+    layer = der(0x30, bytes.fromhex("0609608648016503040202") + der(0x04, b"x" * 48))
+    entry = {"arch": "HOPPER", "nonce": "00" * 32, "evidence": "QUI=", "certificate": "QUI="}
+    return {
+        "nvidia_report": (parse_nvidia_report, [device.report(bytes(32))]),
+        "nvidia_rim_file": (parse_rim_file, [rim.file(vendor.rim_signer)]),
+        "nvidia_manifest": (parse_manifest, [rim.document().encode()]),
+        "nvidia_envelope": (parse_nvidia_envelope, [msgspec.json.encode([entry])]),
+        "dice_fwids": (parse_fwids, [der(0x30, der(0xA6, layer))]),
+        "dice_device_name": (parse_device_name, [der(0x0C, b"NVIDIA:GH100:48B0")]),
+        "ocsp_answer": (
+            lambda data: parse_answer(data, nonce=b""),
+            vendor.rim_answers(Responder(life=vendor.life, delegated=True)),
+        ),
     }
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from cloister.attest.evidence import EVIDENCE_STEPS
 from cloister.attest.nitro import NITRO_APPRAISAL_STEPS, NITRO_STEPS
+from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
+from cloister.attest.nvidia.device import DEVICE_STEPS
+from cloister.attest.nvidia.rim import RIM_STEPS
 from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS
 from cloister.attest.snp.authentic import SNP_STEPS
 from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
@@ -21,6 +24,9 @@ from cloister.trust.release_reply import REPLY_STEPS
 SOURCE = Path("src/cloister")
 # Types that open doors, and the one module that may build each.
 DOORS = {
+    "AppraisedNvidia": "attest/nvidia/appraisal.py",
+    "AuthenticDevice": "attest/nvidia/device.py",
+    "AuthenticRim": "attest/nvidia/rim.py",
     "AppraisedEvidence": "attest/evidence.py",
     "AppraisedNitro": "attest/nitro.py",
     "AppraisedQuote": "attest/tpm.py",
@@ -59,7 +65,9 @@ def table():
 def test_the_table_names_every_step_and_no_other():
     steps = {
         *BUNDLE_STEPS,
+        *DEVICE_STEPS,
         *EVIDENCE_STEPS,
+        *NVIDIA_APPRAISAL_STEPS,
         *NITRO_APPRAISAL_STEPS,
         *NITRO_STEPS,
         *PUBLICATION_STEPS,
@@ -67,6 +75,7 @@ def test_the_table_names_every_step_and_no_other():
         *RELEASE_STEPS,
         *REPLAY_STEPS,
         *REPLY_STEPS,
+        *RIM_STEPS,
         *SIGNED_STEPS,
         *TPM_APPRAISAL_STEPS,
         *TPM_STEPS,
@@ -79,7 +88,9 @@ def test_the_table_names_every_step_and_no_other():
 def test_no_examination_performs_a_step_twice():
     for steps in (
         BUNDLE_STEPS,
+        DEVICE_STEPS,
         EVIDENCE_STEPS,
+        NVIDIA_APPRAISAL_STEPS,
         (*NITRO_STEPS, *NITRO_APPRAISAL_STEPS),
         (*TPM_STEPS, *TPM_APPRAISAL_STEPS),
         PUBLICATION_STEPS,
@@ -88,6 +99,7 @@ def test_no_examination_performs_a_step_twice():
         REPLAY_STEPS,
         REPLY_STEPS,
         (*SNP_STEPS, *SNP_APPRAISAL_STEPS),
+        RIM_STEPS,
     ):
         assert len(set(steps)) == len(steps)
 

@@ -22,3 +22,9 @@ INTEL_SGX_ROOT: Final = bytes.fromhex("a0af031289f5d5d4132f9186068a7fc13628633ba
 # AWS: "AWS Nitro Enclaves Root-G1", https://aws-nitro-enclaves.amazonaws.com/AWS_NitroEnclaves_Root-G1.zip, whose
 # certificate has the SHA-256 fingerprint 641a0321…bb5b that AWS publishes beside it.
 AWS_NITRO_ROOT_G1: Final = bytes.fromhex("f2caf5ecc6190b4a8399b78bc58a2bbcd0382375db8a1bfd78a82743874fd225")
+
+# NVIDIA: of devices (GPUs and LS10 switches) "NVIDIA Device Identity CA", and of manifests "NVIDIA CoRIM signing Root
+# CA", as nvtrust ships them: guest_tools/gpu_verifiers/local_gpu_verifier/src/verifier/certs/verifier_device_root.pem
+# and verifier_RIM_root.pem.
+NVIDIA_DEVICES: Final = bytes.fromhex("a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4")
+NVIDIA_MANIFESTS: Final = bytes.fromhex("dec1dc316477aa851eebdf51327ae9f864bc8d89254657ed1e7eb9168af1e1a3")

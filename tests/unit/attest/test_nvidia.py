@@ -1,0 +1,505 @@
+"""Evidence of NVIDIA's GPUs and switches: each link of the chain broken alone, over made-up hardware."""
+
+from dataclasses import replace
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.ocsp import OCSPCertStatus
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloister.attest.nvidia.appraisal import appraise_nvidia, compare
+from cloister.attest.nvidia.chain import UNCHECKED, ChainTerms
+from cloister.attest.nvidia.device import DeviceEvidence, GpuRefused, examine_nvidia_device
+from cloister.attest.nvidia.rim import RimRefused, examine_nvidia_rim
+from cloister.attest.ocsp import parse_answer
+from cloister.formats import nvidia_report as fields
+from cloister.formats.nvidia_policy import NvidiaPolicy
+from cloister.formats.nvidia_report import parse_nvidia_report
+from cloister.testing.certificates import Authority, Life, made_key
+from cloister.testing.nvidia_hardware import SIGNS, MadeDevice, MadeRim, NvidiaVendor, measured, sign_rim, signed_by
+from cloister.testing.ocsp_answers import Responder
+
+NOW = 1_800_000_000
+LIFE = Life(NOW - 1000, NOW + 1000)
+VENDOR = NvidiaVendor(LIFE)
+NONCE = bytes(range(32))
+DEVICE = MadeDevice(vendor=VENDOR)
+OTHER = MadeDevice(vendor=VENDOR, serial="48B02D0000000002")
+BLACKWELL = MadeDevice(vendor=VENDOR, serial="48B02D0000000003", product="GB100", mode=b"\1\0", opaque={35: b"GB200\0"})
+SWITCH = MadeDevice(
+    vendor=VENDOR, serial="48B02D0000000004", product="LS_10", driver="", vbios=b"96.10.55.00.01", mode=None, pcie=None
+)
+RESPONDER = Responder(life=LIFE)
+REPORT, CHAIN = DEVICE.report(NONCE), DEVICE.chain()
+NO_OCSP = ("UnsafeAllowUncheckedRevocation",)
+DRIVER_RIM = MadeRim(version="550.90.07", measurements={index: [measured(index)] for index in range(20, 40)})
+VBIOS_RIM = MadeRim(version="96.00.9F.00.01", measurements={index: [bytes(48), measured(index)] for index in range(9)})
+POLICY = NvidiaPolicy(
+    gpus=1,
+    switches=0,
+    architectures=("hopper",),
+    modes=("single",),
+    drivers=("550.90.07",),
+    vbioses=("96.00.9F.00.01",),
+    switch_bioses=("96.10.55.00.01",),
+    without_fwid=False,
+    unsafe=(),
+)
+
+
+def trusted(answers=(), *, root=None, at=NOW, unsafe=()):
+    root = root or VENDOR.device_root
+    return ChainTerms([root.pin], [parse_answer(one, nonce=b"") for one in answers], at, unsafe)
+
+
+ANSWERS = DEVICE.answers(RESPONDER)
+RIM_ANSWERS = VENDOR.rim_answers(RESPONDER)
+
+
+def authentic(device=DEVICE, nonce=NONCE):
+    return examine_nvidia_device(device.evidence(nonce), trusted(unsafe=NO_OCSP)).require()
+
+
+def rim(made, *, signer=None):
+    data = made.file(signer or VENDOR.rim_signer)
+    return examine_nvidia_rim(data, trusted(root=VENDOR.rim_root, unsafe=NO_OCSP)).require()
+
+
+RIMS = [rim(DRIVER_RIM), rim(VBIOS_RIM)]
+GPU = authentic()
+
+
+def failed(evidence, **given):
+    return examine_nvidia_device(evidence, trusted(**{"answers": ANSWERS} | given)).failed
+
+
+def test_a_genuine_gpu_is_authentic_with_its_certificates_answered_for():
+    found = examine_nvidia_device(DEVICE.evidence(NONCE), trusted(ANSWERS)).require()
+    assert (found.name, found.chip, found.driver) == ("GH100 48B02D0000000001", "hopper", "550.90.07")
+    assert (found.vbios, found.mode, found.nonce) == ("96.00.9F.00.01", "single", NONCE)
+
+
+def test_the_made_up_vendor_is_a_stranger_where_its_root_is_not_given():
+    assert failed(DEVICE.evidence(NONCE), root=VENDOR.rim_root) == ["gpu.chain"]
+
+
+@pytest.mark.parametrize("device", [BLACKWELL, SWITCH])
+def test_blackwell_and_switches_are_authentic_too(device):
+    found = authentic(device)
+    assert found.product == device.product.replace("_", "")
+    assert found.board == ("GB200" if device is BLACKWELL else "")
+
+
+def test_a_report_without_a_firmware_id_is_authentic_and_says_so():
+    data = MadeDevice(vendor=VENDOR)
+    stripped = replace(parse_nvidia_report(data.report(NONCE)).signed)
+    assert fields.FWID in stripped.opaque
+    assert not authentic(old_driver()).states_fwid
+
+
+def old_driver():
+    """A device whose report has none of the newer fields."""
+
+    class Old(MadeDevice):
+        def _opaque(self):
+            newer = (fields.FWID, fields.PROTECTED_PCIE_STATUS, fields.FEATURE_FLAG)
+            return {kind: value for kind, value in MadeDevice._opaque(self).items() if kind not in newer}
+
+    return Old(vendor=VENDOR)
+
+
+@pytest.mark.breaks("gpu.form")
+def test_a_report_of_another_form_is_refused():
+    report = DEVICE.report(NONCE)
+    for other in (report + b"\0\0", report + b"\1", report[:-1], report[:37], b"\x12" + report[1:], b""):
+        assert failed(DeviceEvidence(other, DEVICE.chain())) == ["gpu.form"]
+    assert failed(DeviceEvidence(report, b"")) == ["gpu.form"]
+    assert failed(DeviceEvidence(bytes(2**20), DEVICE.chain())) == ["gpu.form"]
+
+
+@pytest.mark.breaks("gpu.chain")
+def test_a_chain_out_of_date_is_refused():
+    answers = DEVICE.answers(Responder(life=Life(NOW, NOW + 9000)))
+    assert failed(DEVICE.evidence(NONCE), answers=answers, at=NOW + 1001) == ["gpu.chain"]
+
+
+@pytest.mark.breaks("gpu.chain")
+def test_a_leaf_that_may_not_sign_reports_is_refused():
+    leaf, *above = DEVICE.certificates()
+    others = [(one.value, one.critical) for one in leaf.extensions if not isinstance(one.value, x509.KeyUsage)]
+    only = x509.KeyUsage(False, False, True, *[False] * 6)
+    for usage in ([(only, True)], []):
+        false = DEVICE.rom.issue("leaf", DEVICE.leaf.public_key(), LIFE, usage + others)
+        pem = b"".join(one.public_bytes(Encoding.PEM) for one in (false, *above))
+        assert "gpu.chain" in failed(DeviceEvidence(DEVICE.report(NONCE), pem))
+
+
+@pytest.mark.breaks("gpu.revocation")
+@pytest.mark.parametrize("status", [OCSPCertStatus.REVOKED, OCSPCertStatus.UNKNOWN], ids=["revoked", "unknown"])
+def test_a_gpu_that_was_revoked_or_that_nobody_knows_is_refused(status):
+    answers = DEVICE.answers(Responder(life=LIFE, status=status))
+    assert failed(DEVICE.evidence(NONCE), answers=answers) == ["gpu.revocation"]
+    assert failed(DEVICE.evidence(NONCE), answers=[ANSWERS[0], answers[1]]) == ["gpu.revocation"]
+
+
+@pytest.mark.breaks("gpu.revocation")
+def test_silence_about_revocation_is_no_consent():
+    assert failed(DEVICE.evidence(NONCE), answers=ANSWERS[:1]) == ["gpu.revocation"]
+    assert failed(DEVICE.evidence(NONCE), answers=OTHER.answers(RESPONDER)) == ["gpu.revocation"]
+
+
+def test_unchecked_revocation_is_said():
+    steps = examine_nvidia_device(DEVICE.evidence(NONCE), trusted(unsafe=NO_OCSP)).steps
+    assert [one.detail for one in steps if one.id == "gpu.revocation"] == [UNCHECKED]
+
+
+@pytest.mark.breaks("gpu.device")
+@pytest.mark.parametrize(
+    "device",
+    [
+        replace(DEVICE, product="AD102"),
+        replace(DEVICE, vbios=b"\1"),
+        replace(DEVICE, vbios=bytes(7) + b"\1"),
+        replace(DEVICE, driver="550\x07"),
+    ],
+    ids=["another chip", "a vbios version cut off", "a vbios version with more", "a driver version that is no text"],
+)
+def test_a_device_that_nobody_knows_is_refused(device):
+    assert failed(device.evidence(NONCE)) == ["gpu.device"]
+
+
+def test_one_stray_byte_is_taken_behind_the_report_of_a_hopper_and_of_no_other_device():
+    stray = DeviceEvidence(DEVICE.report(NONCE) + b"\0", DEVICE.chain())
+    assert not failed(stray)
+    for device in (BLACKWELL, SWITCH):
+        evidence = DeviceEvidence(device.report(NONCE) + b"\0", device.chain())
+        assert failed(evidence, answers=device.answers(RESPONDER)) == ["gpu.device"]
+
+
+@pytest.mark.breaks("gpu.signature")
+def test_a_swapped_chain_is_refused():
+    swapped = DeviceEvidence(DEVICE.report(NONCE), OTHER.chain())
+    assert failed(swapped, answers=OTHER.answers(RESPONDER)) == ["gpu.signature"]
+
+
+@pytest.mark.breaks("gpu.signature")
+@given(st.integers(0, len(REPORT) - 1), st.integers(1, 255))
+def test_a_report_with_a_byte_changed_is_refused(at, change):
+    data = bytearray(REPORT)
+    data[at] ^= change
+    steps = failed(DeviceEvidence(bytes(data), CHAIN))
+    assert steps
+    assert set(steps) <= {"gpu.form", "gpu.device", "gpu.signature", "gpu.fwid"}
+
+
+@pytest.mark.breaks("gpu.fwid")
+def test_a_report_of_other_firmware_than_the_certificate_is_refused():
+    for device in (DEVICE, BLACKWELL):
+        reporting = replace(device, opaque={fields.FWID: bytes(range(48))})
+        evidence = DeviceEvidence(reporting.report(NONCE), device.chain())
+        assert failed(evidence, answers=device.answers(RESPONDER)) == ["gpu.fwid"]
+
+
+def test_a_layer_without_firmware_vouches_for_none():
+    reporting = replace(BLACKWELL, opaque={fields.FWID: bytes(48)})
+    evidence = DeviceEvidence(reporting.report(NONCE), BLACKWELL.chain())
+    assert failed(evidence, answers=BLACKWELL.answers(RESPONDER)) == ["gpu.fwid"]
+
+
+def refused(devices=(GPU,), rims=RIMS, *, nonce=NONCE, **policy):
+    given = {name: getattr(POLICY, name) for name in POLICY.__struct_fields__} | policy
+    return appraise_nvidia(devices, rims, NvidiaPolicy(**given), nonce=nonce).failed
+
+
+def test_a_gpu_of_the_policy_is_appraised():
+    appraised = appraise_nvidia([GPU], RIMS, POLICY, nonce=NONCE).require()
+    assert appraised.measured
+    assert appraised.devices == (GPU,)
+
+
+def test_two_gpus_and_a_switch_are_appraised_together():
+    bios = rim(MadeRim(version="96.10.55.00.01", product="LS10", edition="SWITCH", measurements={0: [measured(0)]}))
+    devices = [GPU, authentic(OTHER), authentic(SWITCH)]
+    assert refused(devices, [*RIMS, bios], gpus=2, switches=1) == ["gpu.fwid-stated"] or not refused(
+        devices, [*RIMS, bios], gpus=2, switches=1, without_fwid=True
+    )
+
+
+def test_an_empty_policy_takes_nothing():
+    empty = {"architectures": (), "modes": (), "drivers": (), "vbioses": ()}
+    assert refused(**empty) == ["gpu.architecture", "gpu.mode", "gpu.driver", "gpu.vbios"]
+
+
+@pytest.mark.breaks("gpu.nonce")
+def test_a_gpu_report_that_is_not_bound_to_the_cpu_is_refused():
+    assert refused(nonce=bytes(32)) == ["gpu.nonce"]
+    assert refused([GPU, authentic(OTHER, bytes(32))], gpus=2) == ["gpu.nonce"]
+
+
+@pytest.mark.breaks("gpu.count")
+@pytest.mark.parametrize("counts", [{"gpus": 2}, {"gpus": 0}, {"switches": 1}], ids=["more", "fewer", "no switch"])
+def test_another_number_of_devices_is_refused(counts):
+    assert refused(**counts) == ["gpu.count"]
+
+
+@pytest.mark.breaks("gpu.distinct")
+def test_the_same_gpu_twice_is_refused():
+    again = authentic(replace(DEVICE, nvdec0=b"\x55"))
+    assert refused([GPU, again], gpus=2) == ["gpu.distinct"]
+    assert refused([GPU, replace(authentic(OTHER), identity=GPU.identity)], gpus=2) == ["gpu.distinct"]
+    assert refused([GPU, replace(authentic(OTHER), serial=GPU.serial)], gpus=2) == ["gpu.distinct"]
+    assert not refused([GPU, authentic(OTHER)], gpus=2)
+
+
+@pytest.mark.breaks("gpu.architecture")
+def test_an_architecture_that_the_policy_does_not_name_is_refused():
+    assert refused(architectures=("blackwell",)) == ["gpu.architecture"]
+
+
+@pytest.mark.breaks("gpu.fwid-stated")
+def test_a_report_that_does_not_state_its_firmware_id_needs_to_be_accepted_by_name():
+    old = authentic(old_driver())
+    assert refused([old], modes=("unstated",)) == ["gpu.fwid-stated"]
+    assert not refused([old], modes=("unstated",), without_fwid=True)
+
+
+@pytest.mark.breaks("gpu.mode")
+@pytest.mark.parametrize(
+    ("device", "mode"),
+    [
+        (replace(DEVICE, mode=b"\1\0"), "multi"),
+        (replace(DEVICE, mode=b"\2\0", pcie=b"\xaa"), "protected-pcie"),
+        (replace(DEVICE, mode=None, pcie=b"\xaa"), "protected-pcie"),
+        (replace(DEVICE, mode=None), "unstated"),
+        (replace(DEVICE, mode=b"\0\0", pcie=b"\xaa"), "contradictory"),
+        (replace(DEVICE, mode=b"\2\0", pcie=b"\x55"), "contradictory"),
+        (replace(DEVICE, mode=b"\3\0"), "contradictory"),
+        (replace(DEVICE, pcie=b"\0"), "contradictory"),
+    ],
+    ids=[
+        "several gpus",
+        "protected pcie",
+        "protected pcie of an older driver",
+        "unstated",
+        "single under protected pcie",
+        "protected pcie that is off",
+        "an unknown flag",
+        "an unknown status",
+    ],
+)
+def test_gpus_tied_in_another_way_than_the_policy_names_are_refused(device, mode):
+    found = authentic(device)
+    assert found.mode == mode
+    assert refused([found]) == ["gpu.mode"]
+
+
+@pytest.mark.breaks("gpu.driver")
+def test_a_driver_that_the_policy_does_not_name_is_refused():
+    assert refused(drivers=("550.90.08",)) == ["gpu.driver"]
+
+
+@pytest.mark.breaks("gpu.vbios")
+def test_a_vbios_that_the_policy_does_not_name_is_refused():
+    assert refused(vbioses=("96.00.9F.00.02",)) == ["gpu.vbios"]
+    assert not refused(vbioses=("96.00.9f.00.01",))
+
+
+@pytest.mark.breaks("gpu.rim")
+def test_a_gpu_without_a_manifest_of_its_own_versions_is_refused():
+    others = [rim(replace(DRIVER_RIM, version="550.90.08")), rim(replace(DRIVER_RIM, product="GB100"))]
+    assert refused(rims=[RIMS[1], *others]) == ["gpu.rim"]
+    assert refused(rims=RIMS[:1]) == ["gpu.rim"]
+    assert refused(rims=[*RIMS[:1], rim(replace(VBIOS_RIM, edition="SWITCH"))]) == ["gpu.rim"]
+
+
+@pytest.mark.breaks("gpu.measurements")
+def test_a_gpu_that_measured_something_else_is_refused_and_the_indices_are_named():
+    wrong = authentic(replace(DEVICE, measurements=dict(DEVICE.measurements) | {3: b"x" * 48, 30: b"y" * 48}))
+    examination = appraise_nvidia([wrong], RIMS, POLICY, nonce=NONCE)
+    assert examination.failed == ["gpu.measurements"]
+    with pytest.raises(GpuRefused, match="differs from NVIDIA's manifests at index 3, 30"):
+        examination.require()
+
+
+@pytest.mark.breaks("gpu.measurements")
+def test_a_measurement_that_is_not_there_does_not_match():
+    few = {index: value for index, value in DEVICE.measurements.items() if index != 25}
+    assert refused([authentic(replace(DEVICE, measurements=few))]) == ["gpu.measurements"]
+
+
+@pytest.mark.breaks("gpu.measurements")
+def test_manifests_that_speak_of_the_same_index_are_refused():
+    both = rim(replace(VBIOS_RIM, measurements={20: [measured(20)]}))
+    assert refused(rims=[RIMS[0], both]) == ["gpu.measurements"]
+
+
+def test_a_decoder_that_is_switched_off_is_not_measured():
+    off = authentic(replace(DEVICE, nvdec0=b"\x55", measurements=dict(DEVICE.measurements) | {35: bytes(48)}))
+    assert not refused([off])
+    on = authentic(replace(DEVICE, measurements=dict(DEVICE.measurements) | {35: bytes(48)}))
+    assert refused([on]) == ["gpu.measurements"]
+
+
+def test_of_several_manifests_of_one_version_the_one_that_fits_counts():
+    other_board = rim(replace(VBIOS_RIM, measurements={0: [b"z" * 48]}))
+    assert not refused(rims=[other_board, *RIMS])
+    assert compare(GPU, other_board).mismatched == (0,)
+
+
+def test_a_gpu_that_was_not_measured_has_to_be_accepted_by_name():
+    found = appraise_nvidia([GPU], [], replace_policy(unsafe=("UnsafeAllowUnmeasuredGpu",)), nonce=NONCE).require()
+    assert not found.measured
+
+
+def replace_policy(**changes):
+    return NvidiaPolicy(**{name: getattr(POLICY, name) for name in POLICY.__struct_fields__} | changes)
+
+
+def rim_failed(data, *, answers=RIM_ANSWERS, **given):
+    return examine_nvidia_rim(data, trusted(answers, **{"root": VENDOR.rim_root} | given)).failed
+
+
+GOOD_RIM = DRIVER_RIM.file(VENDOR.rim_signer)
+
+
+def test_a_manifest_is_authentic_with_its_signer_answered_for():
+    found = examine_nvidia_rim(GOOD_RIM, trusted(RIM_ANSWERS, root=VENDOR.rim_root)).require()
+    assert found.manifest.measurements == {index: (measured(index),) for index in range(20, 40)}
+
+
+@pytest.mark.breaks("rim.form")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rim: b'<!DOCTYPE x [<!ENTITY a "b">]>' + rim,
+        lambda rim: rim.replace(b"<ns0:Entity", b"<!-- x --><ns0:Entity"),
+        lambda rim: rim.replace(b"<ns0:Entity", b"<?x y?><ns0:Entity"),
+        lambda rim: rim.replace(b"made", b"m&#97;de"),
+        lambda rim: rim.replace(b"made", b"<![CDATA[x]]>"),
+        lambda rim: rim.replace(b'size="48"', b'size = "48"', 1),
+        lambda rim: rim.replace(b"<SoftwareIdentity ", b'<SoftwareIdentity xml:base="x" ', 1),
+        lambda rim: rim.replace(b'URI=""', b'URI="#x"'),
+        lambda rim: rim.replace(b"enveloped-signature", b"base64"),
+        lambda rim: rim.replace(b"ecdsa-sha384", b"hmac-sha384"),
+        lambda rim: rim + b" ",
+        lambda rim: rim[:-30],
+        lambda rim: rim * 20,
+        lambda rim: b"",
+    ],
+    ids=[
+        "a dtd with an entity",
+        "a comment",
+        "an instruction",
+        "a character by its number",
+        "cdata",
+        "another spelling",
+        "xml:base",
+        "a reference by id",
+        "another transform",
+        "another signature method",
+        "something behind it",
+        "cut off",
+        "too large",
+        "nothing",
+    ],
+)
+def test_xml_beyond_the_one_profile_is_refused(change):
+    assert rim_failed(change(GOOD_RIM)) == ["rim.form"]
+
+
+@pytest.mark.breaks("rim.chain")
+def test_a_manifest_with_a_valid_signature_of_a_foreign_chain_is_refused():
+    foreign = NvidiaVendor(LIFE, seed="foreign")
+    data = DRIVER_RIM.file(foreign.rim_signer)
+    assert rim_failed(data, answers=foreign.rim_answers(RESPONDER)) == ["rim.chain"]
+    assert not rim_failed(data, answers=foreign.rim_answers(RESPONDER), root=foreign.rim_root)
+
+
+@pytest.mark.breaks("rim.chain")
+def test_a_manifest_whose_signer_has_expired_is_refused():
+    answers = VENDOR.rim_answers(Responder(life=Life(NOW, NOW + 9000)))
+    assert rim_failed(GOOD_RIM, answers=answers, at=NOW + 1001) == ["rim.chain"]
+
+
+@pytest.mark.breaks("rim.revocation")
+def test_a_manifest_whose_signer_was_revoked_is_refused():
+    answers = VENDOR.rim_answers(Responder(life=LIFE, status=OCSPCertStatus.REVOKED))
+    assert rim_failed(GOOD_RIM, answers=[answers[0], RIM_ANSWERS[1]]) == ["rim.revocation"]
+    assert rim_failed(GOOD_RIM, answers=RIM_ANSWERS[1:]) == ["rim.revocation"]
+
+
+@pytest.mark.breaks("rim.signature")
+def test_a_manifest_that_was_changed_after_it_was_signed_is_refused():
+    value = measured(30).hex().encode()
+    assert rim_failed(GOOD_RIM.replace(value, b"0" * 96)) == ["rim.signature"]
+
+
+@pytest.mark.breaks("rim.signature")
+def test_a_manifest_that_another_key_signed_is_refused():
+    signer = Authority(made_key("another"), VENDOR.rim_signer.chain)
+    assert rim_failed(DRIVER_RIM.file(signer)) == ["rim.signature"]
+
+
+@pytest.mark.breaks("rim.form")
+def test_a_signature_over_another_element_than_the_one_read_is_refused():
+    """Signature wrapping: the signed manifest is carried along, and another one is put where it would be read."""
+    false = replace(DRIVER_RIM, measurements={20: [bytes(48)]}).document().encode()
+    whole, end = GOOD_RIM.strip(), b"</SoftwareIdentity>"
+    start = whole.index(b"<ds:Signature ")
+    signature = whole[start : -len(end)]
+    inside = signature.replace(b"</ds:Signature>", b"<ds:Object>" + whole + b"</ds:Object></ds:Signature>")
+    referring = DRIVER_RIM.file(VENDOR.rim_signer, reference="#made").strip()[start - len(whole) :]
+    for wrapped in (
+        false.removesuffix(end) + inside + end,
+        false.removesuffix(end) + whole + signature + end,
+        false.removesuffix(end) + signature + whole + end,
+        false.removesuffix(end) + referring,
+    ):
+        assert rim_failed(wrapped) == ["rim.form"]
+    assert rim_failed(false.removesuffix(end) + signature + end) == ["rim.signature"]
+
+
+@pytest.mark.breaks("rim.content")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"edition": "CPU"},
+        {"measurements": {}},
+        {"version": ""},
+    ],
+    ids=["of a cpu", "nothing measured", "no version"],
+)
+def test_a_manifest_that_says_nothing_of_a_device_is_refused(change):
+    assert rim_failed(replace(DRIVER_RIM, **change).file(VENDOR.rim_signer)) == ["rim.content"]
+
+
+@pytest.mark.breaks("rim.content")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('index="21"', 'index="20"'),
+        ('active="True" alternatives="1"', 'active="True" alternatives="2"'),
+        ('active="True"', 'active="true"'),
+        ('size="48"', 'size="32"'),
+        ("Hash0", "Hash1"),
+        ("<ns0:Payload>", "<ns0:Payload/><ns0:Payload>"),
+    ],
+    ids=["an index twice", "fewer hashes than said", "half active", "another size", "no first hash", "two payloads"],
+)
+def test_a_manifest_with_ambiguous_measurements_is_refused(old, new):
+    document = DRIVER_RIM.document()
+    assert old in document
+    assert rim_failed(sign_rim(document.replace(old, new, 1), VENDOR.rim_signer)) == ["rim.content"]
+
+
+def test_refusals_name_their_step():
+    with pytest.raises(RimRefused, match=r"rim\.form"):
+        examine_nvidia_rim(b"", trusted()).require()
+
+
+def test_the_hardware_made_up_is_the_same_each_time():
+    assert DEVICE.unsigned(NONCE) == MadeDevice(vendor=NvidiaVendor(LIFE)).unsigned(NONCE)
+    assert len(signed_by(made_key("x"), b"")) == 96
+    assert SIGNS.digital_signature
