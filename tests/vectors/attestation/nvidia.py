@@ -1,0 +1,123 @@
+"""NVIDIA's recorded reports, manifests and envelopes, under the appraisal that CASES.md describes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tests.vectors.attestation import Case, WrongFact, require_facts
+
+from cloister.attest.certificates import parse_certificate
+from cloister.attest.nvidia.appraisal import appraise_nvidia, compare
+from cloister.attest.nvidia.chain import ChainTerms
+from cloister.attest.nvidia.device import AuthenticDevice, DeviceEvidence, examine_nvidia_device
+from cloister.attest.nvidia.rim import AuthenticRim, examine_nvidia_rim
+from cloister.attest.ocsp import parse_answer
+from cloister.attest.roots import NVIDIA_DEVICES, NVIDIA_MANIFESTS
+from cloister.formats.nvidia_envelope import parse_nvidia_envelope
+from cloister.formats.nvidia_policy import NvidiaPolicy, NvidiaUnsafe
+from cloister.formats.nvidia_rim import parse_rim_file
+
+
+def judge_device(case: Case) -> list[str]:
+    """A report and its chain, appraised against the manifests that the case names."""
+    files = case.data["files"]
+    evidence = DeviceEvidence(case.read(files["report"]), case.read(files["chain"]))
+    nonce = bytes.fromhex(case.data["facts"]["nonce"])
+    return judge_devices(case, [evidence], nonce)
+
+
+def judge_envelope(case: Case) -> list[str]:
+    """Devices as NVIDIA's tools carry them; they answer the envelope's nonce where the case has none."""
+    devices = parse_nvidia_envelope(case.read(case.data["files"]["evidence"]))
+    stated = case.data.get("facts", {}).get("nonce")
+    nonce = bytes.fromhex(stated) if stated else devices[0].nonce
+    return judge_devices(case, [DeviceEvidence(one.report, one.chain) for one in devices], nonce)
+
+
+def judge_devices(case: Case, evidence: list[DeviceEvidence], nonce: bytes) -> list[str]:
+    """Authentic first, each by itself; then appraised together."""
+    examined = [examine_nvidia_device(one, trusted(case, NVIDIA_DEVICES)) for one in evidence]
+    failed = [step for examination in examined for step in examination.failed]
+    if failed:
+        return failed
+    devices = [examination.require() for examination in examined]
+    require_facts(case, {"nonce": devices[0].nonce.hex(), "driver": devices[0].driver, "vbios": devices[0].vbios})
+    require_matches(case, devices[0])
+    used = [] if "no-rim" in case.relax else case.data.get("rims", [])
+    manifests = [examine_nvidia_rim(case.read(one["file"]), trusted(case, NVIDIA_MANIFESTS)) for one in used]
+    failed = [step for manifest in manifests for step in manifest.failed]
+    if failed:
+        return failed
+    rims = [manifest.require() for manifest in manifests]
+    return appraise_nvidia(devices, rims, policy(case, devices), nonce=nonce).failed
+
+
+def judge_rim(case: Case) -> list[str]:
+    """A manifest by itself."""
+    return examine_nvidia_rim(case.read(case.data["files"]["rim"]), trusted(case, NVIDIA_MANIFESTS)).failed
+
+
+def require_matches(case: Case, device: AuthenticDevice) -> None:
+    """Hold how many measurements match each manifest against what the case says, in date or not."""
+    for rim in case.data.get("rims", []):
+        found = compare(device, in_its_time(case, rim["file"]))
+        counted = f"{found.matched}/{found.matched + len(found.mismatched)}"
+        if (counted, list(found.mismatched)) != (rim["match"], rim.get("bad_index", [])):
+            raise WrongFact(f"{counted} match {rim['file']}, {found.mismatched} do not")
+
+
+def in_its_time(case: Case, path: str) -> AuthenticRim:
+    """A manifest as of the day that its signer's certificate began."""
+    data = case.read(path)
+    first = parse_certificate(parse_rim_file(data).certificates[0]).not_valid_before_utc
+    then = replace(trusted(case, NVIDIA_MANIFESTS), at=int(first.timestamp()))
+    return examine_nvidia_rim(data, then).require()
+
+
+def trusted(case: Case, root: bytes) -> ChainTerms:
+    """NVIDIA's root, the answers that came along, and what the case is judged without."""
+    answers = [parse_answer(case.read(path), nonce=b"") for path in case.data.get("ocsp", [])]
+    return ChainTerms([root], answers, case.at, unsafe(case))
+
+
+def unsafe(case: Case) -> tuple[NvidiaUnsafe, ...]:
+    """Each relaxation by its name."""
+    names: dict[str, NvidiaUnsafe] = {
+        "no-ocsp": "UnsafeAllowUncheckedRevocation",
+        "no-rim": "UnsafeAllowUnmeasuredGpu",
+    }
+    return tuple(names[relaxed] for relaxed in sorted(case.relax))
+
+
+def policy(case: Case, devices: list[AuthenticDevice]) -> NvidiaPolicy:
+    """As many devices as came, of the versions that they say: the cases name none."""
+    return NvidiaPolicy(
+        gpus=0 if case.kind == "nvidia-switch" else len(devices),
+        switches=len(devices) if case.kind == "nvidia-switch" else 0,
+        architectures=("hopper", "blackwell"),
+        modes=("single", "multi", "protected-pcie", "unstated"),
+        drivers=tuple({device.driver for device in devices if device.driver}),
+        vbioses=tuple({device.vbios for device in devices}),
+        switch_bioses=tuple({device.vbios for device in devices}),
+        without_fwid=True,  # the cases accept reports that have no such field
+        unsafe=unsafe(case),
+    )
+
+
+KINDS: dict[str, Callable[[Case], list[str]]] = {
+    "nvidia-gpu": judge_device,
+    "nvidia-switch": judge_device,
+    "nvidia-envelope": judge_envelope,
+    "nvidia-rim": judge_rim,
+}
+REASONS: tuple[tuple[str, str], ...] = (
+    (r"RIM signer.*expired|RIM signer notBefore|not rooted in NVIDIA RIM root", "rim.chain"),
+    (r"XML digest mismatch|signature value wrong", "rim.signature"),
+    (r"chain that did not sign|chain of another GPU", "gpu.signature"),
+    (r"FWID differs", "gpu.fwid"),
+    (r"(?i)same GPU twice", "gpu.distinct"),
+    (r"(?i)GPU.*another nonce", "gpu.nonce"),
+    (r"(?i)(GPU|RIM).*measurements?.*(mismatch|differ)|measurements?.*(mismatch|differ).*RIM", "gpu.measurements"),
+    (r"not rooted in NVIDIA Device", "gpu.chain"),
+)
