@@ -140,6 +140,12 @@ def test_a_hardware_id_may_be_an_octet_string():
     assert examined(endorsements=MILAN.endorsements(certificate=wrapped)).failed == []
 
 
+def test_a_chip_whose_id_begins_like_an_octet_string_is_itself():
+    chip = b"\x04\x40" + MILAN.chip_id[2:]
+    own = MILAN.endorsements(certificate=MILAN.certificate(values={HARDWARE_ID: chip}))
+    assert examined(MILAN.sign(replace(MILAN.report(), chip_id=chip)), own).failed == []
+
+
 @pytest.mark.breaks("snp.product")
 @pytest.mark.parametrize(
     "cpuid",

@@ -32,7 +32,7 @@ def judge_snp(case: Case) -> list[str]:
     data = case.read(case.data["files"]["report"])
     report = parse_snp_report(data).report
     require_facts(case, facts(report))
-    unsafe: tuple[UnsafeSnp, ...] = ("UnsafeAllowSnpWithoutRevocation",) if "no-crl" in case.relax else ()
+    unsafe = relaxed(case)
     examination = examine_snp(data, endorsements(case), roots=AMD_ARKS, at=case.at, unsafe=unsafe)
     require_authenticity(case, examination.failed)
     if examination.failed:
@@ -41,6 +41,11 @@ def judge_snp(case: Case) -> list[str]:
     expected = case.data.get("facts", {}).get("report_data", report.report_data.hex())
     policy = strict(authentic, relax=case.relax, unsafe=unsafe)
     return appraise_snp(authentic, policy, report_data=bytes.fromhex(expected)).failed
+
+
+def relaxed(case: Case) -> tuple[UnsafeSnp, ...]:
+    """What has to be accepted by name for this case."""
+    return ("UnsafeAllowSnpWithoutRevocation",) if "no-crl" in case.relax else ()
 
 
 def endorsements(case: Case) -> SnpEndorsements:
