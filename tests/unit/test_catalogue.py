@@ -13,6 +13,7 @@ from cloister.attest.nvidia.device import DEVICE_STEPS
 from cloister.attest.nvidia.rim import RIM_STEPS
 from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS
 from cloister.attest.snp.authentic import SNP_STEPS
+from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS
 from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
 from cloister.contract.release import PUBLICATION_STEPS, RELEASE_STEPS
 from cloister.contract.replay import REPLAY_STEPS
@@ -31,11 +32,15 @@ DOORS = {
     "AppraisedNitro": "attest/nitro.py",
     "AppraisedQuote": "attest/tpm.py",
     "AppraisedSnp": "attest/snp/appraised.py",
+    "AuthenticCollateral": "attest/tdx/collateral.py",
+    "AuthenticIntelQuote": "attest/tdx/quote.py",
     "AuthenticLog": "attest/replay.py",
     "AuthenticNitro": "attest/nitro.py",
     "AuthenticQuote": "attest/tpm.py",
     "AuthenticReport": "attest/software.py",
     "AuthenticSnp": "attest/snp/authentic.py",
+    "AuthenticSgx": "attest/tdx/authentic.py",
+    "AuthenticTdx": "attest/tdx/authentic.py",
     "PublishedRelease": "contract/release.py",
     "ReleaseDecision": "contract/release.py",
     "ReplayedLog": "contract/replay.py",
@@ -76,7 +81,9 @@ def test_the_table_names_every_step_and_no_other():
         *REPLAY_STEPS,
         *REPLY_STEPS,
         *RIM_STEPS,
+        *SGX_STEPS,
         *SIGNED_STEPS,
+        *TDX_STEPS,
         *TPM_APPRAISAL_STEPS,
         *TPM_STEPS,
         *SNP_APPRAISAL_STEPS,
@@ -100,6 +107,7 @@ def test_no_examination_performs_a_step_twice():
         REPLY_STEPS,
         (*SNP_STEPS, *SNP_APPRAISAL_STEPS),
         RIM_STEPS,
+        TDX_STEPS,
     ):
         assert len(set(steps)) == len(steps)
 
