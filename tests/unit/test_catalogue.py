@@ -13,6 +13,7 @@ from cloister.attest.nvidia.device import DEVICE_STEPS
 from cloister.attest.nvidia.rim import RIM_STEPS
 from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS
 from cloister.attest.snp.authentic import SNP_STEPS
+from cloister.attest.tdx.appraised import SGX_APPRAISAL_STEPS, TDX_APPRAISAL_STEPS
 from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS
 from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
 from cloister.contract.release import PUBLICATION_STEPS, RELEASE_STEPS
@@ -32,6 +33,8 @@ DOORS = {
     "AppraisedNitro": "attest/nitro.py",
     "AppraisedQuote": "attest/tpm.py",
     "AppraisedSnp": "attest/snp/appraised.py",
+    "AppraisedSgx": "attest/tdx/appraised.py",
+    "AppraisedTdx": "attest/tdx/appraised.py",
     "AuthenticCollateral": "attest/tdx/collateral.py",
     "AuthenticIntelQuote": "attest/tdx/quote.py",
     "AuthenticLog": "attest/replay.py",
@@ -81,8 +84,10 @@ def test_the_table_names_every_step_and_no_other():
         *REPLAY_STEPS,
         *REPLY_STEPS,
         *RIM_STEPS,
+        *SGX_APPRAISAL_STEPS,
         *SGX_STEPS,
         *SIGNED_STEPS,
+        *TDX_APPRAISAL_STEPS,
         *TDX_STEPS,
         *TPM_APPRAISAL_STEPS,
         *TPM_STEPS,
@@ -107,7 +112,8 @@ def test_no_examination_performs_a_step_twice():
         REPLY_STEPS,
         (*SNP_STEPS, *SNP_APPRAISAL_STEPS),
         RIM_STEPS,
-        TDX_STEPS,
+        (*SGX_STEPS, *SGX_APPRAISAL_STEPS),
+        (*TDX_STEPS, *TDX_APPRAISAL_STEPS),
     ):
         assert len(set(steps)) == len(steps)
 
