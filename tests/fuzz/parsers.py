@@ -27,6 +27,7 @@ from cloister.engines.transcription_form import TranscriptionForm, read_form
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import binary_http, canonical, key_config, snp_report
 from cloister.formats.add_checkpoint import AddCheckpoint, parse_add_checkpoint
+from cloister.formats.azure_evidence import parse_azure_evidence
 from cloister.formats.binary_http_stream import RequestDecoder, ResponseDecoder
 from cloister.formats.binary_http_view import view_request
 from cloister.formats.checkpoint import (
@@ -45,6 +46,7 @@ from cloister.formats.cose_sign1 import CoseSign1
 from cloister.formats.dice_certificate import parse_device_name, parse_fwids
 from cloister.formats.event_log import SHA256, parse_ccel_log, parse_event_log
 from cloister.formats.evidence import parse_evidence, parse_software_report
+from cloister.formats.hcl_report import parse_hcl_report, parse_runtime_data
 from cloister.formats.hpke_suite import X25519_HKDF_SHA256
 from cloister.formats.intel_collateral import parse_collateral, signed_document
 from cloister.formats.intel_quote import parse_quote
@@ -73,6 +75,7 @@ from cloister.ledger.receipts import sign_consistency, sign_inclusion
 from cloister.ohttp import chunked
 from cloister.ohttp.encapsulation import KeyProblem, parse_header
 from cloister.provenance.answer import Answered, sign_receipt, summarise
+from cloister.testing.azure_hardware import azure_evidence, hcl_report, runtime_data
 from cloister.testing.certificates import Life
 from cloister.testing.event_logs import (
     encode_ccel,
@@ -166,6 +169,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         **ledger_targets(bundle.checkpoint),
         **log_targets(),
         **tpm_targets(),
+        **azure_targets(),
         **intel_targets(),
         **nvidia_targets(),
         "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
@@ -227,6 +231,18 @@ def open_chunks(data: bytes) -> None:
         opener.end_into(room)
     except (OpenFailed, KeyProblem) as error:
         raise MalformedInput(str(error)) from error
+
+
+def azure_targets() -> dict[str, tuple[Parser, list[bytes]]]:
+    """What an Azure confidential VM sends."""
+    reports = [hcl_report(bytes(1184), runtime_data()), hcl_report(bytes(1024), runtime_data(), tdx=True)]
+    beside = [{"vcek": b"vcek"}, {"td_quote": b"quote"}]
+    sent = [azure_evidence(hcl, b"nonce", beside=one) for hcl, one in zip(reports, beside, strict=True)]
+    return {
+        "hcl_report": (parse_hcl_report, reports),
+        "runtime_data": (parse_runtime_data, [runtime_data()]),
+        "azure_evidence": (parse_azure_evidence, sent),
+    }
 
 
 def tpm_targets() -> dict[str, tuple[Parser, list[bytes]]]:

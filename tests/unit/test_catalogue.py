@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from cloister.attest.azure import AZURE_APPRAISAL_STEPS, AZURE_STEPS
 from cloister.attest.evidence import EVIDENCE_STEPS
 from cloister.attest.nitro import NITRO_APPRAISAL_STEPS, NITRO_STEPS
 from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
@@ -29,6 +30,7 @@ DOORS = {
     "AppraisedNvidia": "attest/nvidia/appraisal.py",
     "AuthenticDevice": "attest/nvidia/device.py",
     "AuthenticRim": "attest/nvidia/rim.py",
+    "AppraisedAzure": "attest/azure.py",
     "AppraisedEvidence": "attest/evidence.py",
     "AppraisedNitro": "attest/nitro.py",
     "AppraisedQuote": "attest/tpm.py",
@@ -37,6 +39,8 @@ DOORS = {
     "AppraisedTdx": "attest/tdx/appraised.py",
     "AuthenticCollateral": "attest/tdx/collateral.py",
     "AuthenticIntelQuote": "attest/tdx/quote.py",
+    "AuthenticAzure": "attest/azure.py",
+    "AuthenticRuntime": "attest/azure.py",
     "AuthenticLog": "attest/replay.py",
     "AuthenticNitro": "attest/nitro.py",
     "AuthenticQuote": "attest/tpm.py",
@@ -72,6 +76,8 @@ def table():
 
 def test_the_table_names_every_step_and_no_other():
     steps = {
+        *AZURE_APPRAISAL_STEPS,
+        *AZURE_STEPS,
         *BUNDLE_STEPS,
         *DEVICE_STEPS,
         *EVIDENCE_STEPS,
@@ -103,6 +109,7 @@ def test_no_examination_performs_a_step_twice():
         DEVICE_STEPS,
         EVIDENCE_STEPS,
         NVIDIA_APPRAISAL_STEPS,
+        (*AZURE_STEPS, *AZURE_APPRAISAL_STEPS),
         (*NITRO_STEPS, *NITRO_APPRAISAL_STEPS),
         (*TPM_STEPS, *TPM_APPRAISAL_STEPS),
         PUBLICATION_STEPS,
