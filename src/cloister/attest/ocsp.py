@@ -86,37 +86,42 @@ def check_answered_good(
     """
     given = tuple(answers)
     for certificate, issuer in list(pairwise(chain))[0 if whole else 1 :]:
-        reasons = [_refusal(certificate, issuer, answer, at=at) for answer in given if _speaks(answer, certificate)]
-        if not reasons:
-            raise ChainRefused(f"there is no OCSP answer for {name_of(certificate)}")
-        wrong = [reason for reason in reasons if reason]
-        if wrong:  # one that says revoked is not outvoted by one that says good
-            raise ChainRefused(wrong[0])
+        # 1. What is of this certificate: serial number, and its issuer's name and key (section 4.1.1).
+        own = [
+            (answer, one) for answer in given for one in answer.response.responses if _is_of(one, certificate, issuer)
+        ]
+        reasons = [_refusal(answer, one, certificate, issuer, at=at) for answer, one in own]
+        if not all(reasons):  # one is good, and no other said revoked
+            continue
+        raise ChainRefused(next(iter(reasons), f"there is no OCSP answer for {name_of(certificate)}"))
 
 
-def _speaks(answer: OcspAnswer, certificate: x509.Certificate) -> bool:
-    return any(one.serial_number == certificate.serial_number for one in answer.response.responses)
+def _refusal(
+    answer: OcspAnswer,
+    one: ocsp.OCSPSingleResponse,
+    certificate: x509.Certificate,
+    issuer: x509.Certificate,
+    *,
+    at: int,
+) -> str:
+    """Why this answer is no consent; empty where it is (section 3.2).
 
-
-def _refusal(certificate: x509.Certificate, issuer: x509.Certificate, answer: OcspAnswer, *, at: int) -> str:
-    """Why this answer is no consent; empty where it is (section 3.2)."""
+    Raises:
+        ChainRefused: it says revoked, which no other answer, older or newer, takes back.
+    """
     name = name_of(certificate)
-    # 1. It is of this certificate: serial number, and its issuer's name and key (section 4.1.1).
-    own = [one for one in answer.response.responses if _is_of(one, certificate, issuer)]
-    if not own:
-        return f"the OCSP answer for {name} is of another issuer's certificate"
     # 2. Signed by the issuer, or by whom it delegated.
     try:
         _check_signed(answer, issuer, at=at)
     except ChainRefused as error:
         return f"the OCSP answer for {name}: {error}"
+    if one.certificate_status is ocsp.OCSPCertStatus.REVOKED:
+        raise ChainRefused(
+            f"{name} was revoked" + (f" on {day(one.revocation_time_utc)}" if one.revocation_time_utc else "")
+        )
     # 3. It answers what was asked (section 4.4.1).
     if answer.nonce and not hmac.compare_digest(_nonce(answer.response), answer.nonce):
         return f"the OCSP answer for {name} has another nonce than was sent"
-    return next((reason for one in own if (reason := _status(one, name, at=at))), "")
-
-
-def _status(one: ocsp.OCSPSingleResponse, name: str, *, at: int) -> str:
     # 4. In date (section 3.2, 5 and 6).
     if at < one.this_update_utc.timestamp():
         return f"the OCSP answer for {name} is of {day(one.this_update_utc)}, after now"
@@ -124,8 +129,6 @@ def _status(one: ocsp.OCSPSingleResponse, name: str, *, at: int) -> str:
     if until is None or at > until.timestamp():
         return f"the OCSP answer for {name} " + ("has no end" if until is None else f"ended on {day(until)}: ask again")
     # 5. And good: "unknown" is no consent.
-    if one.certificate_status is ocsp.OCSPCertStatus.REVOKED:
-        return f"{name} was revoked" + (f" on {day(one.revocation_time_utc)}" if one.revocation_time_utc else "")
     return "" if one.certificate_status is ocsp.OCSPCertStatus.GOOD else f"the OCSP responder does not know {name}"
 
 

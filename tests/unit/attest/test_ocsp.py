@@ -64,6 +64,12 @@ def test_an_answer_has_its_time():
     assert "after now" in refused(OF_LEAF, OF_MIDDLE, at=NOW - 1001)
 
 
+def test_an_answer_that_has_ended_does_not_outvote_a_newer_one():
+    ended = Responder(life=Life(NOW - 2000, NOW - 1)).answer(LEAF, MIDDLE)
+    good(ended, OF_LEAF, OF_MIDDLE)
+    assert "ended on 2027" in refused(ended, OF_MIDDLE)
+
+
 def test_an_answer_by_another_authority_is_none():
     other = Authority.root("middle", LIFE)
     assert "is signed neither by middle nor" in refused(RESPONDER.answer(LEAF, MIDDLE, signer=other), OF_MIDDLE)
@@ -71,7 +77,9 @@ def test_an_answer_by_another_authority_is_none():
 
 def test_an_answer_about_another_issuers_certificate_is_none():
     other = Authority.root("middle", LIFE)
-    assert "another issuer's" in refused(RESPONDER.answer(LEAF, other, signer=MIDDLE), OF_MIDDLE)
+    given = RESPONDER.answer(LEAF, other, signer=MIDDLE)
+    assert refused(given, OF_MIDDLE) == "there is no OCSP answer for leaf"
+    good(given, OF_LEAF, OF_MIDDLE)
 
 
 def test_a_delegated_responder_answers_for_its_issuer_alone():
