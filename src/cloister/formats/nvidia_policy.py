@@ -30,5 +30,5 @@ class NvidiaPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     drivers: _Versions  # of GPUs, as "550.90.07"
     vbioses: _Versions  # of GPUs, as "96.00.9F.00.01"
     switch_bioses: _Versions  # as "96.10.55.00.01"
-    without_fwid: bool  # whether reports are taken that do not say the firmware id (drivers before 550, switches)
+    without_fwid: bool  # whether reports of GPUs are taken that do not say the firmware id (drivers before 550)
     unsafe: Annotated[tuple[NvidiaUnsafe, ...], msgspec.Meta(max_length=2)]

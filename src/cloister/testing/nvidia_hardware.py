@@ -78,6 +78,7 @@ class MadeDevice:
     driver: str = "550.90.07"
     vbios: bytes = bytes.fromhex("009f009601000000")
     fwid: bytes = field(default=hashlib.sha384(b"firmware").digest())
+    fwid_stated: bool = True  # in the report, too
     mode: bytes | None = b"\0\0"
     pcie: bytes | None = b"\x55"
     nvdec0: bytes = b"\xaa"
@@ -149,7 +150,7 @@ class MadeDevice:
             fields.DRIVER_VERSION: self.driver.encode() + b"\0" if self.driver else None,
             fields.VBIOS_VERSION: self.vbios,
             fields.NVDEC0_STATUS: self.nvdec0,
-            fields.FWID: self.fwid,
+            fields.FWID: self.fwid if self.fwid_stated else None,
             fields.PROTECTED_PCIE_STATUS: self.pcie,
             fields.FEATURE_FLAG: self.mode,
         }

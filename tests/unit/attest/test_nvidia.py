@@ -16,7 +16,6 @@ from cloister.attest.nvidia.rim import RimRefused, examine_nvidia_rim
 from cloister.attest.ocsp import parse_answer
 from cloister.formats import nvidia_report as fields
 from cloister.formats.nvidia_policy import NvidiaPolicy
-from cloister.formats.nvidia_report import parse_nvidia_report
 from cloister.testing.certificates import Authority, Life, made_key
 from cloister.testing.nvidia_hardware import SIGNS, MadeDevice, MadeRim, NvidiaVendor, measured, sign_rim, signed_by
 from cloister.testing.ocsp_answers import Responder
@@ -93,21 +92,13 @@ def test_blackwell_and_switches_are_authentic_too(device):
 
 
 def test_a_report_without_a_firmware_id_is_authentic_and_says_so():
-    data = MadeDevice(vendor=VENDOR)
-    stripped = replace(parse_nvidia_report(data.report(NONCE)).signed)
-    assert fields.FWID in stripped.opaque
+    assert GPU.states_fwid
     assert not authentic(old_driver()).states_fwid
 
 
 def old_driver():
     """A device whose report has none of the newer fields."""
-
-    class Old(MadeDevice):
-        def _opaque(self):
-            newer = (fields.FWID, fields.PROTECTED_PCIE_STATUS, fields.FEATURE_FLAG)
-            return {kind: value for kind, value in MadeDevice._opaque(self).items() if kind not in newer}
-
-    return Old(vendor=VENDOR)
+    return replace(DEVICE, fwid_stated=False, mode=None, pcie=None)
 
 
 @pytest.mark.breaks("gpu.form")
@@ -222,9 +213,15 @@ def test_a_gpu_of_the_policy_is_appraised():
 def test_two_gpus_and_a_switch_are_appraised_together():
     bios = rim(MadeRim(version="96.10.55.00.01", product="LS10", edition="SWITCH", measurements={0: [measured(0)]}))
     devices = [GPU, authentic(OTHER), authentic(SWITCH)]
-    assert refused(devices, [*RIMS, bios], gpus=2, switches=1) == ["gpu.fwid-stated"] or not refused(
-        devices, [*RIMS, bios], gpus=2, switches=1, without_fwid=True
-    )
+    assert not refused(devices, [*RIMS, bios], gpus=2, switches=1)
+    assert refused(devices, RIMS, gpus=2, switches=1) == ["gpu.rim"]
+    assert refused(devices, [*RIMS, bios], gpus=2, switches=1, switch_bioses=()) == ["gpu.vbios"]
+
+
+def test_a_switch_never_states_a_firmware_id_and_needs_no_acceptance_for_it():
+    report = replace(SWITCH, fwid_stated=False)
+    bios = rim(MadeRim(version="96.10.55.00.01", product="LS10", edition="SWITCH", measurements={0: [measured(0)]}))
+    assert not refused([authentic(report)], [bios], gpus=0, switches=1)
 
 
 def test_an_empty_policy_takes_nothing():

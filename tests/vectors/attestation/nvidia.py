@@ -16,6 +16,7 @@ from cloister.attest.ocsp import parse_answer
 from cloister.attest.roots import NVIDIA_DEVICES, NVIDIA_MANIFESTS
 from cloister.formats.nvidia_envelope import parse_nvidia_envelope
 from cloister.formats.nvidia_policy import NvidiaPolicy, NvidiaUnsafe
+from cloister.formats.nvidia_report import parse_nvidia_report
 from cloister.formats.nvidia_rim import parse_rim_file
 
 
@@ -23,29 +24,32 @@ def judge_device(case: Case) -> list[str]:
     """A report and its chain, appraised against the manifests that the case names."""
     files = case.data["files"]
     evidence = DeviceEvidence(case.read(files["report"]), case.read(files["chain"]))
-    nonce = bytes.fromhex(case.data["facts"]["nonce"])
-    return judge_devices(case, [evidence], nonce)
+    return judge_devices(case, [evidence], _stated_nonce(case) or parse_nvidia_report(evidence.report).signed.nonce)
 
 
 def judge_envelope(case: Case) -> list[str]:
     """Devices as NVIDIA's tools carry them; they answer the envelope's nonce where the case has none."""
     devices = parse_nvidia_envelope(case.read(case.data["files"]["evidence"]))
-    stated = case.data.get("facts", {}).get("nonce")
-    nonce = bytes.fromhex(stated) if stated else devices[0].nonce
-    return judge_devices(case, [DeviceEvidence(one.report, one.chain) for one in devices], nonce)
+    evidence = [DeviceEvidence(one.report, one.chain) for one in devices]
+    return judge_devices(case, evidence, _stated_nonce(case) or devices[0].nonce)
+
+
+def _stated_nonce(case: Case) -> bytes:
+    return bytes.fromhex(case.data.get("facts", {}).get("nonce", ""))
 
 
 def judge_devices(case: Case, evidence: list[DeviceEvidence], nonce: bytes) -> list[str]:
     """Authentic first, each by itself; then appraised together."""
-    examined = [examine_nvidia_device(one, trusted(case, NVIDIA_DEVICES)) for one in evidence]
+    examined = [examine_nvidia_device(one, terms(case, NVIDIA_DEVICES)) for one in evidence]
     failed = [step for examination in examined for step in examination.failed]
+    require_outcomes(case, failed, signature="gpu.signature", chain="gpu.chain", fwid="gpu.fwid")
     if failed:
         return failed
     devices = [examination.require() for examination in examined]
     require_facts(case, {"nonce": devices[0].nonce.hex(), "driver": devices[0].driver, "vbios": devices[0].vbios})
     require_matches(case, devices[0])
     used = [] if "no-rim" in case.relax else case.data.get("rims", [])
-    manifests = [examine_nvidia_rim(case.read(one["file"]), trusted(case, NVIDIA_MANIFESTS)) for one in used]
+    manifests = [examine_nvidia_rim(case.read(one["file"]), terms(case, NVIDIA_MANIFESTS)) for one in used]
     failed = [step for manifest in manifests for step in manifest.failed]
     if failed:
         return failed
@@ -55,7 +59,24 @@ def judge_devices(case: Case, evidence: list[DeviceEvidence], nonce: bytes) -> l
 
 def judge_rim(case: Case) -> list[str]:
     """A manifest by itself."""
-    return examine_nvidia_rim(case.read(case.data["files"]["rim"]), trusted(case, NVIDIA_MANIFESTS)).failed
+    failed = examine_nvidia_rim(case.read(case.data["files"]["rim"]), terms(case, NVIDIA_MANIFESTS)).failed
+    require_outcomes(case, failed, signature="rim.signature", chain="rim.chain", fwid="")
+    return failed
+
+
+def require_outcomes(case: Case, failed: list[str], *, signature: str, chain: str, fwid: str) -> None:
+    """Hold what the case says of its parts, each true or false, against the steps that failed."""
+    parts = {
+        "evidence_signature": signature,
+        "rim_signature": signature,
+        "endorsement_chain": chain,
+        "rim_chain": chain,
+        "fwid_match": fwid,
+    }
+    for part, step in parts.items():
+        said = case.data["expect"].get(part)
+        if said is not None and said != (step not in failed):
+            raise WrongFact(f"{part} is said to be {said}; failed were {failed}")
 
 
 def require_matches(case: Case, device: AuthenticDevice) -> None:
@@ -71,11 +92,11 @@ def in_its_time(case: Case, path: str) -> AuthenticRim:
     """A manifest as of the day that its signer's certificate began."""
     data = case.read(path)
     first = parse_certificate(parse_rim_file(data).certificates[0]).not_valid_before_utc
-    then = replace(trusted(case, NVIDIA_MANIFESTS), at=int(first.timestamp()))
+    then = replace(terms(case, NVIDIA_MANIFESTS), at=int(first.timestamp()))
     return examine_nvidia_rim(data, then).require()
 
 
-def trusted(case: Case, root: bytes) -> ChainTerms:
+def terms(case: Case, root: bytes) -> ChainTerms:
     """NVIDIA's root, the answers that came along, and what the case is judged without."""
     answers = [parse_answer(case.read(path), nonce=b"") for path in case.data.get("ocsp", [])]
     return ChainTerms([root], answers, case.at, unsafe(case))
@@ -87,14 +108,14 @@ def unsafe(case: Case) -> tuple[NvidiaUnsafe, ...]:
         "no-ocsp": "UnsafeAllowUncheckedRevocation",
         "no-rim": "UnsafeAllowUnmeasuredGpu",
     }
-    return tuple(names[relaxed] for relaxed in sorted(case.relax))
+    return tuple(names[relaxed] for relaxed in sorted(case.relax) if relaxed in names)
 
 
 def policy(case: Case, devices: list[AuthenticDevice]) -> NvidiaPolicy:
     """As many devices as came, of the versions that they say: the cases name none."""
     return NvidiaPolicy(
-        gpus=0 if case.kind == "nvidia-switch" else len(devices),
-        switches=len(devices) if case.kind == "nvidia-switch" else 0,
+        gpus=sum(device.kind == "gpu" for device in devices),
+        switches=sum(device.kind == "switch" for device in devices),
         architectures=("hopper", "blackwell"),
         modes=("single", "multi", "protected-pcie", "unstated"),
         drivers=tuple({device.driver for device in devices if device.driver}),

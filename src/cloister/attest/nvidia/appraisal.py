@@ -85,8 +85,8 @@ def appraise_nvidia(
     # 4. The architecture, which the certificates say.
     foreign = [one for one in gpus if one.chip not in policy.architectures]
     _hold(steps, "gpu.architecture", foreign, f"is none of {_list(policy.architectures)}", found="accepted")
-    # 5. Reports that do not say their firmware id only where the policy says so.
-    silent = [one for one in devices if not one.states_fwid and not policy.without_fwid]
+    # 5. GPUs whose reports do not say their firmware id only where the policy says so; those of LS10 never say it.
+    silent = [one for one in gpus if not one.states_fwid and not policy.without_fwid]
     _hold(steps, "gpu.fwid-stated", silent, "does not state its firmware id: update the driver", found="as accepted")
     # 6. How GPUs are tied together: with NVLink in the clear the switches have to be there and terms too.
     modes = [one for one in gpus if one.mode not in policy.modes]
