@@ -11,6 +11,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -137,7 +138,7 @@ def check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, bel
     """
     _require_strong(issuer)
     try:
-        certificate.verify_directly_issued_by(issuer)
+        (_verify_seen if below else _verify)(certificate, issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise ChainRefused(f"{name_of(certificate)} is not signed by {name_of(issuer)}") from error
     constraints = _extension(issuer, x509.BasicConstraints)
@@ -148,6 +149,15 @@ def check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, bel
     usage = _extension(issuer, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
         raise ChainRefused(f"{name_of(issuer)} may not sign certificates: its key usage does not say so")
+
+
+def _verify(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+    certificate.verify_directly_issued_by(issuer)
+
+
+# The few authorities of a vendor stand above each of its chips: that one signed another is found out once. Only what
+# held is kept, for certificates that are the same in every byte; whether they are in date is asked each time.
+_verify_seen: Final = lru_cache(maxsize=128)(_verify)
 
 
 def check_in_date(certificate: x509.Certificate, *, at: int) -> None:

@@ -67,6 +67,15 @@ def test_a_chain_whose_leaf_another_key_signed_is_refused():
     assert refused((other, *MIDDLE.chain)) == "leaf is not signed by middle"
 
 
+def test_an_authority_that_was_seen_before_is_not_taken_for_one_with_a_byte_changed():
+    check_chain(CHAIN, roots=[ROOT.pin], at=NOW)
+    data = bytearray(MIDDLE.certificate.public_bytes(Encoding.DER))
+    data[-1] ^= 1
+    changed = parse_certificate(bytes(data))
+    for _ in range(2):
+        assert refused((LEAF, changed, ROOT.certificate)) == "middle is not signed by root"
+
+
 def test_a_leaf_signs_no_certificates():
     key = made_key("leaf")
     false = Authority(key, CHAIN).issue("false", made_key("false").public_key(), LIFE)
