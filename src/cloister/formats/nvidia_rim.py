@@ -170,26 +170,26 @@ def _only(root: Any, tag: str) -> Any:
 def _measurements(payload: Any) -> Mapping[int, tuple[bytes, ...]]:
     seen, active = set[int](), dict[int, tuple[bytes, ...]]()
     for resource in payload:
-        index, alternatives = _resource(resource)
+        said = dict(resource.attrib)
+        index, alternatives = _resource(resource.tag, said)
         if index in seen or len(resource):
             raise MalformedInput(f"the measurement {index} comes twice in the RIM, or has something in it")
         seen.add(index)
-        if resource.get("active") == "True":
+        if said["active"] == "True":
             active[index] = alternatives
     return MappingProxyType(active)
 
 
-def _resource(resource: Any) -> tuple[int, tuple[bytes, ...]]:
-    """One `Resource`: its index, and as many hashes as it says it has alternatives."""
-    index, count = resource.get("index", ""), resource.get("alternatives", "")
-    fixed = (resource.tag, resource.get("type"), resource.get("size"))
-    if fixed != (f"{_SWID}Resource", "Measurement", "48") or resource.get("active") not in ("True", "False"):
+def _resource(tag: str, said: dict[str, str]) -> tuple[int, tuple[bytes, ...]]:
+    """One `Resource` by its attributes: its index, and as many hashes as it says it has alternatives."""
+    index, count = said.pop("index", ""), said.pop("alternatives", "")
+    fixed = (tag, said.pop("type", ""), said.pop("size", ""))
+    if fixed != (f"{_SWID}Resource", "Measurement", "48") or said.get("active") not in ("True", "False"):
         raise MalformedInput("not a measurement of 48 bytes that is active or not")
     if not _NUMBER.fullmatch(index) or not _NUMBER.fullmatch(count) or not 0 < int(count) <= 64 or int(index) > 253:
         raise MalformedInput("a measurement without its index and the number of its alternatives")
     names = [f"{_SHA384}Hash{number}" for number in range(int(count))]
-    known = {*names, "type", "index", "active", "alternatives", "name", "size"}
-    texts = [resource.get(name, "") for name in names]
-    if set(resource.attrib) - known or not all(_HASH.fullmatch(text) for text in texts):
+    texts = [said.get(name, "") for name in names]
+    if said.keys() - {*names, "active", "name"} or not all(map(_HASH.fullmatch, texts)):
         raise MalformedInput(f"the measurement {index} has not the {count} hashes that it says")
-    return int(index), tuple(bytes.fromhex(text) for text in texts)
+    return int(index), tuple(map(bytes.fromhex, texts))
