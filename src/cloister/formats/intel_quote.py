@@ -93,8 +93,6 @@ def parse_quote(data: bytes) -> Quote:
     """
     if len(data) > MAXIMUM_QUOTE:
         raise TooLarge(f"a quote of {len(data)} bytes, the cap is {MAXIMUM_QUOTE}")
-    if len(data) == _TDREPORT[0] and data.startswith(_TDREPORT[1]):
-        raise MalformedInput("a TDREPORT, which only the same machine can check: have the quoting enclave quote it")
     header = parse_header(data)
     length = _signed_length(data, header)
     total = declared_length(data)
@@ -112,6 +110,8 @@ def parse_header(data: bytes) -> QuoteHeader:
     Raises:
         MalformedInput: not of a version, key type, TEE type or vendor that is spoken here.
     """
+    if len(data) == _TDREPORT[0] and data.startswith(_TDREPORT[1]):
+        raise MalformedInput("a TDREPORT, which only the same machine can check: have the quoting enclave quote it")
     header = QuoteHeader(*_HEADER.unpack(_slice(data, 0, _HEADER.size)))
     if header.version not in (3, 4, 5):
         raise MalformedInput(f"not a quote of version 3, 4 or 5: its version reads {header.version}")

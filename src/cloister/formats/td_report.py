@@ -15,6 +15,7 @@ from cloister.errors import MalformedInput
 
 SIZE_1_0: Final = 584
 SIZE_1_5: Final = 648
+UNDER_DEBUG: Final = 0xFF  # the group TUD of ATTRIBUTES: a TD with any bit of it set cannot be trusted
 _BODY: Final = struct.Struct("<16s 48s 48s Q Q Q 48s 48s 48s 48s 48s 48s 48s 48s 64s")
 _ADDED: Final = struct.Struct("<16s 48s")  # by 1.5
 

@@ -56,6 +56,7 @@ class TdxPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     protection_keys: Stance  # TD ATTRIBUTES.PKS
     key_locker: Stance  # KL
     performance_monitoring: Stance  # PERFMON
+    other_attributes: Bits  # that may be set besides all of these, such as LASS; never of the group TUD
     xfam_required: Bits
     xfam_allowed: Bits  # and no bit besides
     # MRSERVICETD of the service TDs that may be bound, such as a migration TD; none bound is always taken.

@@ -45,6 +45,7 @@ POLICY = TdxPolicy(
     protection_keys="allowed",
     key_locker="refused",
     performance_monitoring="refused",
+    other_attributes=bytes(8),
     xfam_required=(3).to_bytes(8, "little"),
     xfam_allowed=(0x6DBE7).to_bytes(8, "little"),
     service_tds=(),
@@ -177,7 +178,7 @@ ROWS = [
     broken("tdx.attributes", attributes(TdAttributes.KL), says="KL is refused", name="a key locker that is refused"),
     broken("tdx.attributes", attributes(TdAttributes.PERFMON), says="PERFMON is refused", name="monitoring refused"),
     broken("tdx.attributes", policy(protection_keys="required"), says="PKS is required", name="protection keys wanted"),
-    broken("tdx.attributes", attributes(TdAttributes.PERF_PROF), says="bits 0x20", name="a profiled TD"),
+    broken("tdx.debug", attributes(TdAttributes.PERF_PROF), says="bits 0x20 of the group TUD", name="a profiled TD"),
     broken("tdx.attributes", attributes(1 << 40), says="bits 0x10000000000", name="a bit without a name"),
     broken("tdx.xfam", td(xfam=0x602E4), says="lacks 0x3", name="a feature missing"),
     broken("tdx.xfam", td(xfam=0x80602E7), says="has 0x8000000 besides", name="a feature that nobody allowed"),
@@ -298,6 +299,14 @@ def test_what_is_unsafe_is_taken_by_its_name_alone():
     loose = replace(TD, td_attributes=attributes)
     assert appraise(loose).failed == ["tdx.debug", "tdx.sept-ve", "tdx.migratable"]
     assert not appraise(loose, policy=msgspec.structs.replace(POLICY, unsafe=unsafe)).failed
+
+
+def test_other_attributes_are_taken_by_their_bits_and_never_those_under_debug():
+    lass = replace(TD, td_attributes=TdAttributes.SEPT_VE_DISABLE | TdAttributes.LASS)
+    taking = msgspec.structs.replace(POLICY, other_attributes=b"\xff" * 8)
+    assert appraise(lass).failed == ["tdx.attributes"]
+    assert not appraise(lass, policy=taking).failed
+    assert appraise(replace(TD, td_attributes=TD.td_attributes | 0x40), policy=taking).failed == ["tdx.debug"]
 
 
 def test_before_tdx_1_5_the_modules_versions_are_the_platforms():

@@ -115,8 +115,9 @@ def _appraised_tdx(authentic: AuthenticTdx, case: Case) -> list[str]:
         protection_keys="allowed",
         key_locker="allowed",
         performance_monitoring="allowed",
+        other_attributes=b"\xff" * 8,
         xfam_required=(3).to_bytes(8, "little"),
-        xfam_allowed=(0x6DBE7).to_bytes(8, "little"),
+        xfam_allowed=b"\xff" * 8,  # the cases do not speak of it
         service_tds=(),
         unreported_service_td="accept",
     )
@@ -181,7 +182,7 @@ REASONS: Final = (
         "tdx.tcb-info-date",
     ),
     (r"(?i)QE Identity.*past nextUpdate", "tdx.identity-date"),
-    (r"(?i)CRL.*past nextUpdate|(PCK|platform|certificate) (is |was )?revoked", "tdx.revocation"),
+    (r"(?i)CRL.*past nextUpdate|PCK.*revoked", "tdx.revocation"),
     (r"(?i)another FMSPC|FMSPC (does not match|mismatch)", "tdx.fmspc"),
     (r"(?i)no TCB level", "tdx.tcb-level"),
     (r"TCB (status )?(OutOfDate|ConfigurationNeeded|SWHardening|ConfigurationAndSW|Revoked)", "tdx.tcb-status"),

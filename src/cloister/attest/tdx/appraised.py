@@ -18,7 +18,7 @@ from cloister.attest.tdx.tcb import NoTcbLevel, TcbStanding, find_standing
 from cloister.examination import Examination, Steps
 from cloister.formats.sgx_report import EnclaveReport
 from cloister.formats.tcb_info import TcbStatus
-from cloister.formats.td_report import TdAttributes, TdReport
+from cloister.formats.td_report import UNDER_DEBUG, TdAttributes, TdReport
 from cloister.formats.tdx_policy import IntelTcbPolicy, SgxPolicy, Stance, TdImage, TdxPolicy
 
 TCB_STEPS = (
@@ -52,7 +52,7 @@ _TO_DO: Final = {
     TcbStatus.REVOKED: "use another platform: nothing mends this one",
 }
 _CONSIDERED: Final = (
-    TdAttributes.DEBUG
+    UNDER_DEBUG
     | TdAttributes.SEPT_VE_DISABLE
     | TdAttributes.MIGRATABLE
     | TdAttributes.PKS
@@ -171,9 +171,11 @@ def _check_standing(steps: Steps, standing: TcbStanding, policy: IntelTcbPolicy,
 
 
 def _check_attributes(steps: Steps, found: TdAttributes, policy: TdxPolicy) -> None:
-    # 8. The host reads memory and registers of a TD in debug mode.
-    allowed = not found & TdAttributes.DEBUG or "UnsafeAllowTdDebug" in policy.unsafe
-    steps.check("tdx.debug", allowed, "the TD has the attribute DEBUG: the host reads it", found="no DEBUG")
+    # 8. The host reads memory and registers of a TD in debug mode; what profiles a TD is of the same group, TUD.
+    under_debug = int(found) & UNDER_DEBUG
+    word = "DEBUG" if found & TdAttributes.DEBUG else f"bits {under_debug:#x} of the group TUD"
+    allowed = not under_debug or "UnsafeAllowTdDebug" in policy.unsafe
+    steps.check("tdx.debug", allowed, f"the TD has the attribute {word}: the host reads it", found="no DEBUG")
     # 9. Without this the host can raise #VE at any page of a TD, and so make it run where it chooses.
     disabled = bool(found & TdAttributes.SEPT_VE_DISABLE) or "UnsafeAllowSeptVe" in policy.unsafe
     shortfall = "the TD lacks the attribute SEPT_VE_DISABLE: start it with a VMM that sets it"
@@ -191,7 +193,7 @@ def _check_attributes(steps: Steps, found: TdAttributes, policy: TdxPolicy) -> N
         )
         if not _stands(bool(found & bit), stance)
     ]
-    if others := int(found) & ~int(_CONSIDERED):
+    if others := int(found) & ~int(_CONSIDERED) & ~int.from_bytes(policy.other_attributes, "little"):
         wrong.append(f"bits {others:#x} are refused")
     shortfall = f"TD attributes {int(found):#018x}: {', '.join(wrong)}"
     steps.check("tdx.attributes", not wrong, shortfall, found=f"{int(found):#018x}")

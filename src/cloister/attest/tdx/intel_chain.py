@@ -42,12 +42,19 @@ def read_chain(pem: bytes, names: Sequence[Collection[str]]) -> tuple[x509.Certi
     """
     data = pem.removesuffix(b"\0")
     chain = parse_certificates(data)
-    if b"".join(one.public_bytes(Encoding.PEM) for one in chain) != data:
+    if data not in _spellings(chain):
         raise MalformedInput("something stands between the certificates, which nobody signed")
     found = [name_of(one) for one in chain]
     if len(found) != len(names) or any(one not in allowed for one, allowed in zip(found, names, strict=True)):
         raise ChainRefused(f"a chain of {', '.join(found)}, not of {', '.join(' or '.join(one) for one in names)}")
     return chain
+
+
+def _spellings(chain: Sequence[x509.Certificate]) -> tuple[bytes, ...]:
+    """The texts that a chain may have: lines end in one way throughout, and the last one may lack its end."""
+    text = b"".join(one.public_bytes(Encoding.PEM) for one in chain)
+    other = text.replace(b"\n", b"\r\n")
+    return text, text.removesuffix(b"\n"), other, other.removesuffix(b"\r\n")
 
 
 def key_of(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
