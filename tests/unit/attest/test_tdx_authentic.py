@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS, examine_sgx, examine_tdx
-from cloister.attest.tdx.collateral import SEEN_NOTHING, Seen
+from cloister.attest.tdx.collateral import SEEN_NOTHING, Seen, examine_collateral, read_lists
 from cloister.attest.tdx.quote import TdxRejected, examine_quote
 from cloister.testing.certificates import Life, made_key
 from cloister.testing.tdx_hardware import DAY, ENCLAVE, QE, TD, TdxHardware, level, moment
@@ -216,12 +216,12 @@ def test_a_genuine_quote_with_collateral_of_today_is_authentic():
     authentic = examination.require()
     assert authentic.report == TD
     assert authentic.platform.pck.fmspc == HARDWARE.fmspc
-    assert authentic.platform.seen == Seen(18, *(NOW - DAY,) * 4)
+    assert authentic.platform.collateral.seen == Seen(18, *(NOW - DAY,) * 4)
 
 
 def test_what_was_seen_is_taken_again():
     first = examine().require()
-    assert not examine(seen=first.platform.seen).failed
+    assert not examine(seen=first.platform.collateral.seen).failed
 
 
 def test_an_enclaves_quote_is_authentic_in_its_own_examination():
@@ -285,3 +285,40 @@ def test_qe_identity_is_verified_and_not_only_fetched():
     quote = HARDWARE.quote(qe=replace(QE, mr_signer=b"\xaa" * 32))
     assert not examine_quote(quote, "TDX", roots=HARDWARE.roots, at=NOW).failed
     assert examine(quote).failed == ["tdx.qe-identity"]
+
+
+def test_collateral_that_was_examined_is_taken_again_while_it_holds():
+    first = examine().require().platform.collateral
+    assert (first.first, first.last) == (NOW - DAY, NOW + 29 * DAY)
+    for at in (first.first, first.last):
+        again = examine(collateral=first, at=at)
+        assert again.passed == list(TDX_STEPS)
+        assert again.require().platform.collateral is first
+
+
+@pytest.mark.parametrize(
+    ("given", "failed"),
+    [
+        ({"at": NOW + 29 * DAY + 1}, "tdx.revocation"),
+        ({"at": NOW - DAY - 1}, "tdx.revocation"),
+        ({"seen": replace(SEEN_NOTHING, tcb_info=NOW)}, "tdx.rollback"),
+        ({"quote": TdxHardware(at=NOW, fmspc=bytes(6)).quote()}, "tdx.fmspc"),
+        ({"quote": STRANGER.quote()}, "tdx.pck-chain"),
+    ],
+)
+def test_collateral_that_was_examined_is_held_against_everything_again(given, failed):
+    first = examine().require().platform.collateral
+    assert failed in examine(**given, collateral=first).failed
+    assert examine(**given, collateral=first).failed == examine(**given).failed
+
+
+def test_collateral_that_was_examined_under_another_root_is_none():
+    strange = examine_tdx(STRANGER.quote(), STRANGER.collateral(), roots=STRANGER.roots, at=NOW, seen=SEEN_NOTHING)
+    assert examine(collateral=strange.require().platform.collateral).failed == ["tdx.lists"]
+
+
+def test_a_platform_that_its_list_revokes_is_refused_with_collateral_examined_before():
+    revoking = HARDWARE.collateral(revoked=[HARDWARE.pck_certificate])
+    lists = read_lists(revoking, roots=HARDWARE.roots, at=NOW)
+    known = examine_collateral(revoking, lists, roots=HARDWARE.roots, at=NOW, seen=SEEN_NOTHING).require()
+    assert examine(collateral=known).failed == ["tdx.revocation"]

@@ -150,7 +150,8 @@ def _require_status(case: Case, platform: IntelPlatform, body: TdReport | Enclav
     if expect.get("tcb_status") is None:
         return
     try:
-        found = find_standing(platform.tcb_info, platform.qe_identity, platform.pck, platform.quoting_enclave, body)
+        said = platform.collateral
+        found = find_standing(said.tcb_info, said.qe_identity, platform.pck, platform.quoting_enclave, body)
         status, advisories = str(found.status), list(found.advisories)
     except NoTcbLevel:
         status, advisories = "none", []

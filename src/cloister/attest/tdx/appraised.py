@@ -136,7 +136,7 @@ def _check_tcb(
     steps: Steps, platform: IntelPlatform, body: TdReport | EnclaveReport, policy: IntelTcbPolicy, at: int
 ) -> TcbStanding | None:
     # 1. Intel has a level for platform, TDX module and quoting enclave (4.1.2.4.17.1 to .4).
-    pck, info, identity = platform.pck, platform.tcb_info, platform.qe_identity
+    pck, info, identity = platform.pck, platform.collateral.tcb_info, platform.collateral.qe_identity
     standing = steps.attempt(
         "tdx.tcb-level", lambda: find_standing(info, identity, pck, platform.quoting_enclave, body), NoTcbLevel
     )

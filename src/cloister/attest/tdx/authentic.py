@@ -15,6 +15,7 @@ from cloister.attest.revocation import check_not_revoked
 from cloister.attest.tdx.collateral import (
     COLLATERAL_STEPS,
     REFUSALS,
+    AuthenticCollateral,
     RevocationLists,
     Seen,
     examine_collateral,
@@ -29,6 +30,8 @@ from cloister.formats.sgx_report import EnclaveReport
 from cloister.formats.tcb_info import QeIdentity, TcbInfo
 from cloister.formats.td_report import TdReport
 
+Collateral = IntelCollateral | AuthenticCollateral  # as it came, or as an examination left it
+_Held = tuple[Collection[bytes], int, Seen]  # what it is held against: roots, now, what was seen
 _QE_OF: Final = {"TDX": "TD_QE", "SGX": "QE"}
 
 _LIST_STEPS = ("tdx.lists", "tdx.revocation")
@@ -46,9 +49,7 @@ class IntelPlatform:
 
     pck: PckExtensions
     quoting_enclave: EnclaveReport
-    tcb_info: TcbInfo
-    qe_identity: QeIdentity
-    seen: Seen  # for the caller to remember
+    collateral: AuthenticCollateral  # to be given again with the next quote, and `seen` of it to be remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,13 @@ class AuthenticSgx:
 
 
 def examine_tdx(
-    evidence: bytes, endorsements: IntelCollateral, *, roots: Collection[bytes], at: int, seen: Seen
+    evidence: bytes, endorsements: Collateral, *, roots: Collection[bytes], at: int, seen: Seen
 ) -> Examination[AuthenticTdx]:
     """Examine a TDX quote at `at` (seconds since 1970), with nothing older than what was `seen`.
 
     Args:
         evidence: the quote, cut at its declared length.
-        endorsements: Intel's collateral for its FMSPC, wherever it came from.
+        endorsements: Intel's collateral for its FMSPC, wherever it came from, or what an examination made of it.
         roots: pins of the roots that are taken: `attest.roots.INTEL_SGX_ROOT`.
         at: now, in seconds since 1970.
         seen: the newest collateral that the caller met before.
@@ -84,13 +85,15 @@ def examine_tdx(
     if platform is None or not isinstance(body, TdReport):
         return steps.stopped()
     # 16. The TDX module is one of Intel's (4.1.2.4.11).
-    if platform.tcb_info.id == "TDX":
-        steps.attempt("tdx.module", lambda: check_module(platform.tcb_info, body), NoTcbLevel, found="Intel's")
+    if platform.collateral.tcb_info.id == "TDX":
+        steps.attempt(
+            "tdx.module", lambda: check_module(platform.collateral.tcb_info, body), NoTcbLevel, found="Intel's"
+        )
     return steps.examined(lambda: AuthenticTdx(body, platform))
 
 
 def examine_sgx(
-    evidence: bytes, endorsements: IntelCollateral, *, roots: Collection[bytes], at: int, seen: Seen
+    evidence: bytes, endorsements: Collateral, *, roots: Collection[bytes], at: int, seen: Seen
 ) -> Examination[AuthenticSgx]:
     """Examine an SGX quote as `examine_tdx` does a TDX quote."""
     steps = Steps(SGX_STEPS, TdxRejected)
@@ -101,22 +104,18 @@ def examine_sgx(
 
 
 def _examine(
-    steps: Steps, tee: Tee, evidence: bytes, endorsements: IntelCollateral, held: tuple[Collection[bytes], int, Seen]
+    steps: Steps, tee: Tee, evidence: bytes, endorsements: Collateral, held: _Held
 ) -> tuple[IntelPlatform | None, TdReport | EnclaveReport | None]:
     """All steps that both TEEs share; no platform where one of them left nothing to go on with."""
-    roots, at, seen = held
+    roots, at, _ = held
     # 1. to 6. The quote is signed.
     quote = steps.include(examine_quote(evidence, tee, roots=roots, at=at))
-    # 7. There are lists of what is revoked; 8. neither the platform's key nor its CA is, by lists that the chain in the
-    # quote signed.
-    lists = steps.attempt("tdx.lists", lambda: read_lists(endorsements, roots=roots, at=at), *REFUSALS, found="two")
-    if lists is None:
-        return None, None
-    if quote is not None:
+    # 7. and 9. to 13. The collateral is Intel's, of today.
+    lists, collateral = _examine_collateral(steps, endorsements, held)
+    # 8. Neither the platform's key nor its CA is revoked, by lists that the chain in the quote signed.
+    if quote is not None and lists is not None:
         found = "not revoked"
         steps.attempt("tdx.revocation", lambda: _check_revocation(quote, lists, at), ChainRefused, found=found)
-    # 9. to 13. The collateral is Intel's, of today.
-    collateral = steps.include(examine_collateral(endorsements, lists, roots=roots, at=at, seen=seen))
     if quote is None or collateral is None:
         return None, None
     # 14. What Intel says is of this kind of platform (4.1.2.4.9 and .10).
@@ -125,10 +124,25 @@ def _examine(
     # 15. The quoting enclave is Intel's, by its report, not by its vendor's name (4.1.2.4.14 and .15).
     shortfall = _other_enclave(quote.quoting_enclave, collateral.qe_identity, tee)
     steps.check("tdx.qe-identity", not shortfall, shortfall, found="Intel's quoting enclave")
-    return (
-        IntelPlatform(quote.pck, quote.quoting_enclave, collateral.tcb_info, collateral.qe_identity, collateral.seen),
-        quote.body,
-    )
+    return IntelPlatform(quote.pck, quote.quoting_enclave, collateral), quote.body
+
+
+def _examine_collateral(
+    steps: Steps, endorsements: Collateral, held: _Held
+) -> tuple[RevocationLists | None, AuthenticCollateral | None]:
+    """Examine collateral, or take what an examination made of it while it would pass every step again."""
+    roots, at, seen = held
+    if isinstance(endorsements, AuthenticCollateral):
+        if endorsements.holds(roots=roots, at=at, seen=seen):
+            for step in ("tdx.lists", *COLLATERAL_STEPS):
+                steps.check(step, True, "", found="examined before, and holds")
+            return endorsements.lists, endorsements
+        endorsements = endorsements.source
+    source = endorsements
+    lists = steps.attempt("tdx.lists", lambda: read_lists(source, roots=roots, at=at), *REFUSALS, found="two")
+    if lists is None:
+        return None, None
+    return lists, steps.include(examine_collateral(source, lists, roots=roots, at=at, seen=seen))
 
 
 def _check_revocation(quote: AuthenticIntelQuote, lists: RevocationLists, at: int) -> None:

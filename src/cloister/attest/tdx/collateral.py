@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from cloister.attest.certificates import ChainRefused, check_chain, day
+from cloister.attest.certificates import ChainRefused, check_chain, day, fingerprint
 from cloister.attest.revocation import check_not_revoked, parse_list
 from cloister.attest.tdx.intel_chain import PCK_CA_NAMES, SIGNING_NAMES, key_of, read_chain, verify
 from cloister.attest.tdx.quote import TdxRejected
@@ -50,12 +50,34 @@ SEEN_NOTHING: Final = Seen(0, 0, 0, 0, 0)  # for a caller that keeps no memory, 
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationLists:
+    """The two lists that a platform's chain is held against; each is still to be checked with its issuer's key."""
+
+    pck: x509.CertificateRevocationList
+    root: x509.CertificateRevocationList
+    pck_ca: x509.Certificate  # that the first is said to be of
+
+
+@dataclass(frozen=True, slots=True)
 class AuthenticCollateral:
-    """What Intel says at this time. Built only here."""
+    """What Intel says at this time. Built only here.
+
+    It may be given again with the next quote of the same kind of platform: between `first` and `last` nothing of it
+    depends on the moment, so that its signatures need not be checked twice.
+    """
 
     tcb_info: TcbInfo
     qe_identity: QeIdentity
+    lists: RevocationLists
     seen: Seen  # for the caller to remember
+    source: IntelCollateral
+    roots: frozenset[bytes]  # the pins that its chains end in
+    first: int  # seconds since 1970: when the last of its parts began
+    last: int  # and when the first of them ends
+
+    def holds(self, *, roots: Collection[bytes], at: int, seen: Seen) -> bool:
+        """Whether examining it again, now and under these roots, would pass every step."""
+        return self.first <= at <= self.last and self.roots <= set(roots) and not _older(self.seen, seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +89,6 @@ class _Signed:
     body: str
     signature: str
     issuer_chain: str
-
-
-@dataclass(frozen=True, slots=True)
-class RevocationLists:
-    """The two lists that a platform's chain is held against; each is still to be checked with its issuer's key."""
-
-    pck: x509.CertificateRevocationList
-    root: x509.CertificateRevocationList
-    pck_ca: x509.Certificate  # that the first is said to be of
 
 
 def examine_collateral(
@@ -95,7 +108,38 @@ def examine_collateral(
     found = _newest(info, qe_identity, lists)
     older = _older(found, seen)
     steps.check("tdx.rollback", not older, f"{older} is older than what was seen before: fetch it anew", found="newest")
-    return steps.examined(lambda: AuthenticCollateral(info, qe_identity, found))
+    return steps.examined(lambda: _authentic(collateral, lists, info, qe_identity, found))
+
+
+def _authentic(
+    source: IntelCollateral, lists: RevocationLists, info: TcbInfo, identity: QeIdentity, seen: Seen
+) -> AuthenticCollateral:
+    chains = [
+        read_chain(source.pck_crl_issuer_chain.encode(), PCK_CA_NAMES),
+        read_chain(source.tcb_info_issuer_chain.encode(), SIGNING_NAMES),
+        read_chain(source.qe_identity_issuer_chain.encode(), SIGNING_NAMES),
+    ]
+    certificates = [one for chain in chains for one in chain]
+    # Lists that have no end were refused with the signing chain, or are refused with the quote's own.
+    ends = [one.next_update_utc for one in (lists.pck, lists.root) if one.next_update_utc is not None]
+    return AuthenticCollateral(
+        info,
+        identity,
+        lists,
+        seen,
+        source,
+        roots=frozenset(fingerprint(chain[-1]) for chain in chains),
+        first=max(
+            *(int(one.not_valid_before_utc.timestamp()) for one in certificates),
+            *(int(one.last_update_utc.timestamp()) for one in (lists.pck, lists.root)),
+            *(seconds(one.issue_date) for one in (info, identity)),
+        ),
+        last=min(
+            *(int(one.not_valid_after_utc.timestamp()) for one in certificates),
+            *(int(one.timestamp()) for one in ends),
+            *(seconds(one.next_update) for one in (info, identity)),
+        ),
+    )
 
 
 def read_lists(collateral: IntelCollateral, *, roots: Collection[bytes], at: int) -> RevocationLists:

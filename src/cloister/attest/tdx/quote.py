@@ -66,15 +66,15 @@ def examine_quote(evidence: bytes, tee: Tee, *, roots: Collection[bytes], at: in
         "tdx.tee", of_tee, f"TEE type {found:#x} is not {tee}'s", found=f"{tee}, version {quote.header.version}"
     )
     # 3. The chain that the quote itself carries leads from a PCK certificate to a pinned root (4.1.2.4.1 to .5).
-    chain = steps.attempt(
+    platform = steps.attempt(
         "tdx.pck-chain", lambda: _pck_chain(quote, roots, at), ChainRefused, MalformedInput, TooLarge, found="Intel's"
     )
-    if chain is not None:
+    if platform is not None:
         # 4. That platform's key signed the quoting enclave's report (4.1.2.4.12).
         part = quote.signature
         steps.attempt(
             "tdx.qe-signature",
-            lambda: verify(key_of(chain[0]), part.qe_report_signature, part.qe_report, "the QE's report"),
+            lambda: verify(key_of(platform[0][0]), part.qe_report_signature, part.qe_report, "the QE's report"),
             BadSignature,
             ChainRefused,
             found="by the PCK",
@@ -89,14 +89,17 @@ def examine_quote(evidence: bytes, tee: Tee, *, roots: Collection[bytes], at: in
         BadSignature,
         found="by the attestation key",
     )
-    return steps.examined(lambda: _authentic(quote, chain or ()))
+    if platform is None:
+        return steps.stopped()
+    chain, extensions = platform
+    enclave = quote.signature.quoting_enclave
+    return steps.examined(lambda: AuthenticIntelQuote(quote.body, enclave, extensions, chain))
 
 
-def _pck_chain(quote: Quote, roots: Collection[bytes], at: int) -> tuple[x509.Certificate, ...]:
+def _pck_chain(quote: Quote, roots: Collection[bytes], at: int) -> tuple[tuple[x509.Certificate, ...], PckExtensions]:
     chain = read_chain(quote.signature.pck_chain, PCK_NAMES)
     check_chain(chain, roots=roots, at=at)
-    _extensions(chain[0])
-    return chain
+    return chain, _extensions(chain[0])
 
 
 def _extensions(certificate: x509.Certificate) -> PckExtensions:
@@ -111,7 +114,3 @@ def _binding(quote: Quote) -> bytes:
     """What the QE's REPORTDATA is: SHA-256 over attestation key and authentication data, then 32 zeros."""
     part = quote.signature
     return hashlib.sha256(part.attestation_key + part.qe_authentication_data).digest() + bytes(32)
-
-
-def _authentic(quote: Quote, chain: tuple[x509.Certificate, ...]) -> AuthenticIntelQuote:
-    return AuthenticIntelQuote(quote.body, quote.signature.quoting_enclave, _extensions(chain[0]), chain)
