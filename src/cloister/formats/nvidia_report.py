@@ -25,6 +25,9 @@ _RAW: Final = 0x80  # DMTFSpecMeasurementValueType, bit 7: the value itself, not
 DRIVER_VERSION: Final = 3
 VBIOS_VERSION: Final = 6
 NVDEC0_STATUS: Final = 11
+CHIP_SKU: Final = 15
+PROJECT: Final = 17
+PROJECT_SKU: Final = 18
 FWID: Final = 20
 PROTECTED_PCIE_STATUS: Final = 21
 CHIP_INFO: Final = 35
@@ -45,10 +48,10 @@ FIELD_NAMES: Final[Mapping[int, str]] = MappingProxyType(
         12: "measurement counts",
         13: "CPR information",
         14: "board id",
-        15: "chip SKU",
+        CHIP_SKU: "chip SKU",
         16: "chip SKU modifier",
-        17: "project",
-        18: "project SKU",
+        PROJECT: "project",
+        PROJECT_SKU: "project SKU",
         19: "project SKU modifier",
         FWID: "firmware id (FWID)",
         PROTECTED_PCIE_STATUS: "protected PCIe status",

@@ -91,6 +91,17 @@ def test_blackwell_and_switches_are_authentic_too(device):
     assert found.board == ("GB200" if device is BLACKWELL else "")
 
 
+def test_a_device_names_the_manifests_that_it_needs():
+    project = {fields.PROJECT: b"1010\0", fields.PROJECT_SKU: b"0200\0", fields.CHIP_SKU: b"882\0\0"}
+    vbios = "NV_GPU_VBIOS_1010_0200_882_96009F0001"
+    assert authentic(replace(DEVICE, opaque=project)).manifests == ("NV_GPU_DRIVER_GH100_550.90.07", vbios)
+    blackwell = replace(BLACKWELL, driver="595.91.07", opaque=project)
+    assert authentic(blackwell).manifests == ("NV_GPU_CC_DRIVER_GB100_595.91.07", vbios)
+    blackwell = replace(blackwell, opaque=project | {fields.CHIP_INFO: b"GB200\0"})
+    assert authentic(blackwell).manifests == ("NV_GPU_CC_DRIVER_GB200_595.91.07", vbios)
+    assert authentic(SWITCH).manifests == ("NV_SWITCH_BIOS_5612_0002_890_9610550001",)
+
+
 def test_a_report_without_a_firmware_id_is_authentic_and_says_so():
     assert GPU.states_fwid
     assert not authentic(old_driver()).states_fwid
@@ -431,6 +442,15 @@ def test_a_manifest_whose_signer_was_revoked_is_refused():
 def test_a_manifest_that_was_changed_after_it_was_signed_is_refused():
     value = measured(30).hex().encode()
     assert rim_failed(GOOD_RIM.replace(value, b"0" * 96)) == ["rim.signature"]
+
+
+@pytest.mark.breaks("rim.signature")
+def test_a_manifest_that_was_seen_before_is_not_taken_for_a_changed_one():
+    value = measured(31).hex().encode()
+    for _ in range(2):
+        assert not rim_failed(GOOD_RIM)
+        assert rim_failed(GOOD_RIM.replace(value, b"1" * 96)) == ["rim.signature"]
+    assert rim_failed(GOOD_RIM, at=NOW + 1001) == ["rim.chain", "rim.revocation"]
 
 
 @pytest.mark.breaks("rim.signature")

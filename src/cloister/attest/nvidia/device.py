@@ -27,10 +27,13 @@ from cloister.formats.dice_certificate import parse_device_name, parse_fwids
 from cloister.formats.nvidia_policy import GpuMode
 from cloister.formats.nvidia_report import (
     CHIP_INFO,
+    CHIP_SKU,
     DRIVER_VERSION,
     FEATURE_FLAG,
     FWID,
     NVDEC0_STATUS,
+    PROJECT,
+    PROJECT_SKU,
     PROTECTED_PCIE_STATUS,
     VBIOS_VERSION,
     Measurement,
@@ -75,6 +78,7 @@ class AuthenticDevice:
     nonce: bytes  # 32 bytes
     driver: str  # empty for a switch
     vbios: str  # in capital letters
+    project: tuple[str, str, str]  # project, its SKU, the chip's SKU: which VBIOS is for it; empty texts of a switch
     states_fwid: bool  # whether the report says the firmware id, too
     mode: GpuMode | Literal["contradictory"]
     nvdec0_disabled: bool
@@ -84,6 +88,15 @@ class AuthenticDevice:
     def name(self) -> str:
         """What a person calls it."""
         return f"{self.product} {self.serial}"
+
+    @property
+    def manifests(self) -> tuple[str, ...]:
+        """The ids of the manifests that it needs, in NVIDIA's RIM service: the driver's, then the VBIOS's."""
+        vbios = self.vbios.replace(".", "")
+        if self.chip == "ls10":  # a switch does not say its project: NVIDIA's tools know one alone
+            return (f"NV_SWITCH_BIOS_5612_0002_890_{vbios}",)
+        driver = "NV_GPU_DRIVER_GH100" if self.chip == "hopper" else f"NV_GPU_CC_DRIVER_{self.board or 'GB100'}"
+        return f"{driver}_{self.driver}", f"NV_GPU_VBIOS_{'_'.join(self.project)}_{vbios}".upper()
 
     @property
     def kind(self) -> Literal["gpu", "switch"]:
@@ -148,6 +161,7 @@ def _device(report: NvidiaReport, chain: tuple[x509.Certificate, ...]) -> Authen
         nonce=signed.nonce,
         driver=signed.text(DRIVER_VERSION),
         vbios=signed.text(VBIOS_VERSION).upper() if chip == "ls10" else _vbios(signed.opaque.get(VBIOS_VERSION, b"")),
+        project=(signed.text(PROJECT), signed.text(PROJECT_SKU), signed.text(CHIP_SKU)),
         states_fwid=FWID in signed.opaque,
         mode=_mode(signed.opaque),
         nvdec0_disabled=signed.opaque.get(NVDEC0_STATUS) == b"\x55",

@@ -7,6 +7,7 @@ signature over another element cannot vouch for it (signature wrapping).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from cryptography import x509
@@ -58,7 +59,7 @@ def examine_nvidia_rim(data: bytes, terms: ChainTerms) -> Examination[AuthenticR
     # 4. XML Signature 1.1, section 3.2: the digest of the document, then the signature over SignedInfo.
     signed = steps.attempt(
         "rim.signature",
-        lambda: _signed(file, chain[0]),
+        lambda: _signed_seen(file, chain[0]),
         RimSignatureWrong,
         ChainRefused,
         found=f"by {name_of(chain[0])}",
@@ -99,6 +100,11 @@ def _signed(file: RimFile, signer: x509.Certificate) -> bytes:
     if not isinstance(result, VerifyResult):
         raise RimSignatureWrong("the RIM's signature covers more than one thing")
     return result.signed_data
+
+
+# One manifest vouches for every GPU of its version: that its signature holds is found out once for the same file and
+# signer. What failed is not kept, and the signer's chain, dates and revocation are looked at each time.
+_signed_seen: Final = lru_cache(maxsize=16)(_signed)
 
 
 def _manifest(signed: bytes) -> tuple[RimManifest, Literal["gpu", "switch"]]:
