@@ -120,7 +120,7 @@ def check_chain(chain: Sequence[x509.Certificate], *, roots: Collection[bytes], 
         raise ChainRefused(f"a chain has 1 to {MAXIMUM_CHAIN} certificates, not {len(chain)}")
     # 1. It ends in a root that was pinned: nothing that comes along can vouch for itself.
     root = chain[-1]
-    if fingerprint(root) not in roots:
+    if _pin(root) not in roots:
         raise ChainRefused(f"the chain ends in {name_of(root)}, which is no pinned root")
     # 2. Each is signed by the next one, which may sign certificates; the root by itself (section 6.1.3 (a)(1), (n)).
     for position, (certificate, issuer) in enumerate(zip(chain, [*chain[1:], root], strict=True)):
@@ -128,6 +128,13 @@ def check_chain(chain: Sequence[x509.Certificate], *, roots: Collection[bytes], 
     # 3. All of them are in date (section 6.1.3 (a)(2)).
     for certificate in chain:
         check_in_date(certificate, at=at)
+
+
+def _pin(root: x509.Certificate) -> bytes:
+    try:
+        return fingerprint(root)
+    except MalformedInput as error:
+        raise ChainRefused(str(error)) from error
 
 
 def check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, below: int) -> None:

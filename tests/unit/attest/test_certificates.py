@@ -3,7 +3,7 @@
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,6 +74,13 @@ def test_an_authority_that_was_seen_before_is_not_taken_for_one_with_a_byte_chan
     changed = parse_certificate(bytes(data))
     for _ in range(2):
         assert refused((LEAF, changed, ROOT.certificate)) == "middle is not signed by root"
+
+
+def test_a_root_whose_key_is_none_is_refused():
+    data = ROOT.certificate.public_bytes(Encoding.DER)
+    point = ROOT.key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    changed = parse_certificate(data.replace(point, b"\4" + bytes(96)))
+    assert "is not one we know" in refused((*CHAIN[:-1], changed))
 
 
 def test_a_leaf_signs_no_certificates():

@@ -88,7 +88,7 @@ def appraise_nvidia(
     # 5. GPUs whose reports do not say their firmware id only where the policy says so; those of LS10 never say it.
     silent = [one for one in gpus if not one.states_fwid and not policy.without_fwid]
     _hold(steps, "gpu.fwid-stated", silent, "does not state its firmware id: update the driver", found="as accepted")
-    # 6. How GPUs are tied together: with NVLink in the clear the switches have to be there and terms too.
+    # 6. How GPUs are tied together: with NVLink in the clear the switches have to be there and trusted too.
     modes = [one for one in gpus if one.mode not in policy.modes]
     _hold(steps, "gpu.mode", modes, f"is in none of the modes {_list(policy.modes)}", found=_modes(gpus))
     # 7. and 8. Versions that the policy names.
