@@ -6,7 +6,12 @@ import sys
 import tomllib
 from pathlib import Path
 
-from cloister.attest.azure import AZURE_APPRAISAL_STEPS, AZURE_STEPS
+from cloister.attest.azure_vm import (
+    AZURE_SNP_APPRAISAL_STEPS,
+    AZURE_SNP_STEPS,
+    AZURE_TDX_APPRAISAL_STEPS,
+    AZURE_TDX_STEPS,
+)
 from cloister.attest.evidence import EVIDENCE_STEPS
 from cloister.attest.nitro import NITRO_APPRAISAL_STEPS, NITRO_STEPS
 from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
@@ -31,6 +36,8 @@ DOORS = {
     "AuthenticDevice": "attest/nvidia/device.py",
     "AuthenticRim": "attest/nvidia/rim.py",
     "AppraisedAzure": "attest/azure.py",
+    "AppraisedAzureSnp": "attest/azure_vm.py",
+    "AppraisedAzureTdx": "attest/azure_vm.py",
     "AppraisedEvidence": "attest/evidence.py",
     "AppraisedNitro": "attest/nitro.py",
     "AppraisedQuote": "attest/tpm.py",
@@ -40,6 +47,8 @@ DOORS = {
     "AuthenticCollateral": "attest/tdx/collateral.py",
     "AuthenticIntelQuote": "attest/tdx/quote.py",
     "AuthenticAzure": "attest/azure.py",
+    "AuthenticAzureSnp": "attest/azure_vm.py",
+    "AuthenticAzureTdx": "attest/azure_vm.py",
     "AuthenticRuntime": "attest/azure.py",
     "AuthenticLog": "attest/replay.py",
     "AuthenticNitro": "attest/nitro.py",
@@ -76,8 +85,10 @@ def table():
 
 def test_the_table_names_every_step_and_no_other():
     steps = {
-        *AZURE_APPRAISAL_STEPS,
-        *AZURE_STEPS,
+        *AZURE_SNP_APPRAISAL_STEPS,
+        *AZURE_SNP_STEPS,
+        *AZURE_TDX_APPRAISAL_STEPS,
+        *AZURE_TDX_STEPS,
         *BUNDLE_STEPS,
         *DEVICE_STEPS,
         *EVIDENCE_STEPS,
@@ -109,7 +120,10 @@ def test_no_examination_performs_a_step_twice():
         DEVICE_STEPS,
         EVIDENCE_STEPS,
         NVIDIA_APPRAISAL_STEPS,
-        (*AZURE_STEPS, *AZURE_APPRAISAL_STEPS),
+        AZURE_SNP_STEPS,
+        AZURE_SNP_APPRAISAL_STEPS,
+        AZURE_TDX_STEPS,
+        AZURE_TDX_APPRAISAL_STEPS,
         (*NITRO_STEPS, *NITRO_APPRAISAL_STEPS),
         (*TPM_STEPS, *TPM_APPRAISAL_STEPS),
         PUBLICATION_STEPS,

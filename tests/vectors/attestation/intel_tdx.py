@@ -101,6 +101,12 @@ def _appraised_tdx(authentic: AuthenticTdx, case: Case) -> list[str]:
     report = authentic.report
     _require_status(case, authentic.platform, report)
     _require_log(case, report)
+    expected = bytes.fromhex(case.data.get("facts", {}).get("report_data", report.report_data.hex()))
+    return appraise_tdx(authentic, strict(report, case), report_data=expected, at=case.at).failed
+
+
+def strict(report: TdReport, case: Case) -> TdxPolicy:
+    """The strict appraisal, of the image that the quote itself tells of."""
     image = TdImage(
         mr_td=report.mr_td,
         rtmrs=report.rtmrs,
@@ -108,7 +114,7 @@ def _appraised_tdx(authentic: AuthenticTdx, case: Case) -> list[str]:
         mr_owner=report.mr_owner,
         mr_owner_config=report.mr_owner_config,
     )
-    policy = TdxPolicy(
+    return TdxPolicy(
         tcb=_strict(case),
         images=(image,),
         unsafe=(),
@@ -121,8 +127,6 @@ def _appraised_tdx(authentic: AuthenticTdx, case: Case) -> list[str]:
         service_tds=(),
         unreported_service_td="accept",
     )
-    expected = bytes.fromhex(case.data.get("facts", {}).get("report_data", report.report_data.hex()))
-    return appraise_tdx(authentic, policy, report_data=expected, at=case.at).failed
 
 
 def _appraised_sgx(authentic: AuthenticSgx, case: Case) -> list[str]:
