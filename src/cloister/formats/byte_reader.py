@@ -39,6 +39,10 @@ class ByteReader:
         if found != value:
             raise MalformedInput(f"{field} is {found.hex()}, not {value.hex()}")
 
+    def peek(self, size: int) -> bytes:
+        """The next bytes, at most `size`, without reading them."""
+        return self._data[self.at : self.at + size]
+
     def rest(self) -> bytes:
         """Everything that was not read yet, without reading it."""
         return self._data[self.at :]

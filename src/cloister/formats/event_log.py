@@ -108,7 +108,7 @@ def _parse(data: bytes, *, filled: bool) -> EventLog:
     read = ByteReader(data, "little")
     algorithms = _spec_id(read)
     events: list[LoggedEvent] = []
-    while read.left and not (filled and _is_filler(read.rest())):
+    while read.left and not (filled and _is_filler(read)):
         if len(events) == MAXIMUM_EVENTS:
             raise TooLarge(f"an event log of more than {MAXIMUM_EVENTS} events")
         events.append(_event(read, algorithms))
@@ -157,10 +157,10 @@ def _event(read: ByteReader, algorithms: tuple[int, ...]) -> LoggedEvent:
     return LoggedEvent(register, kind, digests, read.take(read.integer(4, "eventSize"), "an event's data"))
 
 
-def _is_filler(rest: bytes) -> bool:
+def _is_filler(read: ByteReader) -> bool:
     """Nothing but one filler; looked through only where no event can begin, so that the whole stays linear."""
-    head = rest[:12]
-    return any(head == filler * len(head) and not rest.strip(filler) for filler in _FILLERS)
+    head = read.peek(12)
+    return any(head == filler * len(head) and not read.rest().strip(filler) for filler in _FILLERS)
 
 
 def _startup_locality(events: list[LoggedEvent]) -> int:

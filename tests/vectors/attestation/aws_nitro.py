@@ -11,6 +11,7 @@ from cloister.attest.roots import AWS_NITRO_ROOT_G1
 from cloister.formats.nitro_document import parse_nitro_document
 from cloister.formats.nitro_policy import NitroImage, NitroPolicy
 
+LEAF_LIFE: Final = 3 * 3600  # seconds; the cases say no other age
 _COSE_SIGN1: Final = (b"\x84", b"\xd2")  # untagged, tagged
 
 
@@ -47,8 +48,9 @@ def judge_document(data: bytes, case: Case) -> list[str]:
         "public_key": None if nitro.public_key is None else nitro.public_key.hex(),
     } | {f"pcr{index}": value.hex() for index, value in nitro.pcrs.items()}
     require_facts(case, told)
-    image = NitroImage(pcr0=nitro.pcrs[0], pcr1=nitro.pcrs[1], pcr2=nitro.pcrs[2])
-    policy = NitroPolicy(images=(image,), pcrs={}, maximum_age_seconds=300, maximum_ahead_seconds=5)
+    pcr0, pcr1, pcr2 = (nitro.pcrs.get(index, bytes(48)) for index in range(3))
+    image = NitroImage(pcr0=pcr0, pcr1=pcr1, pcr2=pcr2)
+    policy = NitroPolicy(images=(image,), pcrs={}, maximum_age_seconds=LEAF_LIFE, maximum_ahead_seconds=5)
     expected = NitroExpected(nitro.user_data, nitro.nonce, nitro.public_key)
     return appraise_nitro(nitro, policy, expected, at=case.at).failed
 

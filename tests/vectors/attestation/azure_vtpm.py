@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Final
 
 from tests.vectors.attestation import Case, WrongFact, require_facts
+from tests.vectors.attestation.amd_snp import facts
 from tests.vectors.attestation.amd_snp import strict as strict_snp
-from tests.vectors.attestation.intel_tdx import collateral_of
+from tests.vectors.attestation.intel_tdx import body_facts, collateral_of
 from tests.vectors.attestation.intel_tdx import strict as strict_tdx
 
 from cloister.attest.azure import RUNTIME_STEPS, examine_runtime
@@ -25,9 +26,10 @@ from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.event_log import SHA256
 from cloister.formats.hcl_report import HclReport, parse_hcl_report
 from cloister.formats.intel_collateral import IntelCollateral
-from cloister.formats.intel_quote import declared_length
+from cloister.formats.intel_quote import declared_length, parse_quote
 from cloister.formats.pck_certificate import EXTENSIONS_OID, parse_pck_extensions
 from cloister.formats.snp_policy import UnsafeSnp
+from cloister.formats.snp_report import parse_snp_report
 from cloister.formats.tpm_policy import TpmPolicy
 
 MEASURED_BOOT: Final = (0, 2, 4, 7, 11)
@@ -112,7 +114,8 @@ def _as_expected(case: Case, evidence: AzureEvidence, failed: list[str]) -> list
     """
     _require_expected(case, evidence.hcl, failed)
     extra = evidence.quote.extra_data
-    require_facts(case, {"tpm_nonce": extra.hex(), "tpm_nonce_len": len(extra)})
+    told: dict[str, object] = {"tpm_nonce": extra.hex(), "tpm_nonce_len": len(extra)}
+    require_facts(case, told | _hardware_facts(evidence))
     if case.data["expect"].get("tpm_nonce_len", len(extra)) != len(extra):
         raise WrongFact(f"qualifying data of {len(extra)} bytes")
     return failed
@@ -166,16 +169,21 @@ def _fmspc(quote: bytes) -> str:
 
 
 def _policy(evidence: AzureEvidence) -> AzurePolicy:
-    """Secure boot and a vTPM; the boot's own PCRs, which the case does not tell of, as they were quoted."""
+    """The boot's own PCRs, which the case does not tell of, as they were quoted; it asks for no configuration."""
     pcrs: dict[int, tuple[bytes, ...]] = {index: (evidence.pcrs[SHA256][index],) for index in MEASURED_BOOT}
-    return AzurePolicy(
-        vm_configuration={"secure-boot": True, "tpm-enabled": True}, tpm=TpmPolicy(bank="sha256", pcrs=pcrs)
-    )
+    return AzurePolicy(vm_configuration={}, tpm=TpmPolicy(bank="sha256", pcrs=pcrs))
 
 
 def _nonce(case: Case, evidence: AzureEvidence) -> bytes:
     told = case.data["expect"].get("tpm_nonce_ascii")
     return evidence.quote.extra_data if told is None else told.encode()
+
+
+def _hardware_facts(evidence: AzureEvidence) -> dict[str, object]:
+    """What cases.json may know of the hardware's report."""
+    if evidence.td_quote is not None:
+        return body_facts(parse_quote(evidence.td_quote).body)
+    return facts(parse_snp_report(evidence.hcl.hardware).report) if evidence.hcl.kind == "snp" else {}
 
 
 def _require_expected(case: Case, hcl: HclReport, failed: list[str]) -> None:

@@ -71,11 +71,12 @@ def _judged(
         return examination.failed
     quote = parse_quote(data)
     found = {"quote_version": quote.header.version, "report_data": quote.body.report_data.hex()}
-    require_facts(case, found | _told(quote.body))
+    require_facts(case, found | body_facts(quote.body))
     return appraised(examination.require(), case)
 
 
-def _told(body: TdReport | EnclaveReport) -> dict[str, object]:
+def body_facts(body: TdReport | EnclaveReport) -> dict[str, object]:
+    """What cases.json knows of a quote's body, as it writes it."""
     if isinstance(body, EnclaveReport):
         return {
             "mr_enclave": body.mr_enclave.hex(),
