@@ -61,7 +61,8 @@ def parse_certificate(data: bytes) -> x509.Certificate:
     try:
         certificate = _quietly(x509.load_der_x509_certificate, data)
         # pyca reads these when they are asked for: malformed ones are to be malformed here.
-        _ = certificate.extensions, certificate.subject, certificate.issuer
+        require_names(lambda: (certificate.subject, certificate.issuer))
+        _ = certificate.extensions
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except MALFORMED as error:
         raise MalformedInput(f"not a certificate: {error}") from error
@@ -85,6 +86,21 @@ def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
     except MALFORMED as error:
         raise MalformedInput(f"not a chain of certificates: {error}") from error
     return tuple(parse_certificate(one.public_bytes(Encoding.DER)) for one in certificates)
+
+
+def require_names(read: Callable[[], object]) -> None:
+    """Read names, and take what pyca would only warn of for what it is; it warns each time that a name is read again.
+
+    Raises:
+        MalformedInput: an attribute of a length that X.520 does not allow, such as a country of eleven letters.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        try:
+            read()
+        except UserWarning as error:
+            raise MalformedInput(f"a name that is none: {error}") from error
 
 
 def require_whole_octets(data: bytes, signature: bytes) -> None:

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cloister.attest.certificates import MALFORMED, ChainRefused, day, name_of, require_whole_octets
+from cloister.attest.certificates import MALFORMED, ChainRefused, day, name_of, require_names, require_whole_octets
 from cloister.errors import MalformedInput, TooLarge
 
 MAXIMUM_LIST: Final = 4 * 1024 * 1024  # bytes
@@ -33,11 +33,8 @@ def parse_list(data: bytes) -> x509.CertificateRevocationList:
     try:
         pem = data.lstrip().startswith(_PEM)
         found = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
-        _ = (
-            found.issuer,
-            found.last_update_utc,
-            found.next_update_utc,
-        )  # read when asked for: malformed ones are so here
+        require_names(lambda: found.issuer)  # what pyca reads when it is asked for: malformed ones are so here
+        _ = found.last_update_utc, found.next_update_utc
         critical = [one.oid for one in found.extensions if one.critical]
     except MALFORMED as error:
         raise MalformedInput(f"not a revocation list: {error}") from error

@@ -150,6 +150,13 @@ def test_a_signature_that_is_no_whole_number_of_octets_is_malformed():
         parse_certificate(bytes(data))
 
 
+def test_a_name_that_pyca_only_warns_of_is_malformed():
+    """A common name that says it is a country, of four letters."""
+    data = LEAF.public_bytes(Encoding.DER).replace(bytes.fromhex("0603550403"), bytes.fromhex("0603550406"))
+    with pytest.raises(MalformedInput, match="a name that is none"):
+        parse_certificate(data)
+
+
 def test_certificates_over_their_caps_are_refused():
     with pytest.raises(TooLarge):
         parse_certificate(bytes(MAXIMUM_CERTIFICATE + 1))

@@ -46,6 +46,12 @@ def test_a_revoked_authority_is_refused():
     assert refused(lists(of_root=[MIDDLE.certificate])).startswith("middle was revoked on")
 
 
+def test_a_list_whose_issuer_has_a_name_that_is_none_is_malformed():
+    data = ROOT.revocations([], LIFE).replace(bytes.fromhex("0603550403"), bytes.fromhex("0603550406"))
+    with pytest.raises(MalformedInput, match="a name that is none"):
+        parse_list(data)
+
+
 def test_a_missing_list_is_no_consent():
     assert refused(lists()[:1]) == "there is no revocation list of middle"
 
