@@ -34,6 +34,7 @@ MALFORMED: Final = (  # what pyca raises where it reads what is none
     UnsupportedAlgorithm,
 )
 _PEM: Final = b"-----BEGIN CERTIFICATE-----"
+_YEAR_10000: Final = 253_402_300_800  # in seconds since 1970
 _SMALLEST_RSA: Final = 2048  # bits
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 
@@ -204,9 +205,12 @@ def name_of(certificate: x509.Certificate) -> str:
 
 
 def day(moment: datetime | int) -> str:
-    """A moment as people write it: `2026-11-21 12:00:00 UTC`."""
-    time = datetime.fromtimestamp(moment, UTC) if isinstance(moment, int) else moment
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC")
+    """A moment as people write it: `2026-11-21 12:00:00 UTC`; what no calendar has, in seconds since 1970."""
+    if isinstance(moment, int):
+        if not 0 <= moment < _YEAR_10000:  # evidence can say any number, and is told so before its signature is held
+            return f"{moment} s after 1970"
+        moment = datetime.fromtimestamp(moment, UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _quietly(load: Callable[[bytes], Loaded], data: bytes) -> Loaded:

@@ -11,6 +11,7 @@ from cloister.attest.certificates import (
     MAXIMUM_CERTIFICATE,
     ChainRefused,
     check_chain,
+    day,
     parse_certificate,
     parse_certificates,
 )
@@ -122,6 +123,20 @@ def test_each_certificate_has_its_time(position):
     name = ("leaf", "middle", "root")[position]
     assert refused(chain, roots=[root.pin], at=NOW - 11).startswith(f"{name} is valid from 2027-01-15")
     assert refused(chain, roots=[root.pin], at=NOW + 11).startswith(f"{name} expired on 2027-01-15")
+
+
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        (0, "1970-01-01 00:00:00 UTC"),
+        (253_402_300_799, "9999-12-31 23:59:59 UTC"),
+        (253_402_300_800, "253402300800 s after 1970"),
+        (2**64, "18446744073709551616 s after 1970"),
+        (-1, "-1 s after 1970"),
+    ],
+)
+def test_a_moment_that_no_calendar_has_is_told_all_the_same(moment, words):
+    assert day(moment) == words
 
 
 def test_an_empty_chain_and_an_endless_one_are_refused():
