@@ -7,7 +7,9 @@ from the repository's root); CASES.md there says how to read them. Each vendor's
   says, and returns the ids of the steps that failed (none: accepted). It raises `WrongFact` where the case's facts are
   not what the evidence says;
 * `REASONS`: pairs of a regular expression and a step's id. Where the expression is found in a case's reason to reject
-  it, that step must be among those that failed.
+  it, that step must be among those that failed;
+* `MEANING`, where it has one: of a file's path and bytes what is judged; nothing, if no verdict rests on the file.
+  tests/fuzz/evidence.py changes the files; those that mean the same are no mutants of each other.
 """
 
 from __future__ import annotations

@@ -21,12 +21,16 @@ def judge_nitro(case: Case) -> list[str]:
 
 
 def document_of(case: Case) -> bytes:
+    """The case's document."""
+    return document_in(case.read(case.data["files"]["document"]))
+
+
+def document_in(data: bytes) -> bytes:
     """The document, out of its recorder's record where it is in one.
 
     Such a record is two bytes, the document's length in SCALE's compact form (two bytes here), the document, and what
     the recorder says of the machine, which nothing measured and nothing here reads.
     """
-    data = case.read(case.data["files"]["document"])
     if data.startswith(_COSE_SIGN1):
         return data
     size = int.from_bytes(data[2:4], "little") >> 2
@@ -55,7 +59,13 @@ def judge_document(data: bytes, case: Case) -> list[str]:
     return appraise_nitro(nitro, policy, expected, at=case.at).failed
 
 
+def meaning(_: str, data: bytes) -> object:
+    """What of a file is judged: the document."""
+    return document_in(data)
+
+
 KINDS = {"nitro": judge_nitro}
+MEANING = meaning
 REASONS = (
     (r"(?i)certificate.*(lives|expired|not (yet )?valid|out of date)", "nitro.chain"),
     (r"(?i)(chain|cabundle|root).*(not|wrong|another|unknown|swapped)", "nitro.chain"),

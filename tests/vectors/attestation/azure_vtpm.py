@@ -21,6 +21,7 @@ from cloister.attest.roots import AMD_ARKS, INTEL_SGX_ROOT
 from cloister.attest.snp.appraised import appraise_snp
 from cloister.attest.snp.authentic import SnpEndorsements, examine_snp
 from cloister.attest.tdx.collateral import SEEN_NOTHING
+from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.azure_evidence import AzureEvidence, parse_azure_evidence
 from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.event_log import SHA256
@@ -207,6 +208,17 @@ def _require_expected(case: Case, hcl: HclReport, failed: list[str]) -> None:
             raise WrongFact(f"{name} is to be {expected}; failed: {', '.join(failed) or 'nothing'}")
 
 
+def meaning(path: str, data: bytes) -> object:
+    """What of a file is judged: what JSON says; of certificates the first: one alone is given its chain here."""
+    if path.endswith(".json"):
+        return json.loads(data)
+    try:
+        return parse_certificates(data)[0]
+    except (MalformedInput, TooLarge):
+        return data
+
+
+MEANING: Final = meaning
 KINDS: Final = {
     "az-snp-vtpm": judge_az_snp,
     "az-tdx-vtpm": judge_az_tdx,

@@ -14,6 +14,7 @@ from cloister.attest.tdx.appraised import appraise_sgx, appraise_tdx
 from cloister.attest.tdx.authentic import AuthenticSgx, AuthenticTdx, IntelPlatform, examine_sgx, examine_tdx
 from cloister.attest.tdx.collateral import SEEN_NOTHING
 from cloister.attest.tdx.tcb import NoTcbLevel, find_standing
+from cloister.errors import MalformedInput
 from cloister.examination import Examination
 from cloister.formats.event_log import parse_ccel_log
 from cloister.formats.intel_collateral import IntelCollateral, parse_collateral
@@ -181,6 +182,20 @@ def _event_log(record: bytes) -> bytes:
     return log.encode() if isinstance(log, str) else json.dumps(log).encode()
 
 
+def meaning(path: str, data: bytes) -> object:
+    """What of a file is judged: a quote as a collector cuts it, collateral; nothing of logs, which tell more than is
+    measured."""
+    if path.endswith("quote.bin"):
+        try:
+            return data[: declared_length(data)]
+        except MalformedInput:
+            return data
+    if "collateral" in path:
+        return {key: value for key, value in json.loads(data).items() if key != "pck_certificate_chain"}
+    return None
+
+
+MEANING: Final = meaning
 KINDS: Final = {"tdx": judge_tdx, "sgx": judge_sgx}
 REASONS: Final = (
     (
