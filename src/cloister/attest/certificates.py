@@ -86,6 +86,8 @@ def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
         certificates = _quietly(x509.load_pem_x509_certificates, data.rstrip(b"\0"))
     except MALFORMED as error:
         raise MalformedInput(f"not a chain of certificates: {error}") from error
+    if len(certificates) != data.count(_PEM):  # pyca passes over one that is cut
+        raise MalformedInput("a chain of certificates that is cut")
     return tuple(parse_certificate(one.public_bytes(Encoding.DER)) for one in certificates)
 
 

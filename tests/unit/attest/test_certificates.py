@@ -151,6 +151,12 @@ def test_certificates_are_read_in_both_forms():
     assert parse_certificates(der[0]) == (LEAF,)
 
 
+def test_a_chain_that_is_cut_is_malformed_and_not_a_shorter_one():
+    pem = b"".join(one.public_bytes(Encoding.PEM) for one in CHAIN)
+    with pytest.raises(MalformedInput, match="cut"):
+        parse_certificates(pem[:-60])
+
+
 def test_a_certificate_with_something_behind_it_is_malformed():
     with pytest.raises(MalformedInput):
         parse_certificate(LEAF.public_bytes(Encoding.DER) + b"\0")
