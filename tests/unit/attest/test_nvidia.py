@@ -117,7 +117,9 @@ def test_a_report_of_another_form_is_refused():
     report = DEVICE.report(NONCE)
     for other in (report + b"\0\0", report + b"\1", report[:-1], report[:37], b"\x12" + report[1:], b""):
         assert failed(DeviceEvidence(other, DEVICE.chain())) == ["gpu.form"]
-    assert failed(DeviceEvidence(report, b"")) == ["gpu.form"]
+    for chain in (b"", b"x\n" + CHAIN, CHAIN + b"\0", CHAIN.replace(b"\n", b" ", 2), CHAIN[28:]):
+        assert failed(DeviceEvidence(report, chain)) == ["gpu.form"]
+    assert not failed(DeviceEvidence(report, CHAIN.replace(b"\n", b"\r\n").rstrip()))
     assert failed(DeviceEvidence(bytes(2**20), DEVICE.chain())) == ["gpu.form"]
 
 

@@ -141,7 +141,15 @@ def test_an_envelope_is_read():
 
 @pytest.mark.parametrize(
     "change",
-    [{"arch": "AMPERE"}, {"nonce": "00"}, {"evidence": "!"}, {"evidence": "AB=="}, {"certificate": ""}, {"more": 1}],
+    [
+        {"arch": "AMPERE"},
+        {"nonce": "00"},
+        {"nonce": "aA" * 32},
+        {"evidence": "!"},
+        {"evidence": "AB=="},
+        {"certificate": ""},
+        {"more": 1},
+    ],
 )
 def test_an_envelope_with_anything_else_is_malformed(change):
     malformed(parse_nvidia_envelope, json.dumps([ENTRY | change]).encode(), b"[]", json.dumps([ENTRY] * 17).encode())

@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloister.attest.certificates import ChainRefused, fingerprint, parse_certificates
 from cloister.attest.nvidia.chain import ChainTerms, check_revocation, check_signer, signing_key
@@ -138,6 +139,10 @@ def examine_nvidia_device(evidence: DeviceEvidence, terms: ChainTerms) -> Examin
 
 def _read(evidence: DeviceEvidence) -> tuple[NvidiaReport, tuple[x509.Certificate, ...]]:
     chain = parse_certificates(evidence.chain)
+    # PEM has many spellings; but for the ends of lines, the one that drivers write is taken.
+    lines = evidence.chain.replace(b"\r\n", b"\n").split(b"\n")
+    if b"\n".join(filter(None, lines)) != b"".join(one.public_bytes(Encoding.PEM) for one in chain).rstrip(b"\n"):
+        raise MalformedInput("the device's chain is no PEM in lines of 64 characters, or there is more in it")
     if len(chain) < 3:
         raise MalformedInput("a device's chain has its leaf, the key of its ROM, and NVIDIA's certificates")
     return parse_nvidia_report(evidence.report), chain
