@@ -67,8 +67,8 @@ def meaning(_: str, data: bytes) -> object:
 KINDS = {"nitro": judge_nitro}
 MEANING = meaning
 REASONS = (
-    (r"(?i)certificate.*(lives|expired|not (yet )?valid|out of date)", "nitro.chain"),
-    (r"(?i)(chain|cabundle|root).*(not|wrong|another|unknown|swapped)", "nitro.chain"),
-    (r"(?i)signature.*(not|wrong|bad|altered|does not)", "nitro.signature"),
+    (r"(?i)certificate[^,;]*(lives|expired|not (yet )?valid|out of date)", "nitro.chain"),
+    (r"(?i)(chain|cabundle|root)[^,;]*(not|wrong|another|unknown|swapped)", "nitro.chain"),
+    (r"(?i)signature[^,;]*(not|wrong|bad|altered|does not)", "nitro.signature"),
     (r"(?i)debug|zero.*PCR|PCR.*zero", "nitro.debug"),
 )
