@@ -256,9 +256,8 @@ def test_a_platforms_own_key_signs_no_tcb_info():
 
 def test_a_chain_may_end_its_lines_either_way_but_in_one_way():
     chain = COLLATERAL.tcb_info_issuer_chain
-    for text in (chain.replace("\n", "\r\n"), chain.removesuffix("\n")):
-        assert not examine(**with_collateral(tcb_info_issuer_chain=text)).failed
-    for text in (chain.replace("\n", "\r\n", 1), chain + "\n", chain.replace("\n", "\n\n", 1)):
+    assert not examine(**with_collateral(tcb_info_issuer_chain=chain.replace("\n", "\r\n"))).failed
+    for text in (chain.replace("\n", "\r\n", 1), chain + "\n", chain.replace("\n", "\n\n", 1), chain.rstrip()):
         assert examine(**with_collateral(tcb_info_issuer_chain=text)).failed == ["tdx.tcb-info"]
 
 

@@ -50,11 +50,10 @@ def read_chain(pem: bytes, names: Sequence[Collection[str]]) -> tuple[x509.Certi
     return chain
 
 
-def _spellings(chain: Sequence[x509.Certificate]) -> tuple[bytes, ...]:
-    """The texts that a chain may have: lines end in one way throughout, and the last one may lack its end."""
+def _spellings(chain: Sequence[x509.Certificate]) -> tuple[bytes, bytes]:
+    """The texts that a chain may have: lines end in one way throughout."""
     text = b"".join(one.public_bytes(Encoding.PEM) for one in chain)
-    other = text.replace(b"\n", b"\r\n")
-    return text, text.removesuffix(b"\n"), other, other.removesuffix(b"\r\n")
+    return text, text.replace(b"\n", b"\r\n")
 
 
 def key_of(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
