@@ -11,7 +11,7 @@ from typing import Any
 from cloister.formats.event_log import SHA256
 from cloister.formats.hcl_report import AK_NAME
 from cloister.formats.tpm_quote import RSASSA
-from cloister.testing.tpm_hardware import MadeTpm, made_rsa_key
+from cloister.testing.tpm_hardware import MadeTpm
 
 PCRS = {index: hashlib.sha256(bytes([index])).digest() for index in range(24)}
 CONFIGURATION: dict[str, Any] = {"console-enabled": True, "secure-boot": True, "tpm-enabled": True, "vmUniqueId": "1"}
@@ -19,10 +19,9 @@ AZURE_TPM = MadeTpm({SHA256: PCRS}, scheme=RSASSA)
 _HASHES = {1: "sha256", 2: "sha384", 3: "sha512"}
 
 
-def runtime_key(kid: str = AK_NAME) -> dict[str, Any]:
-    """The made TPM's key as a JSON Web Key."""
-    numbers = made_rsa_key().public_key().public_numbers()
-    modulus = base64.urlsafe_b64encode(numbers.n.to_bytes(256, "big")).rstrip(b"=").decode()
+def runtime_key(kid: str = AK_NAME, *, tpm: MadeTpm = AZURE_TPM) -> dict[str, Any]:
+    """A made TPM's RSA key as a JSON Web Key."""
+    modulus = base64.urlsafe_b64encode(tpm.modulus.to_bytes(256, "big")).rstrip(b"=").decode()
     return {"kid": kid, "key_ops": ["sign"], "kty": "RSA", "e": "AQAB", "n": modulus}
 
 

@@ -5,25 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from cloister.formats.event_log import SHA256, SHA384
 from cloister.formats.tpm_quote import ECDSA, RSAPSS, TPM_GENERATED_VALUE, TPM_ST_ATTEST_QUOTE
 from cloister.testing.certificates import made_key
+from cloister.testing.rsa_keys import made_rsa_key
 
 ATTESTATION_KEY = 0x00050072  # fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, restricted, sign
 _HASHES: dict[int, hashes.HashAlgorithm] = {SHA256: hashes.SHA256(), SHA384: hashes.SHA384()}
 _NULL = bytes.fromhex("0010")
-
-
-@cache
-def made_rsa_key() -> rsa.RSAPrivateKey:
-    """The process's RSA key of 2,048 bits: fresh in each, since none can be derived from a seed."""
-    return rsa.generate_private_key(65537, 2048)
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class MadeTpm:
             return r.to_bytes(size, "big"), s.to_bytes(size, "big")
         pss = padding.PSS(mgf=padding.MGF1(algorithm), salt_length=algorithm.digest_size)
         chosen: padding.AsymmetricPadding = pss if self.scheme == RSAPSS else padding.PKCS1v15()
-        return (made_rsa_key().sign(quote, chosen, algorithm),)
+        return (self._rsa.sign(quote, chosen, algorithm),)
 
     @property
     def public(self) -> bytes:
@@ -88,10 +83,17 @@ class MadeTpm:
         curve = bytes.fromhex("0004" if size == 48 else "0003")
         return curve + _NULL + sized(numbers.x.to_bytes(size, "big")) + sized(numbers.y.to_bytes(size, "big"))
 
-    @staticmethod
-    def _rsa_part() -> bytes:
-        modulus = made_rsa_key().public_key().public_numbers().n
-        return (2048).to_bytes(2, "big") + bytes(4) + sized(modulus.to_bytes(256, "big"))
+    @property
+    def _rsa(self) -> RSAPrivateKey:
+        return made_rsa_key(f"{self.seed} attestation key")
+
+    @property
+    def modulus(self) -> int:
+        """Of its RSA key, whose exponent is 65,537."""
+        return self._rsa.public_key().public_numbers().n
+
+    def _rsa_part(self) -> bytes:
+        return (2048).to_bytes(2, "big") + bytes(4) + sized(self.modulus.to_bytes(256, "big"))
 
 
 def sized(data: bytes) -> bytes:
