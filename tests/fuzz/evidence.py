@@ -122,12 +122,12 @@ def meaning_of_file(path: str, data: bytes) -> object:
     return found.public_bytes(Encoding.DER)
 
 
-def readable(path: str, data: bytes) -> bool:
+def readable(path: str, data: bytes, original: bytes) -> bool:
     """Whether the tests themselves can open the file: the JSON that recorders wrapped around evidence is theirs."""
     if not path.endswith(".json"):
         return True
     try:
-        return isinstance(json.loads(data), dict)
+        return type(json.loads(data)) is type(json.loads(original))
     except ValueError:
         return False
 
@@ -141,7 +141,7 @@ def fuzz(known: list[Seed], mutants: int, chance: random.Random) -> tuple[Counte
         path, data = chance.choice(sorted(one.files.items()))
         other = chance.choice(sorted(chance.choice(known).files.values()))
         mutant = changed(data, other, chance)
-        if mutant == data or not readable(path, mutant) or one.meaning(path, mutant) == one.meaning(path, data):
+        if mutant == data or not readable(path, mutant, data) or one.meaning(path, mutant) == one.meaning(path, data):
             continue
         failed = one.judged({path: mutant})
         if failed:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from tests.vectors.attestation import Case, WrongFact, require_facts
 
-from cloister.attest.certificates import parse_certificate
+from cloister.attest.certificates import parse_certificate, parse_certificates
 from cloister.attest.nvidia.appraisal import appraise_nvidia, compare
 from cloister.attest.nvidia.chain import ChainTerms
 from cloister.attest.nvidia.device import AuthenticDevice, DeviceEvidence, examine_nvidia_device
 from cloister.attest.nvidia.rim import AuthenticRim, examine_nvidia_rim
 from cloister.attest.ocsp import parse_answer
 from cloister.attest.roots import NVIDIA_DEVICES, NVIDIA_MANIFESTS
+from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.nvidia_envelope import parse_nvidia_envelope
 from cloister.formats.nvidia_policy import NvidiaPolicy, NvidiaUnsafe
 from cloister.formats.nvidia_report import parse_nvidia_report
@@ -126,6 +128,22 @@ def policy(case: Case, devices: list[AuthenticDevice]) -> NvidiaPolicy:
     )
 
 
+def meaning(path: str, data: bytes) -> object:
+    """What a file says: a report what is signed and the signature, a manifest its document, PEM its certificates."""
+    try:
+        if path.endswith(".bin"):
+            report = parse_nvidia_report(data)
+            return report.signed_bytes + report.signature
+        if path.endswith(".xml"):
+            return parse_rim_file(data)
+        if path.endswith(".json"):
+            return parse_nvidia_envelope(data)
+        return [one.public_bytes(Encoding.DER) for one in parse_certificates(data)]
+    except (MalformedInput, TooLarge):
+        return data
+
+
+MEANING = meaning
 KINDS: dict[str, Callable[[Case], list[str]]] = {
     "nvidia-gpu": judge_device,
     "nvidia-switch": judge_device,
