@@ -240,7 +240,14 @@ def test_what_is_no_signing_key_is_malformed(public):
         parse_tpm_public(public)
 
 
-@pytest.mark.parametrize("raw", [b"\0\x1a" + TPM.sign(QUOTE)[2:], TPM.sign(QUOTE) + b"\0", b"\0\x18"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"\0\x1a" + TPM.sign(QUOTE)[2:], id="another scheme"),
+        pytest.param(TPM.sign(QUOTE) + b"\0", id="bytes that follow"),
+        pytest.param(b"\0\x18", id="cut short"),
+    ],
+)
 def test_what_is_no_signature_is_malformed(raw):
     with pytest.raises(MalformedInput):
         parse_tpm_signature(raw)
