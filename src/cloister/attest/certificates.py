@@ -62,8 +62,7 @@ def parse_certificate(data: bytes) -> x509.Certificate:
     try:
         certificate = _quietly(x509.load_der_x509_certificate, data)
         # pyca reads these when they are asked for: malformed ones are to be malformed here.
-        require_names(lambda: (certificate.subject, certificate.issuer))
-        _ = certificate.extensions
+        require_names(lambda: (certificate.subject, certificate.issuer, certificate.extensions))
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except MALFORMED as error:
         raise MalformedInput(f"not a certificate: {error}") from error

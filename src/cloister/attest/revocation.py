@@ -33,7 +33,9 @@ def parse_list(data: bytes) -> x509.CertificateRevocationList:
     try:
         pem = data.lstrip().startswith(_PEM)
         found = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
-        require_names(lambda: found.issuer)  # what pyca reads when it is asked for: malformed ones are so here
+        require_names(
+            lambda: (found.issuer, found.extensions)
+        )  # what pyca reads when it is asked for: malformed ones are so here
         _ = found.last_update_utc, found.next_update_utc
         critical = [one.oid for one in found.extensions if one.critical]
     except MALFORMED as error:

@@ -171,6 +171,14 @@ def test_a_signature_that_is_no_whole_number_of_octets_is_malformed():
         parse_certificate(bytes(data))
 
 
+def test_a_serial_number_of_zero_is_read_without_a_warning_wherever_it_stands():
+    identifier = x509.AuthorityKeyIdentifier(b"key", [x509.DirectoryName(ROOT.certificate.subject)], 1)
+    leaf = ROOT.issue("leaf", made_key("leaf").public_key(), LIFE, [(identifier, False)])
+    data = leaf.public_bytes(Encoding.DER)
+    named = data.index(b"\x82\x01\x01", data.index(b"key"))
+    parse_certificate(data[:named] + b"\x82\x01\x00" + data[named + 3 :])
+
+
 def test_a_name_that_pyca_only_warns_of_is_malformed():
     """A common name that says it is a country, of four letters."""
     data = LEAF.public_bytes(Encoding.DER).replace(bytes.fromhex("0603550403"), bytes.fromhex("0603550406"))

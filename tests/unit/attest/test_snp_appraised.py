@@ -151,6 +151,14 @@ def test_all_components_that_are_too_low_are_told():
     )
 
 
+def test_of_several_minima_of_one_product_all_hold():
+    lower = msgspec.structs.replace(POLICY.minimum_tcbs[0], microcode=1)
+    higher = msgspec.structs.replace(POLICY.minimum_tcbs[0], snp=25)
+    for minima in ((lower, higher), (higher, lower)):
+        assert "snp.tcb" in appraised(policy(minimum_tcbs=minima)).failed
+    assert appraised(policy(minimum_tcbs=(*POLICY.minimum_tcbs, lower, *TURIN.policy().minimum_tcbs))).failed == []
+
+
 def test_a_product_without_a_minimum_is_not_taken():
     for minima in ((), TURIN.policy().minimum_tcbs):
         examination = appraised(policy(minimum_tcbs=minima))

@@ -116,6 +116,15 @@ def test_a_certificate_that_is_not_amds_kind_is_refused(values):
     ]
 
 
+@pytest.mark.parametrize(
+    "value", [der_text(b"CN=\xff"), der_text(b"CN=\n"), bytes((0x16, 200)) + b"C" * 200, b"\x16\x00"]
+)
+def test_a_cloud_whose_name_is_no_text_is_refused(value):
+    certificate = MILAN.certificate(SigningKey.VLEK, values={CSP_ID: value})
+    given = MILAN.endorsements(SigningKey.VLEK, certificate=certificate)
+    assert examined(MILAN.sign(VLEK), given).failed == ["snp.endorsement"]
+
+
 def test_no_certificate_at_all_says_where_to_get_one():
     assert "fetch it" in shortfall(examined(endorsements=SnpEndorsements((), ())), "snp.endorsement")
 
@@ -254,6 +263,12 @@ def test_an_ask_needs_a_list_of_its_root_that_does_not_name_it(lists):
     assert examined(endorsements=revocations(*lists)).failed == ["snp.revocation"]
 
 
+def test_an_asvk_is_revoked_as_an_ask_is():
+    issuer = MILAN.issuer(SigningKey.VLEK).certificate
+    given = replace(MILAN.endorsements(SigningKey.VLEK), revocations=(MILAN.root.revocations([issuer], LIFE),))
+    assert examined(MILAN.sign(VLEK), given).failed == ["snp.revocation"]
+
+
 def test_revocation_goes_unchecked_only_by_name():
     examination = examined(endorsements=revocations(), unsafe=["UnsafeAllowSnpWithoutRevocation"])
     assert examination.failed == []
@@ -286,6 +301,12 @@ def signed_by(key, report):
 )
 def test_a_report_of_another_chip_or_of_a_hidden_one_is_refused(chip):
     assert examined(MILAN.sign(replace(MILAN.report(), chip_id=chip))).failed == ["snp.chip-id"]
+
+
+@pytest.mark.breaks("snp.chip-id")
+def test_a_certificate_of_no_chip_matches_no_report_that_hides_its_own():
+    own = MILAN.endorsements(certificate=MILAN.certificate(values={HARDWARE_ID: bytes(64)}))
+    assert examined(MILAN.sign(replace(MILAN.report(), chip_id=bytes(64))), own).failed == ["snp.chip-id"]
 
 
 @pytest.mark.breaks("snp.chip-id")
