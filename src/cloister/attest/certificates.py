@@ -59,6 +59,10 @@ def parse_certificate(data: bytes) -> x509.Certificate:
     """
     if len(data) > MAXIMUM_CERTIFICATE:
         raise TooLarge(f"a certificate of {len(data)} bytes, the cap is {MAXIMUM_CERTIFICATE}")
+    return _parse_seen(data)
+
+
+def _parse(data: bytes) -> x509.Certificate:
     try:
         certificate = _quietly(x509.load_der_x509_certificate, data)
         # pyca reads these when they are asked for: malformed ones are to be malformed here.
@@ -68,6 +72,10 @@ def parse_certificate(data: bytes) -> x509.Certificate:
         raise MalformedInput(f"not a certificate: {error}") from error
     require_whole_octets(data, certificate.signature)
     return certificate
+
+
+# Authorities come along with every chip's certificate, and a chip's with each of its reports: 2 MiB at most are kept.
+_parse_seen: Final = lru_cache(maxsize=128)(_parse)
 
 
 def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
