@@ -206,6 +206,11 @@ def check_in_date(certificate: x509.Certificate, *, at: int) -> None:
         raise ChainRefused(f"{name_of(certificate)} expired on {day(last)}")
 
 
+def serial_number_of(certificate: x509.Certificate) -> int:
+    """Its serial number, which may be one that RFC 5280 does not allow: 0, or below."""
+    return _quietly(lambda _: certificate.serial_number, b"")
+
+
 def name_of(certificate: x509.Certificate) -> str:
     """What a person calls it: its common name, or all of its subject; at most 80 characters."""
     common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)

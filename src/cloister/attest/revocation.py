@@ -14,7 +14,15 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cloister.attest.certificates import MALFORMED, ChainRefused, day, name_of, require_names, require_whole_octets
+from cloister.attest.certificates import (
+    MALFORMED,
+    ChainRefused,
+    day,
+    name_of,
+    require_names,
+    require_whole_octets,
+    serial_number_of,
+)
 from cloister.errors import MalformedInput, TooLarge
 
 MAXIMUM_LIST: Final = 4 * 1024 * 1024  # bytes
@@ -56,7 +64,10 @@ def check_not_revoked(
     """
     for certificate, issuer in pairwise(chain):
         issued = _list_of(issuer, lists, at=at)
-        entry = issued.get_revoked_certificate_by_serial_number(certificate.serial_number)
+        number = serial_number_of(certificate)
+        if number <= 0:
+            raise ChainRefused(f"{name_of(certificate)} has the serial number {number}, which no list can name")
+        entry = issued.get_revoked_certificate_by_serial_number(number)
         if entry is not None:
             raise ChainRefused(f"{name_of(certificate)} was revoked on {day(entry.revocation_date_utc)}")
 

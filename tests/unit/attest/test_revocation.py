@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloister.attest.certificates import ChainRefused
+from cloister.attest.certificates import ChainRefused, parse_certificate
 from cloister.attest.revocation import MAXIMUM_LIST, check_not_revoked, parse_list
 from cloister.errors import MalformedInput, TooLarge
 from cloister.testing.certificates import Authority, Life, made_key
@@ -51,6 +51,14 @@ def test_a_list_whose_issuer_has_a_name_that_is_none_is_malformed():
     data = ROOT.revocations([], LIFE).replace(bytes.fromhex("0603550403"), bytes.fromhex("0603550406"))
     with pytest.raises(MalformedInput, match="a name that is none"):
         parse_list(data)
+
+
+def test_a_certificate_with_a_number_that_no_list_can_name_is_refused():
+    data = LEAF.public_bytes(Encoding.DER)
+    number = LEAF.serial_number.to_bytes(9, "big")
+    unnamed = parse_certificate(data.replace(number, b"\x80" + number[1:], 1))  # below 0
+    with pytest.raises(ChainRefused, match="which no list can name"):
+        check_not_revoked((unnamed, *MIDDLE.chain), lists(), at=NOW)
 
 
 def test_a_missing_list_is_no_consent():
