@@ -24,6 +24,9 @@ Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # since 1970, or a durat
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 MAXIMUM_DEPTH = 16
+COSE_SIGN1 = 18  # the tag
+_BYTES, _TEXT, _ARRAY, _MAP, _TAG = 2, 3, 4, 5, 6  # major types
+_ONE_BYTE, _EIGHT_BYTES = 24, 27
 
 
 def plain(data: bytes, *, limit: int) -> Any:
@@ -35,6 +38,7 @@ def plain(data: bytes, *, limit: int) -> Any:
     """
     if len(data) > limit:
         raise TooLarge(f"{len(data)} bytes, the cap is {limit}")
+    require_plain_items(data)
     try:
         value = cbor2.loads(data, allow_indefinite=False, allow_duplicate_keys=False, max_depth=MAXIMUM_DEPTH)
         again = cbor2.dumps(value, canonical=True)
@@ -43,6 +47,46 @@ def plain(data: bytes, *, limit: int) -> Any:
     if again != data:
         raise MalformedInput("not in the deterministic encoding of RFC 8949 section 4.2.1")
     return value
+
+
+def require_plain_items(data: bytes) -> None:
+    """Hold the heads of all items of `data`, in one pass, against what a reader may safely be given.
+
+    No tag but COSE_Sign1's: shared references multiply (600 bytes become millions of items), and big integers as keys
+    of a map can be made to collide, as arrays can. What is no CBOR at all is for the reader to say.
+
+    Raises:
+        MalformedInput: another tag, an indefinite length, a map key that is no text, bytes or integer, or nesting
+            deeper than 16.
+    """
+    at, left = 0, [(1, False)]  # items that are still to come in each open array, map or tag; whether it is a map
+    while left and at < len(data):
+        count, is_map = left.pop()
+        if not count:
+            continue
+        left.append((count - 1, is_map))
+        major, value, at = _head(data, at)
+        if is_map and count % 2 == 0 and major > _TEXT:
+            raise MalformedInput("a key of a map is text, bytes or an integer")
+        if major in (_BYTES, _TEXT):
+            at += value
+        elif major in (_ARRAY, _MAP, _TAG):
+            if major == _TAG and value != COSE_SIGN1:
+                raise MalformedInput(f"tag {value}, which no object of ours has")
+            left.append((value * (1 + (major == _MAP)) if major != _TAG else 1, major == _MAP))
+            if len(left) > MAXIMUM_DEPTH + 1:
+                raise MalformedInput(f"items nested deeper than {MAXIMUM_DEPTH}")
+
+
+def _head(data: bytes, at: int) -> tuple[int, int, int]:
+    """An item's major type and argument, and where its head ends (RFC 8949 section 3)."""
+    major, short = data[at] >> 5, data[at] & 31
+    if short < _ONE_BYTE:
+        return major, short, at + 1
+    if short > _EIGHT_BYTES:
+        raise MalformedInput("an indefinite length, or a reserved one")
+    end = at + 1 + (1 << (short - _ONE_BYTE))
+    return major, int.from_bytes(data[at + 1 : end], "big"), end
 
 
 def decode(data: bytes, record: type[Record], *, limit: int) -> Record:

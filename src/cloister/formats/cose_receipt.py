@@ -14,6 +14,7 @@ from typing import Any
 import cbor2
 
 from cloister.errors import MalformedInput, TooLarge
+from cloister.formats import canonical
 from cloister.formats.checkpoint import MAXIMUM_SIZE
 
 TAG = 18
@@ -154,6 +155,7 @@ def _proof(item: object) -> tuple[int, int, tuple[bytes, ...]]:
 
 
 def _decode(data: bytes) -> Any:
+    canonical.require_plain_items(data)
     stream = io.BytesIO(data)
     try:
         value = cbor2.CBORDecoder(stream, allow_indefinite=False, allow_duplicate_keys=False, max_depth=8).decode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NoReturn
 
 import cbor2
 import msgspec
@@ -72,11 +72,22 @@ def parse_nitro_document(data: bytes) -> SignedNitroDocument:
     return SignedNitroDocument(_document(payload), payload, signature)
 
 
+def _no_tag(*_: object) -> NoReturn:
+    raise MalformedInput("a Nitro document holds no tags")
+
+
+_NO_TAGS: Final = dict.fromkeys(  # that cbor2 would follow: shared references multiply, big integers collide as keys
+    (*range(6), 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799), _no_tag
+)
+
+
 def _document(payload: bytes) -> NitroDocument:
     """The module writes a map of indefinite length, so that no encoding can be insisted on; but on one value alone."""
     stream = io.BytesIO(payload)
     try:
-        decoder = cbor2.CBORDecoder(stream, allow_duplicate_keys=False, max_depth=_DEPTH)
+        decoder = cbor2.CBORDecoder(
+            stream, tag_hook=_no_tag, semantic_decoders=_NO_TAGS, allow_duplicate_keys=False, max_depth=_DEPTH
+        )
         value = decoder.decode()
         document = msgspec.convert(value, NitroDocument, strict=True, builtin_types=(bytes,))
     except (cbor2.CBORError, msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError) as error:
