@@ -1,7 +1,8 @@
 """Certificate revocation lists (RFC 5280 sections 5 and 6.3), complete ones, each signed by its issuer itself.
 
-A list that is past its nextUpdate says nothing, and one that is older than what was seen before could hide a
-revocation: both are refused. Silence is not consent: a certificate whose issuer has no list here is refused.
+A list that is past its nextUpdate says nothing. Of several in date each counts: what one names is revoked, whatever
+the others leave out. Silence is not consent: a certificate whose issuer has no list here is refused. Nothing here
+remembers: where only an older list comes, still in date, what newer ones revoked is not noticed.
 """
 
 from __future__ import annotations
@@ -63,19 +64,20 @@ def check_not_revoked(
         ChainRefused: one is revoked, or its issuer's list is missing, not its issuer's, or not in date.
     """
     for certificate, issuer in pairwise(chain):
-        issued = _list_of(issuer, lists, at=at)
+        issued = _lists_of(issuer, lists, at=at)
         number = serial_number_of(certificate)
         if number <= 0:
             raise ChainRefused(f"{name_of(certificate)} has the serial number {number}, which no list can name")
-        entry = issued.get_revoked_certificate_by_serial_number(number)
-        if entry is not None:
-            raise ChainRefused(f"{name_of(certificate)} was revoked on {day(entry.revocation_date_utc)}")
+        for one in issued:
+            entry = one.get_revoked_certificate_by_serial_number(number)
+            if entry is not None:
+                raise ChainRefused(f"{name_of(certificate)} was revoked on {day(entry.revocation_date_utc)}")
 
 
-def _list_of(
+def _lists_of(
     issuer: x509.Certificate, lists: Sequence[x509.CertificateRevocationList], *, at: int
-) -> x509.CertificateRevocationList:
-    """The newest list that `issuer` signed, in date."""
+) -> list[x509.CertificateRevocationList]:
+    """All lists in date that `issuer` signed; the newest of what it signed is one of them."""
     own = [one for one in lists if one.issuer == issuer.subject and _is_signed_by(one, issuer)]
     if not own:
         raise ChainRefused(f"there is no revocation list of {name_of(issuer)}")
@@ -86,7 +88,12 @@ def _list_of(
     if until is None or at > until.timestamp():
         when = "has no end" if until is None else f"ended on {day(until)}"
         raise ChainRefused(f"the revocation list of {name_of(issuer)} {when}: fetch a newer one")
-    return newest
+    return [one for one in own if _is_in_date(one, at=at)]
+
+
+def _is_in_date(found: x509.CertificateRevocationList, *, at: int) -> bool:
+    until = found.next_update_utc
+    return until is not None and found.last_update_utc.timestamp() <= at <= until.timestamp()
 
 
 def _is_signed_by(found: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:

@@ -84,6 +84,13 @@ def test_the_newest_of_several_lists_counts():
     assert "was revoked" in refused(lists(of_middle=[LEAF]) + older)
 
 
+@pytest.mark.parametrize("life", [LIFE, Life(NOW - 2000, NOW + 1000)])
+def test_what_any_list_in_date_names_is_revoked_in_whatever_order_they_come(life):
+    naming = lists(of_middle=[LEAF], life=life)
+    assert "leaf was revoked" in refused([*naming, *lists()])
+    assert "leaf was revoked" in refused([*lists(), *naming])
+
+
 def test_a_list_of_some_certificates_only_is_malformed():
     builder = x509.CertificateRevocationListBuilder().issuer_name(MIDDLE.certificate.subject)
     builder = builder.last_update(LIFE.moments[0]).next_update(LIFE.moments[1])
