@@ -35,6 +35,8 @@ from cloister.attest.certificates import (
 from cloister.errors import MalformedInput, TooLarge
 
 MAXIMUM_ANSWER: Final = 64 * 1024  # bytes
+MAXIMUM_RESPONDERS: Final = 2  # certificates: each is one more signature to hold
+MAXIMUM_SINGLES: Final = 16  # certificates that one answer speaks of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def parse_answer(data: bytes, *, nonce: bytes) -> OcspAnswer:
     """One OCSPResponse in DER.
 
     Raises:
-        TooLarge: over 64 KiB.
+        TooLarge: over 64 KiB, with more than 2 certificates, or of more than 16 certificates.
         MalformedInput: not an answer, or one that says no more than an error.
     """
     if len(data) > MAXIMUM_ANSWER:
@@ -61,8 +63,14 @@ def parse_answer(data: bytes, *, nonce: bytes) -> OcspAnswer:
             raise MalformedInput(f"the OCSP responder had no answer: {response.response_status.name.lower()}")
         # pyca reads these when they are asked for: malformed ones are to be malformed here.
         _ = response.extensions, response.signature_hash_algorithm, response.tbs_response_bytes
-        certificates = tuple(parse_certificate(one.public_bytes(Encoding.DER)) for one in response.certificates)
-        _ = [(one.issuer_key_hash, one.hash_algorithm, one.certificate_status) for one in response.responses]
+        carried, singles = response.certificates, list(response.responses)
+        if len(carried) > MAXIMUM_RESPONDERS or len(singles) > MAXIMUM_SINGLES:
+            raise TooLarge(
+                f"an OCSP answer of {len(singles)} certificates that carries {len(carried)} of responders, the caps "
+                f"are {MAXIMUM_SINGLES} and {MAXIMUM_RESPONDERS}"
+            )
+        certificates = tuple(parse_certificate(one.public_bytes(Encoding.DER)) for one in carried)
+        _ = [(one.issuer_key_hash, one.hash_algorithm, one.certificate_status) for one in singles]
         if b"\0" + response.signature not in data:
             raise MalformedInput("the OCSP answer's signature is no whole number of octets")
     except MALFORMED as error:
@@ -87,34 +95,38 @@ def check_answered_good(
     given = tuple(answers)
     for certificate, issuer in list(pairwise(chain))[0 if whole else 1 :]:
         # 1. What is of this certificate: serial number, and its issuer's name and key (section 4.1.1).
-        own = [
-            (answer, one) for answer in given for one in answer.response.responses if _is_of(one, certificate, issuer)
-        ]
-        reasons = [_refusal(answer, one, certificate, issuer, at=at) for answer, one in own]
+        reasons: list[str] = []
+        for answer in given:
+            own = [one for one in answer.response.responses if _is_of(one, certificate, issuer)]
+            # 2. Signed by the issuer, or by whom it delegated: asked once for all that the answer says.
+            unsigned = _unsigned(answer, issuer, at=at) if own else ""
+            reasons += [
+                f"the OCSP answer for {name_of(certificate)}: {unsigned}"
+                if unsigned
+                else _refusal(answer, one, certificate, at=at)
+                for one in own
+            ]
         if not all(reasons):  # one is good, and no other said revoked
             continue
         raise ChainRefused(next(iter(reasons), f"there is no OCSP answer for {name_of(certificate)}"))
 
 
-def _refusal(
-    answer: OcspAnswer,
-    one: ocsp.OCSPSingleResponse,
-    certificate: x509.Certificate,
-    issuer: x509.Certificate,
-    *,
-    at: int,
-) -> str:
-    """Why this answer is no consent; empty where it is (section 3.2).
+def _unsigned(answer: OcspAnswer, issuer: x509.Certificate, *, at: int) -> str:
+    """Why nobody who may answer signed this; empty where one did."""
+    try:
+        _check_signed(answer, issuer, at=at)
+    except ChainRefused as error:
+        return str(error)
+    return ""
+
+
+def _refusal(answer: OcspAnswer, one: ocsp.OCSPSingleResponse, certificate: x509.Certificate, *, at: int) -> str:
+    """Why this answer, whose signature holds, is no consent; empty where it is (section 3.2).
 
     Raises:
         ChainRefused: it says revoked, which no other answer, older or newer, takes back.
     """
     name = name_of(certificate)
-    # 2. Signed by the issuer, or by whom it delegated.
-    try:
-        _check_signed(answer, issuer, at=at)
-    except ChainRefused as error:
-        return f"the OCSP answer for {name}: {error}"
     if one.certificate_status is ocsp.OCSPCertStatus.REVOKED:
         raise ChainRefused(
             f"{name} was revoked" + (f" on {day(one.revocation_time_utc)}" if one.revocation_time_utc else "")

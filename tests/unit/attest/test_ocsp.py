@@ -3,12 +3,19 @@
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponseBuilder, OCSPResponseStatus
+from cryptography.x509.ocsp import (
+    OCSPCertStatus,
+    OCSPResponderEncoding,
+    OCSPResponseBuilder,
+    OCSPResponseStatus,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloister.attest import ocsp
 from cloister.attest.certificates import ChainRefused
 from cloister.attest.ocsp import MAXIMUM_ANSWER, check_answered_good, parse_answer
 from cloister.errors import MalformedInput, TooLarge
@@ -113,6 +120,72 @@ def test_an_error_of_the_responder_is_no_answer():
 def test_an_answer_over_its_cap_is_refused():
     with pytest.raises(TooLarge):
         parse_answer(bytes(MAXIMUM_ANSWER + 1), nonce=b"")
+
+
+def crowded(*, singles=1, carried=0):
+    """An answer that says `singles` times that the leaf is good, once signed, and carries so many certificates."""
+    builder = OCSPResponseBuilder().responder_id(OCSPResponderEncoding.HASH, MIDDLE.certificate)
+    builder = builder.certificates([LEAF] * carried) if carried else builder
+    first, last = LIFE.moments
+    builder = builder.add_response(
+        LEAF, MIDDLE.certificate, hashes.SHA384(), OCSPCertStatus.GOOD, first, last, None, None
+    )
+    der = builder.sign(MIDDLE.key, hashes.SHA384()).public_bytes(Encoding.DER)
+    if singles == 1:
+        return der
+    # RFC 6960, section 4.2.1: OCSPResponse, ResponseBytes, BasicOCSPResponse, ResponseData.
+    status, tagged = elements(der)
+    kind, wrapped = elements(content(tagged))
+    data, *rest = elements(content(wrapped))
+    *before, responses = elements(data)
+    several = tlv(0x30, content(responses) * singles)
+    basic = tlv(0x30, b"".join([tlv(0x30, b"".join([*before, several])), *rest]))
+    return tlv(0x30, status + tlv(0xA0, tlv(0x30, kind + tlv(0x04, basic))))
+
+
+def tlv(tag, body):
+    return bytes([tag, 0x82]) + len(body).to_bytes(2, "big") + body if len(body) > 255 else short(tag, body)
+
+
+def short(tag, body):
+    return bytes([tag, 0x81, len(body)] if len(body) > 127 else [tag, len(body)]) + body
+
+
+def content(der):
+    return der[2 + (der[1] & 0x7F if der[1] & 0x80 else 0) :]
+
+
+def elements(der):
+    """The parts of a SEQUENCE in DER."""
+    rest, found = content(der), []
+    while rest:
+        longer = rest[1] & 0x7F if rest[1] & 0x80 else 0
+        size = 2 + longer + (int.from_bytes(rest[2 : 2 + longer], "big") if longer else rest[1])
+        found.append(rest[:size])
+        rest = rest[size:]
+    return found
+
+
+def test_an_answer_that_says_much_or_carries_many_is_refused_before_a_signature_is_held():
+    parse_answer(crowded(singles=16), nonce=b"")
+    with pytest.raises(TooLarge, match="of 17 certificates"):
+        parse_answer(crowded(singles=17), nonce=b"")
+    parse_answer(crowded(carried=2), nonce=b"")
+    with pytest.raises(TooLarge, match="carries 3"):
+        parse_answer(crowded(carried=3), nonce=b"")
+
+
+def test_an_answers_signature_is_held_once_whatever_it_says(monkeypatch):
+    held = []
+    hold = ocsp._check_signed
+
+    def counted(answer, issuer, *, at):
+        held.append(answer)
+        hold(answer, issuer, at=at)
+
+    monkeypatch.setattr(ocsp, "_check_signed", counted)
+    assert "is signed neither by middle nor" in refused(crowded(singles=16), OF_MIDDLE)
+    assert len(held) == 1
 
 
 @given(st.binary(max_size=100))

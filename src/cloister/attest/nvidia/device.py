@@ -114,9 +114,10 @@ def examine_nvidia_device(evidence: DeviceEvidence, terms: ChainTerms) -> Examin
         return steps.stopped()
     report, chain = read
     # 2. The device's chain ends in NVIDIA's root of devices, and its leaf signs measurements.
-    steps.attempt("gpu.chain", lambda: check_signer(chain, terms), ChainRefused, found="of NVIDIA's device root")
+    led = steps.attempt("gpu.chain", lambda: check_signer(chain, terms), ChainRefused, found="of NVIDIA's device root")
     # 3. None of it was revoked; the leaf is the device's own making, and no responder knows of it.
-    check_revocation(steps, "gpu.revocation", chain, terms, whole=False)
+    if led is not None:
+        check_revocation(steps, "gpu.revocation", chain, terms, whole=False)
     # 4. Which device: the leaf's alternative name, which the key in the device's ROM signed (DSP0274, device name).
     device = steps.attempt("gpu.device", lambda: _device(report, chain), MalformedInput, ChainRefused, found="known")
     # 5. Signature over request and response (DSP0274 sections 10.11.1 and 15), by the leaf's key.
