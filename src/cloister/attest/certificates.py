@@ -8,6 +8,7 @@ extensions of their own is read by the module of each platform.
 from __future__ import annotations
 
 import hashlib
+import threading
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -37,7 +38,9 @@ _PEM: Final = b"-----BEGIN CERTIFICATE-----"
 _YEAR_10000: Final = 253_402_300_800  # in seconds since 1970
 _SMALLEST_RSA: Final = 2048  # bits
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
-
+# What a thread changes of warnings, all see, and two that come and go in turn leave changed: one at a time.
+_WARNINGS: Final = threading.Lock()
+_OF_A_NAME: Final = "Attribute's length must be"  # what pyca's warning begins with
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 Loaded = TypeVar("Loaded")
@@ -104,9 +107,9 @@ def require_names(read: Callable[[], object]) -> None:
     Raises:
         MalformedInput: an attribute of a length that X.520 does not allow, such as a country of eleven letters.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
+    with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        warnings.filterwarnings("error", _OF_A_NAME, UserWarning)  # and no warning of another thread's
         try:
             read()
         except UserWarning as error:
@@ -229,7 +232,7 @@ def day(moment: datetime | int) -> str:
 
 def _quietly(load: Callable[[bytes], Loaded], data: bytes) -> Loaded:
     """Without warnings of serial numbers that RFC 5280 does not allow: all of AMD's chips have 0."""
-    with warnings.catch_warnings():
+    with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         return load(data)
 

@@ -1,5 +1,8 @@
 """A chain leads from its leaf to a pinned root, in date: each rule broken alone."""
 
+import threading
+import warnings
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,6 +17,7 @@ from cloister.attest.certificates import (
     day,
     parse_certificate,
     parse_certificates,
+    require_names,
 )
 from cloister.errors import MalformedInput, TooLarge
 from cloister.testing.certificates import Authority, Life, made_key
@@ -184,6 +188,34 @@ def test_a_name_that_pyca_only_warns_of_is_malformed():
     data = LEAF.public_bytes(Encoding.DER).replace(bytes.fromhex("0603550403"), bytes.fromhex("0603550406"))
     with pytest.raises(MalformedInput, match="a name that is none"):
         parse_certificate(data)
+
+
+def test_threads_that_read_names_leave_the_processs_warnings_as_they_were():
+    before = list(warnings.filters)
+    entered, left = threading.Event(), threading.Event()
+
+    def first():
+        require_names(lambda: entered.wait(0.2))  # in vain, where only one is let in
+        left.set()
+
+    def enter():
+        entered.set()
+        left.wait(5)
+
+    def second():
+        require_names(enter)
+
+    threads = [threading.Thread(target=one) for one in (first, second)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert warnings.filters == before
+
+
+def test_what_others_warn_of_while_names_are_read_raises_nothing():
+    with pytest.warns(UserWarning, match="of another thread"):
+        require_names(lambda: warnings.warn("of another thread", UserWarning, stacklevel=1))
 
 
 def test_certificates_over_their_caps_are_refused():
