@@ -37,7 +37,16 @@ MALFORMED: Final = (  # what pyca raises where it reads what is none
 _PEM: Final = b"-----BEGIN CERTIFICATE-----"
 _YEAR_10000: Final = 253_402_300_800  # in seconds since 1970
 _SMALLEST_RSA: Final = 2048  # bits
+_SHORTEST_HASH: Final = 32  # bytes: SHA-256
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
+_UNDERSTOOD: Final = (  # extensions that may be critical (RFC 5280 section 4.2): what they say is held
+    "2.5.29.15",  # keyUsage
+    "2.5.29.19",  # basicConstraints
+    "2.5.29.37",  # extKeyUsage: by who needs a purpose
+    "2.23.133.5.4.1",  # TCG DICE, TcbInfo: by the platform's module
+    "2.23.133.5.4.1.1",
+)
+_NAME_CONSTRAINTS: Final = "2.5.29.30"
 # What a thread changes of warnings, all see, and two that come and go in turn leave changed: one at a time.
 _WARNINGS: Final = threading.Lock()
 _OF_A_NAME: Final = "Attribute's length must be"  # what pyca's warning begins with
@@ -173,10 +182,12 @@ def check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, bel
         ChainRefused: it did not, or may not.
     """
     _require_strong(issuer)
+    require_hash(certificate, name_of(certificate))
     try:
         (_verify_seen if below else _verify)(certificate, issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise ChainRefused(f"{name_of(certificate)} is not signed by {name_of(issuer)}") from error
+    _require_understood(certificate)
     constraints = _extension(issuer, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         raise ChainRefused(f"{name_of(issuer)} may not sign certificates: it is no CA")
@@ -185,6 +196,29 @@ def check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, bel
     usage = _extension(issuer, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
         raise ChainRefused(f"{name_of(issuer)} may not sign certificates: its key usage does not say so")
+
+
+def require_hash(signed: x509.Certificate | x509.CertificateRevocationList, name: str) -> None:
+    """Hold what was hashed for a signature against SHA-256 and longer ones.
+
+    Raises:
+        ChainRefused: it was SHA-1, SHA-224, or what nobody here knows.
+    """
+    try:
+        algorithm = signed.signature_hash_algorithm
+    except MALFORMED as error:
+        raise ChainRefused(f"{name} is signed with what nobody here knows") from error
+    if algorithm is None or algorithm.digest_size < _SHORTEST_HASH:
+        hashed = algorithm.name if algorithm else "no hash"
+        raise ChainRefused(f"{name} is signed with {hashed}: SHA-256 or a longer one is needed")
+
+
+def _require_understood(certificate: x509.Certificate) -> None:
+    """Section 4.2: a critical extension that is not held refuses the certificate, and so do constraints of names."""
+    for one in certificate.extensions:
+        number = one.oid.dotted_string
+        if number == _NAME_CONSTRAINTS or (one.critical and number not in _UNDERSTOOD):
+            raise ChainRefused(f"{name_of(certificate)} has the extension {number}, which is not held here")
 
 
 def _verify(certificate: x509.Certificate, issuer: x509.Certificate) -> None:

@@ -20,6 +20,7 @@ from cloister.attest.certificates import (
     ChainRefused,
     day,
     name_of,
+    require_hash,
     require_names,
     require_whole_octets,
     serial_number_of,
@@ -81,6 +82,9 @@ def _lists_of(
     own = [one for one in lists if one.issuer == issuer.subject and _is_signed_by(one, issuer)]
     if not own:
         raise ChainRefused(f"there is no revocation list of {name_of(issuer)}")
+    _require_may_revoke(issuer)
+    for one in own:
+        require_hash(one, f"the revocation list of {name_of(issuer)}")
     newest = max(own, key=lambda one: one.last_update_utc)
     if at < newest.last_update_utc.timestamp():
         raise ChainRefused(f"the revocation list of {name_of(issuer)} is of {day(newest.last_update_utc)}, after now")
@@ -89,6 +93,16 @@ def _lists_of(
         when = "has no end" if until is None else f"ended on {day(until)}"
         raise ChainRefused(f"the revocation list of {name_of(issuer)} {when}: fetch a newer one")
     return [one for one in own if _is_in_date(one, at=at)]
+
+
+def _require_may_revoke(issuer: x509.Certificate) -> None:
+    """Section 6.3.3 (f): where it says what its key is for, lists are named."""
+    try:
+        usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    if not usage.crl_sign:
+        raise ChainRefused(f"{name_of(issuer)} may not sign revocation lists: its key usage does not say so")
 
 
 def _is_in_date(found: x509.CertificateRevocationList, *, at: int) -> bool:

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
@@ -107,6 +108,33 @@ def test_an_authority_whose_key_is_for_something_else_signs_nothing():
     chain = (ROOT.issue("usage", key.public_key(), LIFE, extensions), *ROOT.chain)
     leaf = Authority(key, chain).issue("leaf", made_key("leaf").public_key(), LIFE)
     assert "its key usage does not say so" in refused((leaf, *chain))
+
+
+@pytest.mark.parametrize("critical", [True, False])
+def test_a_critical_extension_that_nobody_holds_is_refused(critical):
+    unknown = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0"), critical)
+    chain = (MIDDLE.issue("leaf", made_key("leaf").public_key(), LIFE, [unknown]), *MIDDLE.chain)
+    if critical:
+        assert refused(chain) == "leaf has the extension 1.2.3.4, which is not held here"
+    else:
+        check_chain(chain, roots=[ROOT.pin], at=NOW)
+
+
+@pytest.mark.parametrize("critical", [True, False])
+def test_an_authority_for_some_names_only_is_refused(critical):
+    names = x509.NameConstraints([x509.DirectoryName(LEAF.subject)], None)
+    key = made_key("names")
+    extensions = [(x509.BasicConstraints(ca=True, path_length=0), True), (names, critical)]
+    chain = (ROOT.issue("names", key.public_key(), LIFE, extensions), *ROOT.chain)
+    leaf = Authority(key, chain).issue("leaf", made_key("leaf").public_key(), LIFE)
+    assert refused((leaf, *chain)) == "names has the extension 2.5.29.30, which is not held here"
+
+
+def test_a_certificate_that_was_hashed_to_less_than_256_bits_is_refused():
+    first, last = LIFE.moments
+    builder = x509.CertificateBuilder(MIDDLE.certificate.subject, LEAF.subject, LEAF.public_key(), 1, first, last)
+    chain = (builder.sign(MIDDLE.key, hashes.SHA224()), *MIDDLE.chain)
+    assert refused(chain) == "leaf is signed with sha224: SHA-256 or a longer one is needed"
 
 
 def test_a_weak_key_signs_nothing():

@@ -99,6 +99,28 @@ def test_a_list_of_some_certificates_only_is_malformed():
         parse_list(delta.public_bytes(Encoding.DER))
 
 
+def test_a_list_that_was_hashed_to_less_than_256_bits_says_nothing():
+    builder = x509.CertificateRevocationListBuilder().issuer_name(MIDDLE.certificate.subject)
+    builder = builder.last_update(LIFE.moments[0]).next_update(LIFE.moments[1])
+    short = parse_list(builder.sign(MIDDLE.key, hashes.SHA224()).public_bytes(Encoding.DER))
+    assert "is signed with sha224" in refused([lists()[0], short])
+
+
+@pytest.mark.parametrize("signs_lists", [True, False])
+def test_an_authority_whose_key_is_not_for_lists_revokes_nothing(signs_lists):
+    usage = x509.KeyUsage(False, False, False, False, False, True, signs_lists, False, False)
+    key = made_key("usage")
+    extensions = [(x509.BasicConstraints(ca=True, path_length=0), True), (usage, True)]
+    authority = Authority(key, (ROOT.issue("usage", key.public_key(), LIFE, extensions), *ROOT.chain))
+    leaf = authority.issue("leaf", made_key("leaf").public_key(), LIFE)
+    given = [lists()[0], parse_list(authority.revocations([], LIFE))]
+    if signs_lists:
+        check_not_revoked((leaf, *authority.chain), given, at=NOW)
+    else:
+        with pytest.raises(ChainRefused, match="may not sign revocation lists"):
+            check_not_revoked((leaf, *authority.chain), given, at=NOW)
+
+
 def test_a_list_over_its_cap_is_refused():
     with pytest.raises(TooLarge):
         parse_list(bytes(MAXIMUM_LIST + 1))
