@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 
 from cloister.hosting.http_exchange import Limits, Response
 from cloister.hosting.http_message import Origin
@@ -21,9 +22,17 @@ async def serving(handler, limits=None, grace_seconds=2):
 
 
 @contextlib.asynccontextmanager
-async def connected(origin):
-    """A connection of the standard library's, closed at the end whatever became of it."""
-    reader, writer = await asyncio.open_connection(origin.host, origin.port)
+async def connected(origin, *, receive_buffer=None):
+    """A connection of the standard library's, closed at the end whatever became of it.
+
+    With a `receive_buffer` of so many bytes what is not read waits with the sender; the system's own grows to 32 MiB.
+    """
+    one = socket.socket()
+    if receive_buffer is not None:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    one.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(one, (origin.host, origin.port))
+    reader, writer = await asyncio.open_connection(sock=one)
     try:
         yield reader, writer
     finally:

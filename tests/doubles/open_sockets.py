@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import select
 import socket
 from pathlib import Path
 
@@ -39,6 +40,12 @@ class Silent:
             one.connect(self._address)
             one.sendall(sent)
             await asyncio.sleep(0.02)
+
+    async def answered(self, seconds=10):
+        """Wait until an answer has begun on each."""
+        async with asyncio.timeout(seconds):
+            while len(select.select(self.sockets, [], [], 0)[0]) < len(self.sockets):  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.01)
 
     def held(self):
         """How many of them the server has not let go of."""

@@ -142,7 +142,10 @@ async def test_a_body_that_goes_on_but_does_not_end_is_told_408_when_its_time_is
 
 
 async def test_who_reads_too_slowly_is_cut_off():
-    async with echoing(write_seconds=0.3, minimum_rate=1e12) as (_, origin), connected(origin) as (reader, writer):
+    async with (
+        echoing(write_seconds=0.3, minimum_rate=1e12) as (_, origin),
+        connected(origin, receive_buffer=8192) as (reader, writer),
+    ):
         writer.write(post(b"/large", b""))
         await asyncio.sleep(1.5)
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
@@ -230,6 +233,7 @@ async def test_who_has_yet_to_read_an_answer_makes_no_room_until_its_time_is_ove
     async with echoing(connections=2, write_seconds=0.5, minimum_rate=1e12) as (_, origin):
         with Silent(origin) as readers:
             await readers.connect(2, post(b"/large", b""))
+            await readers.answered()
             with contextlib.suppress(ConnectionError):
                 assert await exchange_bytes(origin, post(b"/echo", b"x", b"connection: close")) == b""
             assert readers.held() == 2
