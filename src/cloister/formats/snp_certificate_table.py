@@ -39,6 +39,24 @@ class CertificateTable:
         return tuple(found for kind in (VCEK, VLEK, ASK, ARK) if (found := self.get(kind)) is not None)
 
 
+def declared_length(data: bytes) -> int:
+    """How many bytes of a buffer the table and what it points at take: kernels hand out whole pages.
+
+    Raises:
+        TooLarge, MalformedInput: the buffer does not begin with a table, or is shorter than it says.
+    """
+    count, reached = 0, 0
+    while len(data) >= (count + 1) * _ENTRY.size:
+        kind, offset, length = _ENTRY.unpack_from(data, count * _ENTRY.size)
+        count += 1
+        if not any(kind):
+            return _within(max(reached, count * _ENTRY.size), data)
+        if count > MAXIMUM_ENTRIES:
+            raise TooLarge(f"a certificate table of more than {MAXIMUM_ENTRIES} entries")
+        reached = max(reached, offset + length)
+    raise MalformedInput("the certificate table has no entry of zeros at its end")
+
+
 def parse_certificate_table(data: bytes) -> CertificateTable:
     """Parse a table with all that it points at.
 
@@ -60,6 +78,12 @@ def parse_certificate_table(data: bytes) -> CertificateTable:
             return CertificateTable(tuple((kind, data[at : at + size]) for kind, at, size in found))
         found.append((UUID(bytes=kind), offset, length))
     raise TooLarge(f"a certificate table of more than {MAXIMUM_ENTRIES} entries")
+
+
+def _within(length: int, data: bytes) -> int:
+    if length > len(data):
+        raise MalformedInput(f"a certificate table of {length} bytes in a buffer of {len(data)}")
+    return length
 
 
 def _require_laid_out(found: list[tuple[UUID, int, int]], data: bytes, *, start: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
@@ -248,3 +249,12 @@ def encode_report(report: SnpReport) -> bytes:
             bytes(152),
         )
     )
+
+
+def certificate_table(entries: Mapping[UUID, bytes]) -> bytes:
+    """What a host lays beside a report: a table of GUIDs, and behind it what they stand for."""
+    at, head = 24 * (len(entries) + 1), b""
+    for kind, data in entries.items():
+        head += kind.bytes + at.to_bytes(4, "little") + len(data).to_bytes(4, "little")
+        at += len(data)
+    return head + bytes(24) + b"".join(entries.values())

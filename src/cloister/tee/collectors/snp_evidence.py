@@ -1,0 +1,41 @@
+"""A SEV-SNP report and what its host laid beside it, out of the buffers in which the kernel hands them over."""
+
+from __future__ import annotations
+
+from cloister.errors import MalformedInput, TooLarge
+from cloister.formats.snp_certificate_table import CRL, declared_length, parse_certificate_table
+from cloister.formats.snp_report import REPORT_SIZE, parse_snp_report
+from cloister.tee.collectors.collected import Collected, EndorsementKind, TeeFault
+
+
+def collected_snp(buffer: bytes, table: bytes, report_data: bytes) -> Collected:
+    """The report at the head of `buffer`, and the certificates in the host's table, which may be empty.
+
+    The table is the host's word and nobody's signature is on it: what is malformed is left out, with a remark, for
+    certificates can be had elsewhere.
+
+    Raises:
+        TeeFault: `buffer` holds no report, or one that answers somebody else.
+    """
+    report = buffer[:REPORT_SIZE]
+    try:
+        parsed = parse_snp_report(report)
+    except (MalformedInput, TooLarge) as error:
+        raise TeeFault(f"the secure processor's answer is no SEV-SNP report: {error}") from error
+    if parsed.report.report_data != report_data:
+        raise TeeFault("the SEV-SNP report carries other report data than was asked for: it answers somebody else")
+    endorsements, remarks = _endorsements(table)
+    return Collected(report, endorsements, remarks)
+
+
+def _endorsements(table: bytes) -> tuple[tuple[tuple[EndorsementKind, bytes], ...], tuple[str, ...]]:
+    if not any(table):
+        return (), ()
+    try:
+        given = parse_certificate_table(table[: declared_length(table)])
+    except (MalformedInput, TooLarge) as error:
+        return (), (f"the host's certificate table was left out: {error}",)
+    found: list[tuple[EndorsementKind, bytes]] = [("amd-certificates", one) for one in given.chain() if one]
+    if revocations := given.get(CRL):
+        found.append(("amd-revocations", revocations))
+    return tuple(found), ()
