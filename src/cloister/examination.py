@@ -94,12 +94,32 @@ class Steps:
         self.check(step, True, "", found=found)
         return value
 
-    def include(self, other: Examination[T]) -> T | None:
-        """Take over the steps of a part's examination; its value if all of them passed."""
+    def include(self, other: Examination[T], *, before: str = "") -> T | None:
+        """Take over the steps of a part's examination; its value if all of them passed.
+
+        Steps of the part's that were not known here come in with it: next to those of its that were, in its order, or
+        right before the step `before`.
+        """
+        self._make_room([step.id for step in other.steps], before)
         for step in other.steps:
             if step.outcome is not Outcome.NOT_REACHED:
                 self.check(step.id, step.outcome is Outcome.PASSED, step.detail, found=step.detail)
         return other._value
+
+    def _make_room(self, ids: Sequence[str], before: str) -> None:
+        if all(step in self._ids for step in ids):
+            return
+        known = [before] if before else [step for step in self._ids if step in ids]
+        if not known or known[0] not in self._ids:
+            raise ValueError(f"{ids[0]} and what follows has no place among this examination's steps")
+        place = self._ids.index(known[0])
+        kept = [[step for step in part if step not in ids] for part in (self._ids[:place], self._ids[place:])]
+        self._ids = (*kept[0], *ids, *kept[1])
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All steps in their order, those that came in with parts too."""
+        return self._ids
 
     @property
     def clean(self) -> bool:

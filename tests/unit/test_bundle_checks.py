@@ -11,7 +11,8 @@ from cloister.crypto.hpke import X25519_HKDF_SHA256, KemPrivateKey
 from cloister.crypto.signing import SigningKey
 from cloister.errors import Refused
 from cloister.formats import canonical, key_config
-from cloister.formats.evidence import parse_evidence
+from cloister.formats.endorsements import Endorsement
+from cloister.formats.evidence import GpuEvidence, parse_evidence
 from cloister.formats.key_bundle import PROVEN_SIZES, STATE_HEAD_TYPE
 from cloister.formats.statement import parse_statement
 from cloister.ledger.statements import entry_digest, sign_statement
@@ -524,10 +525,10 @@ def a_report_altered(case):
     case.show(note, replace(shown, report=shown.report[:-1] + bytes([shown.report[-1] ^ 1])))
 
 
-@breaks("evidence.signature")
+@breaks("evidence.endorsements")
 def endorsements_that_a_software_tee_has_none_of(case):
     note, shown = case.evidence()
-    case.show(note, replace(shown, endorsements=(b"certificate",)))
+    case.show(note, replace(shown, endorsements=(Endorsement(kind="amd-certificates", data=b"certificate"),)))
 
 
 @breaks("evidence.signature")
@@ -575,7 +576,7 @@ def keys_exchanged_on_the_way(case):
 @breaks("evidence.gpu")
 def gpu_evidence_that_was_not_bound(case):
     note, shown = case.evidence()
-    case.show(note, replace(shown, gpu=(b"evidence of a GPU",)))
+    case.show(note, replace(shown, gpu=(GpuEvidence(report=b"report", chain=b"chain"),)))
 
 
 @breaks("evidence.gpu")

@@ -18,7 +18,8 @@ from cloister.contract.replay import examine_first_log
 from cloister.contract.state import State, begin, fold
 from cloister.crypto.signing import SigningKey
 from cloister.formats.contract import Endpoint
-from cloister.formats.evidence import SecuritySettings
+from cloister.formats.endorsements import Endorsement
+from cloister.formats.evidence import GpuEvidence, SecuritySettings
 from cloister.formats.release import Revocation
 from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.testing.world import (
@@ -176,6 +177,11 @@ def a_report_by_an_unnamed_platform_key(case):
     case.show(report=signed_report(SigningKey.generate(), case.asked.evidence.binding.report_data()))
 
 
+@breaks("evidence.endorsements")
+def endorsements_that_a_software_tee_has_none_of(case):
+    case.show(endorsements=(Endorsement(kind="amd-certificates", data=b"certificate"),))
+
+
 @breaks("evidence.binding")
 def a_true_report_beside_false_claims(case):
     case.show(report=signed_report(case.world.parties.platform, bytes(64)))
@@ -203,7 +209,7 @@ def keys_exchanged_on_the_way(case):
 
 @breaks("evidence.gpu")
 def gpu_evidence_that_was_not_bound(case):
-    case.show(gpu=(b"evidence of a GPU",))
+    case.show(gpu=(GpuEvidence(report=b"report", chain=b"chain"),))
 
 
 @breaks("evidence.settings-digest")

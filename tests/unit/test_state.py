@@ -8,7 +8,7 @@ from cloister.crypto.signing import SigningKey
 from cloister.formats import canonical
 from cloister.formats.release import KmsInstance, Revocation
 from cloister.ledger.statements import entry_digest, sign_statement
-from cloister.testing.world import Node, World, evidence, signed_report
+from cloister.testing.world import DAY, Node, World, evidence, signed_report
 
 replace = msgspec.structs.replace
 
@@ -66,7 +66,7 @@ def instance(world, node, **changes):
             shown,
             report=signed_report(world.parties.platform, shown.binding.report_data(), workload=changes["workload"]),
         )
-    return KmsInstance(constitution=subject, evidence=canonical.encode(shown))
+    return KmsInstance(constitution=subject, evidence=canonical.encode(shown), at=changes.get("at", world.now))
 
 
 def second_epoch(world, **changes):
@@ -92,6 +92,7 @@ def revocation(world, **changes):
         (stranger("kms", lambda world: instance(world, Node())), "kms.signature"),
         (by_kms("kms", lambda world: instance(world, world.kms, subject=bytes(32))), "kms.constitution"),
         (by_kms("kms", lambda world: instance(world, world.kms, workload=bytes(48))), "evidence.workload"),
+        (by_kms("kms", lambda world: instance(world, world.kms, at=world.now - 2 * DAY)), "kms.time"),
         (stranger("epoch", second_epoch), "kms.signature"),
         (by_parties("epoch", second_epoch), "kms.signature"),
         (by_kms("epoch", lambda world: second_epoch(world, number=3)), "epoch.chain"),

@@ -9,18 +9,26 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 
-from cloister.attest.software import AuthenticReport, authenticate_software
+from cloister.attest.endorsed import sort_endorsements
+from cloister.attest.gpus import check_gpus
+from cloister.attest.hardware import Proven, Setting, carried, prove
+from cloister.attest.nvidia.device import AuthenticDevice
+from cloister.attest.roots import roots_of
+from cloister.attest.software import authenticate_software
 from cloister.crypto.signing import BadSignature
-from cloister.errors import MalformedInput, Refused
+from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
-from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference
-from cloister.formats.evidence import Evidence, NodeKeys
+from cloister.formats.appraisal_policy import AppraisalPolicy, NitroPlatform, Platform, RoleReference, SoftwarePlatform
+from cloister.formats.evidence import Evidence, NodeKeys, gpu_digest
 
 SOFTWARE_WORDS = "software TEE: protects nothing from this machine's owner"
 
+# What all evidence is held against. The steps of hardware come in before `evidence.signature`, which says that it
+# signed; those of GPUs after `evidence.gpu`.
 EVIDENCE_STEPS = (
     "evidence.platform",
     "evidence.software-tee",
+    "evidence.endorsements",
     "evidence.signature",
     "evidence.binding",
     "evidence.challenge",
@@ -54,94 +62,138 @@ class AppraisedEvidence:
     """Evidence that is authentic and meets its appraisal policy. Built only here."""
 
     platform: str
+    platform_measurement: bytes  # 48 bytes
     workload: bytes  # 48 bytes
     keys: NodeKeys
     unsafe: tuple[str, ...]
     values: dict[str, str | int | bool]  # the security settings bound
+    gpus: tuple[AuthenticDevice, ...]
 
 
-def examine_evidence(evidence: Evidence, policy: AppraisalPolicy, expected: Expected) -> Examination[AppraisedEvidence]:
-    """Examine `evidence` in order; no I/O, no clock."""
+def examine_evidence(
+    evidence: Evidence, policy: AppraisalPolicy, expected: Expected, *, at: int
+) -> Examination[AppraisedEvidence]:
+    """Examine `evidence` in order, as things stood at `at` (seconds since 1970); no I/O, no clock."""
     steps = Steps(EVIDENCE_STEPS, EvidenceRejected)
     # 1. A platform that the policy takes. An empty list takes none.
-    accepted = evidence.platform in policy.platforms
-    steps.check("evidence.platform", accepted, f"platform {evidence.platform} is not accepted", found=evidence.platform)
+    platform = next((one for one in policy.platforms if one.__struct_config__.tag == evidence.platform), None)
+    shortfall = f"platform {evidence.platform} is not accepted"
+    steps.check("evidence.platform", platform is not None, shortfall, found=evidence.platform)
     # 2. The software TEE only where the policy says so in so many words.
     allowed = evidence.platform != "software" or "UnsafeAllowSoftwareTee" in policy.unsafe
     found = SOFTWARE_WORDS if evidence.platform == "software" else "hardware"
     steps.check("evidence.software-tee", allowed, f"{SOFTWARE_WORDS}; needs UnsafeAllowSoftwareTee", found=found)
-    # 3. Authentic: the report's signature, by a key that the policy's roots vouch for.
-    report = steps.attempt(
-        "evidence.signature", lambda: _authenticate(evidence, policy), BadSignature, MalformedInput, found="authentic"
-    )
-    if report is None:
+    if platform is None:
         return steps.stopped()
-    _check_binding(steps, evidence, report, expected)
-    _check_appraisal(steps, evidence, report, policy, expected.reference)
+    # 3. and 4., with the platform's own: what came along is of use, and the platform signed the report.
+    proven, gpus = _prove(steps, evidence, platform, Setting(roots_of(policy), at, expected.reference.workloads))
+    if proven is None:
+        return steps.stopped()
+    _check_binding(steps, evidence, proven, expected)
+    _check_appraisal(steps, evidence, proven, (policy, platform), expected.reference)
     return steps.examined(
         lambda: AppraisedEvidence(
             evidence.platform,
-            report.workload,
+            proven.platform_measurement,
+            proven.workload,
             evidence.keys,
             tuple(evidence.settings.unsafe),
             dict(evidence.settings.values),
+            gpus,
         )
     )
 
 
-def _authenticate(evidence: Evidence, policy: AppraisalPolicy) -> AuthenticReport:
-    if evidence.platform != "software":
-        raise MalformedInput(f"no verifier for platform {evidence.platform}")
-    if evidence.endorsements:
-        raise MalformedInput("a software TEE has no endorsements")
-    return authenticate_software(evidence.report, platform_keys=policy.software_keys)
+def _prove(
+    steps: Steps, evidence: Evidence, platform: Platform, setting: Setting
+) -> tuple[Proven | None, tuple[AuthenticDevice, ...]]:
+    """Steps 3 and 4, and those of the platform and its GPUs."""
+    # 3. Endorsements of the kinds that the platform needs, and no others.
+    endorsed = steps.attempt(
+        "evidence.endorsements",
+        lambda: sort_endorsements(evidence),
+        MalformedInput,
+        TooLarge,
+        found=f"{len(evidence.endorsements)} came along",
+    )
+    if endorsed is None:
+        return None, ()
+    # 4. Authentic: signed by a key that the policy's roots vouch for.
+    if isinstance(platform, SoftwarePlatform):
+        software = steps.attempt(
+            "evidence.signature", lambda: _software(evidence, platform), BadSignature, MalformedInput, found="authentic"
+        )
+        return software, _no_gpus(steps, evidence)
+    proven = prove(steps, evidence, platform, endorsed, setting)
+    if proven is None:
+        return None, ()
+    steps.check("evidence.signature", True, "", found="authentic")
+    if isinstance(platform, NitroPlatform):
+        return proven, _no_gpus(steps, evidence)
+    return proven, check_gpus(steps, evidence, platform.gpu, endorsed, roots=setting.roots, at=setting.at)
 
 
-def _check_binding(steps: Steps, evidence: Evidence, report: AuthenticReport, expected: Expected) -> None:
-    """Steps 4 to 10: the 64 bytes bind what travels beside the report, and that is what was asked for."""
-    binding = evidence.binding
-    # 4. The hardware signed the hash of exactly this preimage.
-    bound = hmac.compare_digest(binding.report_data(), report.report_data)
-    steps.check("evidence.binding", bound, "the report binds something else", found="64 bytes bound")
-    # 5. Freshness: a replayed report proves nothing.
+def _software(evidence: Evidence, platform: SoftwarePlatform) -> Proven:
+    report = authenticate_software(evidence.report, platform_keys=platform.keys)
+    return Proven(report.platform_measurement, report.workload, report.report_data)
+
+
+def _no_gpus(steps: Steps, evidence: Evidence) -> tuple[AuthenticDevice, ...]:
+    shortfall = f"{len(evidence.gpu)} GPUs came along; nothing ties one to a node of {evidence.platform}"
+    steps.check("evidence.gpu", not evidence.gpu, shortfall)
+    return ()
+
+
+def _check_binding(steps: Steps, evidence: Evidence, proven: Proven, expected: Expected) -> None:
+    """Steps 5 to 11: the field binds what travels beside the report, and that is what was asked for."""
+    binding, wanted_field = evidence.binding, carried(evidence)
+    # 5. The platform signed the hash of exactly this preimage, whole.
+    bound = hmac.compare_digest(wanted_field, proven.bound)
+    steps.check("evidence.binding", bound, "the report binds something else", found=f"{len(wanted_field)} bytes bound")
+    # 6. Freshness: a replayed report proves nothing.
     fresh = hmac.compare_digest(binding.challenge, expected.challenge)
     steps.check("evidence.challenge", fresh, "answers another challenge", found="answers this challenge")
-    # 6. One package plays all roles: a gateway's evidence must not open a KMS's doors.
+    # 7. One package plays all roles: a gateway's evidence must not open a KMS's doors.
     wanted = expected.reference.role
     role = binding.role == wanted == evidence.settings.role
     steps.check("evidence.role", role, f"is of a {binding.role}, not of a {wanted}", found=wanted)
-    # 7. For this contract (a KMS: under this constitution) and no other.
+    # 8. For this contract (a KMS: under this constitution) and no other.
     subject = binding.subject == expected.subject
     steps.check("evidence.subject", subject, f"is bound to {binding.subject.hex()[:16]}…", found="bound to it")
-    # 8. The keys that travel are the keys bound.
+    # 9. The keys that travel are the keys bound.
     keys = binding.keys == evidence.keys.thumbprint()
     steps.check("evidence.keys", keys, "the keys beside the report are not those bound", found="keys bound")
-    # 9. So is the GPU's evidence, or its absence.
-    gpu = binding.gpu == evidence.gpu_digest()
+    # 10. So is the GPU's evidence, or its absence.
+    gpu = binding.gpu == gpu_digest(evidence.gpu)
     steps.check("evidence.gpu", gpu, "the GPU evidence is not that bound", found=f"{len(evidence.gpu)} GPUs")
-    # 10. And the settings, so that each can be read as a claim.
+    # 11. And the settings, so that each can be read as a claim.
     settings = binding.settings == evidence.settings.digest()
     steps.check("evidence.settings-digest", settings, "the settings are not those bound", found="settings bound")
 
 
 def _check_appraisal(
-    steps: Steps, evidence: Evidence, report: AuthenticReport, policy: AppraisalPolicy, reference: RoleReference
+    steps: Steps,
+    evidence: Evidence,
+    proven: Proven,
+    held: tuple[AppraisalPolicy, Platform],
+    reference: RoleReference,
 ) -> None:
-    """Steps 11 to 14: what was bound meets the reference values."""
-    # 11. Settings that the signers named: same code, other settings, is another node.
+    """Steps 12 to 15: what was bound meets the reference values."""
+    policy, platform = held
+    # 12. Settings that the signers named: same code, other settings, is another node.
     settings = evidence.binding.settings
     known = settings in reference.settings
     steps.check("evidence.settings", known, f"settings {settings.hex()[:16]}… are not named", found="settings named")
-    # 12. The node claims exactly the Unsafe flags that the policy accepts by name: none hidden, none added.
+    # 13. The node claims exactly the Unsafe flags that the policy accepts by name: none hidden, none added.
     claimed, accepted = sorted(set(evidence.settings.unsafe)), sorted(set(policy.unsafe))
     flags = ", ".join(claimed) or "no exceptions"
     shortfall = f"claims {flags}; in force: {', '.join(accepted) or 'no exceptions'}"
     steps.check("evidence.unsafe", claimed == accepted, shortfall, found=flags)
-    # 13. Two measurements, always: the platform's …
-    platform = report.platform_measurement in policy.platform_measurements
-    measured = report.platform_measurement.hex()[:16]
-    steps.check("evidence.platform-measurement", platform, f"{measured}… is not in the policy", found=f"{measured}…")
-    # 14. … and the workload's, over everything that runs.
-    workload = report.workload in reference.workloads
-    measured = report.workload.hex()[:16]
-    steps.check("evidence.workload", workload, f"{measured}… is not named", found=f"{measured}…")
+    # 14. Two measurements, always: the platform's; of hardware its own steps have held it against the policy …
+    measured = proven.platform_measurement.hex()[:16]
+    named = not isinstance(platform, SoftwarePlatform) or proven.platform_measurement in platform.measurements
+    steps.check("evidence.platform-measurement", named, f"{measured}… is not in the policy", found=f"{measured}…")
+    # 15. … and the workload's, over everything that runs.
+    workload = proven.workload in reference.workloads
+    measured = f"{proven.workload.hex()[:16]}…" if proven.workload else "what was measured there"
+    steps.check("evidence.workload", workload, f"{measured} is not named", found=measured)

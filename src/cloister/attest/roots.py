@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from cloister.formats.appraisal_policy import AppraisalPolicy, VendorRoots
 from cloister.formats.snp_tcb import Product
 
 # AMD: the root keys (ARK) at https://kdsintf.amd.com/vcek/v1/{Milan,Genoa,Turin}/cert_chain, the last certificate of
@@ -28,3 +29,16 @@ AWS_NITRO_ROOT_G1: Final = bytes.fromhex("f2caf5ecc6190b4a8399b78bc58a2bbcd03823
 # and verifier_RIM_root.pem.
 NVIDIA_DEVICES: Final = bytes.fromhex("a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4")
 NVIDIA_MANIFESTS: Final = bytes.fromhex("dec1dc316477aa851eebdf51327ae9f864bc8d89254657ed1e7eb9168af1e1a3")
+
+VENDORS: Final = VendorRoots(
+    amd=AMD_ARKS,
+    intel=(INTEL_SGX_ROOT,),
+    nitro=(AWS_NITRO_ROOT_G1,),
+    nvidia_devices=(NVIDIA_DEVICES,),
+    nvidia_manifests=(NVIDIA_MANIFESTS,),
+)
+
+
+def roots_of(policy: AppraisalPolicy) -> VendorRoots:
+    """The roots that a policy takes."""
+    return VENDORS if policy.roots == "vendors" else policy.roots

@@ -88,16 +88,12 @@ def examine_release(state: State, asked: Asked, *, instance: bytes, at: int) -> 
     # 3. A key of its own, that this instance holds, within its life, and not taken back.
     epoch = _epoch(steps, line, asked.key_id, instance, at)
     # 4. The node.
-    appraised = _evidence(steps, line, asked)
+    appraised = _evidence(steps, line, asked, at)
     if epoch is None or appraised is None:
         return steps.stopped()
     # 5. What the node is set to run is what the contract names.
     _check_settings(steps, contract, appraised)
-    return steps.examined(
-        lambda: ReleaseDecision(
-            asked.contract, contract.digest(), epoch, appraised, tuple(id_ for id_ in RELEASE_STEPS)
-        )
-    )
+    return steps.examined(lambda: ReleaseDecision(asked.contract, contract.digest(), epoch, appraised, steps.ids))
 
 
 def examine_publication(
@@ -159,7 +155,7 @@ def _epoch(steps: Steps, line: ContractLine, key_id: int, instance: bytes, at: i
     return epoch
 
 
-def _evidence(steps: Steps, line: ContractLine, asked: Asked) -> AppraisedEvidence | None:
+def _evidence(steps: Steps, line: ContractLine, asked: Asked, at: int) -> AppraisedEvidence | None:
     role = asked.evidence.binding.role
     revoked = asked.evidence.keys.sign in line.revoked_nodes
     steps.check("release.node", not revoked, "the node is revoked: it has to start with new keys")
@@ -170,7 +166,7 @@ def _evidence(steps: Steps, line: ContractLine, asked: Asked) -> AppraisedEviden
     if reference is None:
         return None
     expected = Expected(asked.challenge, contract.digest(), reference)
-    return steps.include(examine_evidence(asked.evidence, contract.appraisal, expected))
+    return steps.include(examine_evidence(asked.evidence, contract.appraisal, expected, at=at))
 
 
 def _check_settings(steps: Steps, contract: Contract, appraised: AppraisedEvidence) -> None:

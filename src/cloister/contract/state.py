@@ -27,6 +27,7 @@ from cloister.formats.release import (
 )
 from cloister.ledger.statements import SignedStatement, open_statement
 
+TIME_SLACK = 86_400  # seconds by which the times that KMS instances state may run behind each other
 KEPT_EPOCHS = 8  # of a contract; older ones are stale long since, and their releases go with them
 
 
@@ -83,6 +84,7 @@ class State:
     constitutions: tuple[Placed, ...]
     lines: Mapping[bytes, ContractLine] = field(default_factory=dict)  # by the digest of the first contract
     instances: frozenset[bytes] = frozenset()  # signing keys of KMS instances under the constitution in force
+    latest: int = 0  # the latest time that an instance stated, seconds since 1970
     size: int = 1
     void: int = 0  # entries without effect
     reason: str = ""  # why the last entry has none; empty where it took effect
@@ -145,18 +147,21 @@ def _contract(state: State, statement: SignedStatement, placed: Placed) -> State
 
 
 def _kms(state: State, statement: SignedStatement, _placed: Placed) -> State:
-    """An instance counts if its evidence holds under the constitution in force.
+    """An instance counts if its evidence holds under the constitution in force, at the time that it states.
 
     Its challenge is not checked here: the keys bound never leave the instance, so old evidence for them is as good.
+    Its time may not lie before what the log says already: endorsements that were true once would be true again.
     """
     instance = parse_kms_instance(statement.payload)
+    _require("kms.time", instance.at + TIME_SLACK >= state.latest, "states a time long before the entries before it")
     evidence = parse_evidence(instance.evidence)
     current = state.constitution.digest()
     _require("kms.constitution", instance.constitution == current, "is not under the constitution in force")
     expected = Expected(evidence.binding.challenge, current, state.constitution.kms)
-    appraised = examine_evidence(evidence, state.constitution.appraisal, expected).require()
+    appraised = examine_evidence(evidence, state.constitution.appraisal, expected, at=instance.at).require()
     _require("kms.signature", statement.signers == {appraised.keys.sign}, "is not signed by the keys in its evidence")
-    return replace(state, instances=state.instances | statement.signers)
+    latest = max(state.latest, instance.at)
+    return replace(state, instances=state.instances | statement.signers, latest=latest)
 
 
 def _epoch(state: State, statement: SignedStatement, placed: Placed) -> State:
@@ -183,7 +188,8 @@ def _release(state: State, statement: SignedStatement, placed: Placed) -> State:
     _require("gateway.epoch", known, "releases a key of no epoch of this contract")
     _require("release.node", release.node.sign not in line.revoked_nodes, "releases a key to a node that is revoked")
     releases = (*line.releases, ReleaseRecord(placed, release, instance))
-    return replace(state, lines={**state.lines, name: replace(line, releases=releases)})
+    lines = {**state.lines, name: replace(line, releases=releases)}
+    return replace(state, lines=lines, latest=max(state.latest, release.at))
 
 
 def _revocation(state: State, statement: SignedStatement, _placed: Placed) -> State:

@@ -6,18 +6,125 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.canonical import Digest, Measurement, PublicKey
-from cloister.formats.evidence import Platform, Role, Unsafe
+from cloister.formats.evidence import Role, Unsafe
+from cloister.formats.nitro_policy import NitroPolicy
+from cloister.formats.nvidia_policy import NvidiaPolicy
+from cloister.formats.snp_policy import SnpPolicy
+from cloister.formats.snp_tcb import Product
+from cloister.formats.tdx_policy import TdxPolicy
+
+Gpu = NvidiaPolicy | Literal["none"]  # none: evidence of a GPU is refused
+Pins = Annotated[tuple[Digest, ...], msgspec.Meta(max_length=8)]  # SHA-256 of roots' public keys
+
+
+class VendorRoots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Roots in place of the vendors': of hardware that somebody made up, or of a vendor's that is not known here."""
+
+    amd: dict[Product, Digest]
+    intel: Pins
+    nitro: Pins
+    nvidia_devices: Pins
+    nvidia_manifests: Pins
+
+
+class SoftwarePlatform(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="platform", tag="software"
+):
+    """The software TEE."""
+
+    keys: tuple[PublicKey, ...]  # the local platform keys whose reports are taken
+    measurements: tuple[Measurement, ...]
+
+
+class SnpImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A launch measurement, and the workload that lies in the dm-verity root that its command line names."""
+
+    measurement: Measurement
+    workload: Measurement
+
+
+class SnpPlatform(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="platform", tag="snp"
+):
+    """An SEV-SNP guest that speaks for itself, at VMPL 0."""
+
+    report: SnpPolicy
+    images: Annotated[tuple[SnpImage, ...], msgspec.Meta(max_length=64)]
+    gpu: Gpu
+
+
+class TdxPlatform(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="platform", tag="tdx"
+):
+    """A trust domain whose loader extended RTMR3 by the workload."""
+
+    quote: TdxPolicy
+    gpu: Gpu
+
+
+class AzureSnpPlatform(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="platform", tag="azure-snp"
+):
+    """A confidential VM of Azure on SEV-SNP: a paravisor, and its vTPM with the workload in PCR 13."""
+
+    report: SnpPolicy
+    vm: AzurePolicy
+    gpu: Gpu
+
+
+class AzureTdxPlatform(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="platform", tag="azure-tdx"
+):
+    """The same on TDX."""
+
+    quote: TdxPolicy
+    vm: AzurePolicy
+    gpu: Gpu
+
+
+class NitroPlatform(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="platform", tag="nitro"
+):
+    """An AWS Nitro Enclave, with the workload in PCR 16."""
+
+    document: NitroPolicy
+
+
+Platform = SoftwarePlatform | SnpPlatform | TdxPlatform | AzureSnpPlatform | AzureTdxPlatform | NitroPlatform
 
 
 class AppraisalPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """No list has a default: an empty list allows nothing."""
 
     version: Literal[1] = 1
-    unsafe: tuple[Unsafe, ...]
-    platforms: tuple[Platform, ...]
-    software_keys: tuple[PublicKey, ...]  # the local platform keys whose reports are taken
-    platform_measurements: tuple[Measurement, ...]
+    unsafe: tuple[Unsafe, ...]  # every exception below is named here too, so that nobody overlooks one
+    roots: Literal["vendors"] | VendorRoots
+    platforms: Annotated[tuple[Platform, ...], msgspec.Meta(max_length=16)]  # at most one of a kind
+
+    def __post_init__(self) -> None:
+        """Refuse what hides an exception, or says two things of one platform."""
+        named = [platform.__struct_config__.tag for platform in self.platforms]
+        if len(set(named)) < len(named):
+            raise ValueError("a platform is named twice")
+        if self.roots != "vendors" and "UnsafeAllowOtherRoots" not in self.unsafe:
+            raise ValueError("roots other than the vendors' need UnsafeAllowOtherRoots")
+        hidden = sorted({flag for platform in self.platforms for flag in exceptions(platform)} - set(self.unsafe))
+        if hidden:
+            raise ValueError(f"{', '.join(hidden)} stands in a platform and not in the policy's own list")
+
+
+def exceptions(platform: Platform) -> tuple[Unsafe, ...]:
+    """The `Unsafe…` names that a platform's parts accept."""
+    match platform:
+        case SnpPlatform() | AzureSnpPlatform():
+            own: tuple[Unsafe, ...] = platform.report.unsafe
+        case TdxPlatform() | AzureTdxPlatform():
+            own = platform.quote.unsafe
+        case SoftwarePlatform() | NitroPlatform():
+            return ()
+    return own if platform.gpu == "none" else (*own, *platform.gpu.unsafe)
 
 
 class RoleReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

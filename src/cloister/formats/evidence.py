@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
 
 from cloister.formats import canonical
 from cloister.formats.canonical import Digest, Measurement, Name, PublicKey
+from cloister.formats.endorsements import Endorsement
+from cloister.formats.nvidia_policy import NvidiaUnsafe
+from cloister.formats.snp_policy import UnsafeSnp
+from cloister.formats.tdx_policy import UnsafeTdx
 
-MAXIMUM_EVIDENCE = 48 * 1024  # bytes; fits a ledger entry beside its statement
+MAXIMUM_EVIDENCE = 56 * 1024  # bytes; fits a ledger entry beside its statement
+MAXIMUM_COMPLETED = 8 * 1024 * 1024  # bytes, with every endorsement that a relying party added
 BINDING_TAG = b"cloister binding v1"
+GPU_NONCE_TAG = b"cloister gpu nonce v1"
 SOFTWARE_REPORT_TYPE = "application/vnd.cloister.software-report+cbor"
 
 Role = Literal["kms", "gateway"]
-Unsafe = Literal["UnsafeAllowSoftwareTee"]
-Platform = Literal["software"]
+Unsafe = Literal["UnsafeAllowSoftwareTee", "UnsafeAllowOtherRoots"] | UnsafeSnp | UnsafeTdx | NvidiaUnsafe
 
 XWingPublicKey = Annotated[bytes, msgspec.Meta(min_length=1216, max_length=1216)]
 ReportData = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
@@ -63,8 +69,15 @@ class Binding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
         Without the lengths, bytes could move from one field to its neighbour under the same hash.
         """
+        return hashlib.sha512(self._preimage()).digest()
+
+    def qualifying_data(self) -> bytes:
+        """SHA-512/256 over the same, 32 bytes: what a TPM's quote has room for."""
+        return hashlib.new("sha512_256", self._preimage()).digest()
+
+    def _preimage(self) -> bytes:
         fields = (BINDING_TAG, self.challenge, self.role.encode(), self.settings, self.subject, self.keys, self.gpu)
-        return hashlib.sha512(b"".join(len(field).to_bytes(4, "big") + field for field in fields)).digest()
+        return _behind_lengths(fields)
 
 
 class SoftwareReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -77,32 +90,48 @@ class SoftwareReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     report_data: ReportData
 
 
+class GpuEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one GPU or switch says, as its driver hands it out."""
+
+    report: Annotated[bytes, msgspec.Meta(min_length=1, max_length=16 * 1024)]  # SPDM request and response
+    chain: Annotated[bytes, msgspec.Meta(min_length=1, max_length=16 * 1024)]  # PEM, the device's own first
+
+
 class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A node's evidence as it travels: the signed report and the preimages of what it binds."""
 
     version: Literal[1] = 1
     platform: Name  # any name parses; an appraisal policy says which are accepted
     report: Annotated[bytes, msgspec.Meta(min_length=1, max_length=32 * 1024)]
-    endorsements: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=16)]
+    endorsements: Annotated[tuple[Endorsement, ...], msgspec.Meta(max_length=64)]
     binding: Binding
     settings: SecuritySettings
     keys: NodeKeys
-    gpu: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=16)]
-
-    def gpu_digest(self) -> bytes:
-        """SHA-256 over the GPU evidence carried, each behind its length; empty where none is carried."""
-        if not self.gpu:
-            return b""
-        return hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in self.gpu)).digest()
+    gpu: Annotated[tuple[GpuEvidence, ...], msgspec.Meta(max_length=16)]
 
 
-def parse_evidence(data: bytes) -> Evidence:
-    """Parse evidence, at most 48 KiB.
+def gpu_nonce(challenge: bytes, keys: bytes) -> bytes:
+    """What every GPU of a node is asked with: 32 bytes, of the challenge and the thumbprint of the node's keys."""
+    return hashlib.sha256(_behind_lengths((GPU_NONCE_TAG, challenge, keys))).digest()
+
+
+def gpu_digest(parts: Iterable[GpuEvidence]) -> bytes:
+    """SHA-256 over the GPU evidence, each report and each chain behind its length; empty where there is none."""
+    fields = [field for part in parts for field in (part.report, part.chain)]
+    return hashlib.sha256(_behind_lengths(fields)).digest() if fields else b""
+
+
+def _behind_lengths(fields: Iterable[bytes]) -> bytes:
+    return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+
+
+def parse_evidence(data: bytes, *, limit: int = MAXIMUM_EVIDENCE) -> Evidence:
+    """Parse evidence: 56 KiB at most where the log holds it, `MAXIMUM_COMPLETED` with all its endorsements.
 
     Raises:
         TooLarge, MalformedInput: not evidence.
     """
-    return canonical.decode(data, Evidence, limit=MAXIMUM_EVIDENCE)
+    return canonical.decode(data, Evidence, limit=limit)
 
 
 def parse_software_report(data: bytes) -> SoftwareReport:

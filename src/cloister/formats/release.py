@@ -23,6 +23,7 @@ class KmsInstance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     version: Literal[1] = 1
     constitution: Digest  # the one in force, whose digest the evidence binds
     evidence: EvidenceBytes
+    at: Seconds  # when its evidence is judged: the time of the cosigned checkpoint that it answers
 
 
 class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -47,7 +48,7 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     epoch: Digest  # SHA-256 of the epoch's entry
     node: NodeKeys
     evidence: Digest  # SHA-256 of the evidence; the bytes are in the ledger's blob store
-    checks: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=64)]  # ids of the steps that passed
+    checks: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=256)]  # ids of the steps that passed
     at: Seconds
 
 
@@ -89,7 +90,7 @@ WRAP_INFO = b"cloister release v1"
 
 def parse_kms_instance(data: bytes) -> KmsInstance:
     """Parse the payload of a `kms` statement."""
-    return canonical.decode(data, KmsInstance, limit=60_000)
+    return canonical.decode(data, KmsInstance, limit=61_000)
 
 
 def parse_epoch(data: bytes) -> Epoch:

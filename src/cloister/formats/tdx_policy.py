@@ -41,7 +41,10 @@ class TdImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """One trust domain by everything that was measured of it; the parts belong together."""
 
     mr_td: Measurement  # the firmware, as the TD was built
-    rtmrs: tuple[Measurement, Measurement, Measurement, Measurement]  # all four: RTMR3 alone says nothing of a loader
+    # RTMR0 to RTMR2: firmware, kernel, initrd and command line. RTMR3 alone would say nothing of who extended it.
+    rtmrs: tuple[Measurement, Measurement, Measurement]
+    # `workload`: a workload that the reference values name, and nothing else.
+    rtmr3: Annotated[tuple[Measurement, ...], Images] | Literal["workload"]
     mr_config_id: Measurement
     mr_owner: Measurement
     mr_owner_config: Measurement

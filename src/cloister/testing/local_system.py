@@ -16,7 +16,7 @@ from typing import Any
 
 from cloister.crypto.hpke import X_WING
 from cloister.crypto.signing import SigningKey
-from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference
+from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SoftwarePlatform
 from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
 from cloister.formats.constitution import Constitution, Log, Witness
 from cloister.formats.contract import Contract, Endpoint, NamedDigest, Party
@@ -106,9 +106,8 @@ class LocalSystem:
         """Takes this system's software TEE, by name."""
         return AppraisalPolicy(
             unsafe=UNSAFE,
-            platforms=("software",),
-            software_keys=(self.platform_key.public,),
-            platform_measurements=(PLATFORM_MEASUREMENT,),
+            roots="vendors",
+            platforms=(SoftwarePlatform(keys=(self.platform_key.public,), measurements=(PLATFORM_MEASUREMENT,)),),
         )
 
     def make_constitution(self) -> Constitution:

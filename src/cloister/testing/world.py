@@ -15,7 +15,7 @@ from cloister.crypto.cose import sign1
 from cloister.crypto.hpke import X_WING, KemPrivateKey
 from cloister.crypto.signing import SigningKey
 from cloister.formats import canonical, key_config
-from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference
+from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SoftwarePlatform
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract, Endpoint, NamedDigest, Party
 from cloister.formats.evidence import (
@@ -83,9 +83,8 @@ def appraisal(platform: SigningKey) -> AppraisalPolicy:
     """A policy that takes the software TEE of these tests, by name."""
     return AppraisalPolicy(
         unsafe=("UnsafeAllowSoftwareTee",),
-        platforms=("software",),
-        software_keys=(platform.public,),
-        platform_measurements=(PLATFORM,),
+        roots="vendors",
+        platforms=(SoftwarePlatform(keys=(platform.public,), measurements=(PLATFORM,)),),
     )
 
 
@@ -189,7 +188,7 @@ class World:
         """The entry with which the KMS shows itself."""
         subject = self.constitution.digest()
         shown = evidence(self.parties.platform, "kms", self.kms, challenge=bytes(32), subject=subject)
-        instance = KmsInstance(constitution=subject, evidence=canonical.encode(shown))
+        instance = KmsInstance(constitution=subject, evidence=canonical.encode(shown), at=self.now)
         return sign_statement("kms", instance, (self.kms.sign,))
 
     def make_epoch(self, **changes: object) -> Epoch:

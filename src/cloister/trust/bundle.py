@@ -88,7 +88,7 @@ def examine_bundle(bundle: KeyBundle, policy: TrustPolicy, memory: Memory, *, at
     # 5. What was accepted by name, and no other exception.
     _check_unsafe(steps, constitution, contract, policy)
     # 6. The KMS runs code and settings that its constitution names, under evidence no older than the checkpoint.
-    kms = _check_evidence(steps, bundle, constitution)
+    kms = _check_evidence(steps, bundle, constitution, at=checkpoint.cosigned_at)
     if kms is None:
         return steps.stopped()
     # 7. Its keys: the state head, the epochs, the gateways that it certified.
@@ -116,10 +116,12 @@ def _check_unsafe(steps: Steps, constitution: Constitution, contract: Contract, 
     steps.check("trust.unsafe", not extra, shortfall, found=", ".join(in_force) or "no exceptions")
 
 
-def _check_evidence(steps: Steps, bundle: KeyBundle, constitution: Constitution) -> AppraisedEvidence | None:
+def _check_evidence(
+    steps: Steps, bundle: KeyBundle, constitution: Constitution, *, at: int
+) -> AppraisedEvidence | None:
     evidence = steps.attempt("evidence.signature", lambda: parse_evidence(bundle.evidence), MalformedInput, TooLarge)
     if evidence is None:
         return None
     challenge = hashlib.sha256(bundle.checkpoint).digest()
     expected = Expected(challenge, constitution.digest(), constitution.kms)
-    return steps.include(examine_evidence(evidence, constitution.appraisal, expected))
+    return steps.include(examine_evidence(evidence, constitution.appraisal, expected, at=at))

@@ -60,7 +60,8 @@ def tdx_examined(*, data=RUNTIME, td=BOUND, shown=BOUND, quoted=True):
 
 IMAGE = TdImage(
     mr_td=TD.mr_td,
-    rtmrs=TD.rtmrs,
+    rtmrs=TD.rtmrs[:3],
+    rtmr3=TD.rtmrs[3:],
     mr_config_id=TD.mr_config_id,
     mr_owner=TD.mr_owner,
     mr_owner_config=TD.mr_owner_config,

@@ -1,5 +1,6 @@
 """What an authentic TDX or SGX quote must meet: each row changes one thing, and fails one check."""
 
+import hashlib
 from dataclasses import replace
 
 import msgspec
@@ -19,6 +20,7 @@ from cloister.formats.sgx_report import EnclaveReport
 from cloister.formats.tcb_info import TcbStatus
 from cloister.formats.td_report import TdAttributes
 from cloister.formats.tdx_policy import IntelTcbPolicy, SgxPolicy, TdImage, TdxPolicy
+from cloister.formats.workload_event import event_digest, register_value
 from cloister.testing.tdx_hardware import DAY, ENCLAVE, QE, TD, TdxHardware, enclave_level, level, moment
 
 NOW = 1_800_000_000
@@ -33,7 +35,8 @@ TCB = IntelTcbPolicy(
 )
 IMAGE = TdImage(
     mr_td=TD.mr_td,
-    rtmrs=TD.rtmrs,
+    rtmrs=TD.rtmrs[:3],
+    rtmr3=TD.rtmrs[3:],
     mr_config_id=TD.mr_config_id,
     mr_owner=TD.mr_owner,
     mr_owner_config=TD.mr_owner_config,
@@ -62,8 +65,9 @@ def authentic_tdx(td=TD, *, hardware=HARDWARE, qe=QE, **info):
     return examine_tdx(quote, collateral, roots=hardware.roots, at=NOW, seen=SEEN_NOTHING).require()
 
 
-def appraise(td=TD, *, policy=POLICY, report_data=TD.report_data, at=NOW, **made):
-    return appraise_tdx(authentic_tdx(td, **made), policy, report_data=report_data, at=at)
+def appraise(td=TD, *, policy=POLICY, report_data=TD.report_data, at=NOW, workloads=(), **made):
+    authentic = authentic_tdx(td, **made)
+    return appraise_tdx(authentic, policy, report_data=report_data, at=at, workloads=workloads)
 
 
 def appraise_enclave(report=ENCLAVE, *, policy=SGX_POLICY, report_data=ENCLAVE.report_data):
@@ -261,13 +265,27 @@ def test_out_of_date_is_not_up_to_date_however_new_the_module():
 
 def test_rtmr3_is_never_held_alone():
     """An image has all four registers: a policy of fewer cannot be written."""
-    for few in ((), TD.rtmrs[3:], TD.rtmrs[:3]):
+    for few in ((), TD.rtmrs[3:], TD.rtmrs[:2]):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(msgspec.to_builtins(IMAGE) | {"rtmrs": few}, TdImage)
+    assert appraise(policy=msgspec.structs.replace(POLICY, images=(msgspec.structs.replace(IMAGE, rtmr3=()),))).failed
+
+
+def test_rtmr3_is_one_extension_by_a_workload_that_is_named():
+    """Where the image says so: what was extended twice, or by something else, is no workload."""
+    image = msgspec.structs.replace(IMAGE, rtmr3="workload")
+    policy = msgspec.structs.replace(POLICY, images=(image,))
+    one, other = b"\1" * 48, b"\2" * 48
+    loaded = replace(TD, rtmrs=(*TD.rtmrs[:3], register_value(one, "sha384")))
+    twice = hashlib.sha384(register_value(one, "sha384") + event_digest(other, "sha384")).digest()
+    assert not appraise(loaded, policy=policy, workloads=(other, one)).failed
+    assert appraise(loaded, policy=policy, workloads=(other,)).failed == ["tdx.image"]
+    assert appraise(loaded, policy=policy, workloads=()).failed == ["tdx.image"]
+    assert appraise(replace(TD, rtmrs=(*TD.rtmrs[:3], twice)), policy=policy, workloads=(other, one)).failed
 
 
 def test_parts_of_two_images_make_no_third():
-    other = msgspec.structs.replace(IMAGE, mr_td=b"\1" * 48, rtmrs=(b"\2" * 48,) * 4)
+    other = msgspec.structs.replace(IMAGE, mr_td=b"\1" * 48, rtmrs=(b"\2" * 48,) * 3)
     mixed = replace(TD, mr_td=other.mr_td)
     both = msgspec.structs.replace(POLICY, images=(IMAGE, other))
     assert appraise(mixed, policy=both).failed == ["tdx.image"]

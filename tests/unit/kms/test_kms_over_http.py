@@ -14,7 +14,7 @@ from tests.doubles.kms_system import AskingNode, KmsSystem, WorldTee, served
 from cloister.crypto.signing import SigningKey
 from cloister.errors import Refused, Unavailable
 from cloister.formats import canonical
-from cloister.formats.evidence import Evidence, SecuritySettings
+from cloister.formats.evidence import Evidence, GpuEvidence, SecuritySettings
 from cloister.formats.key_bundle import parse_key_bundle
 from cloister.formats.release import ReleaseRequest, Revocation
 from cloister.hosting.http_client import HttpClient
@@ -125,7 +125,7 @@ def exchanged_keys(node: AskingNode) -> dict[str, object]:
 
 
 def added_gpu(node: AskingNode) -> dict[str, object]:
-    return {"gpu": (b"evidence of a GPU",)}
+    return {"gpu": (GpuEvidence(report=b"report", chain=b"chain"),)}
 
 
 def unknown_platform(node: AskingNode) -> dict[str, object]:

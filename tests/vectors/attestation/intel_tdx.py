@@ -111,7 +111,8 @@ def strict(report: TdReport, case: Case) -> TdxPolicy:
     """The strict appraisal, of the image that the quote itself tells of."""
     image = TdImage(
         mr_td=report.mr_td,
-        rtmrs=report.rtmrs,
+        rtmrs=report.rtmrs[:3],
+        rtmr3=report.rtmrs[3:],
         mr_config_id=report.mr_config_id,
         mr_owner=report.mr_owner,
         mr_owner_config=report.mr_owner_config,

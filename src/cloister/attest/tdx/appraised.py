@@ -7,7 +7,7 @@ Reference, section 4.1.2.4.17 (what the statuses of a TCB mean).
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,7 @@ from cloister.formats.sgx_report import EnclaveReport
 from cloister.formats.tcb_info import TcbStatus
 from cloister.formats.td_report import UNDER_DEBUG, TdAttributes, TdReport
 from cloister.formats.tdx_policy import IntelTcbPolicy, SgxPolicy, Stance, TdImage, TdxPolicy
+from cloister.formats.workload_event import register_value
 
 TCB_STEPS = (
     "tdx.tcb-level",
@@ -81,7 +82,7 @@ class AppraisedSgx:
 
 
 def appraise_tdx(
-    authentic: AuthenticTdx, policy: TdxPolicy, *, report_data: bytes, at: int
+    authentic: AuthenticTdx, policy: TdxPolicy, *, report_data: bytes, at: int, workloads: Collection[bytes] = ()
 ) -> Examination[AppraisedTdx]:
     """Hold an authentic TDX quote against the policy at `at` (seconds since 1970).
 
@@ -90,6 +91,7 @@ def appraise_tdx(
         policy: what it must meet.
         report_data: the 64 bytes that the quote must carry, all of them.
         at: now, in seconds since 1970.
+        workloads: measurements, 48 bytes each, one of which RTMR3 holds where an image says `workload`.
     """
     steps = Steps(TDX_APPRAISAL_STEPS, TdxRejected)
     report = authentic.report
@@ -100,10 +102,10 @@ def appraise_tdx(
     _check_xfam(steps, report.xfam, policy)
     _check_service_td(steps, report, policy)
     # 14. What was measured of it, all parts as of one image.
-    image = next((one for one in policy.images if _measured(one) == _measured(report)), None)
-    steps.check(
-        "tdx.image", image is not None, _other_image(report, policy.images), found="MRTD and RTMRs of one image"
-    )
+    loaded = [register_value(workload, "sha384") for workload in workloads]
+    image = next((one for one in policy.images if not _differing(report, one, loaded)), None)
+    shortfall = _other_image(report, policy.images, loaded)
+    steps.check("tdx.image", image is not None, shortfall, found="MRTD and RTMRs of one image")
     # 15. What it says, whole: 64 bytes that begin alike are others.
     _check_report_data(steps, "tdx.report-data", report.report_data, report_data)
     if standing is None or image is None:
@@ -227,22 +229,26 @@ def _check_service_td(steps: Steps, report: TdReport, policy: TdxPolicy) -> None
 _PARTS: Final = ("MRTD", "RTMR0", "RTMR1", "RTMR2", "RTMR3", "MRCONFIGID", "MROWNER", "MROWNERCONFIG")
 
 
-def _measured(one: TdReport | TdImage) -> tuple[bytes, ...]:
+def _measured(report: TdReport) -> tuple[bytes, ...]:
     """All that is measured of a trust domain, in the order of `_PARTS`."""
-    return (one.mr_td, *one.rtmrs, one.mr_config_id, one.mr_owner, one.mr_owner_config)
+    return (report.mr_td, *report.rtmrs, report.mr_config_id, report.mr_owner, report.mr_owner_config)
 
 
-def _other_image(report: TdReport, images: Sequence[TdImage]) -> str:
-    """What the nearest image of the policy has otherwise."""
-    differing = [
-        [
-            f"{name} {found.hex()[:16]}…"
-            for name, found, other in zip(_PARTS, _measured(report), _measured(image), strict=True)
-            if found != other
-        ]
-        for image in images
+def _differing(report: TdReport, image: TdImage, loaded: Collection[bytes]) -> list[str]:
+    """What is otherwise than the image has it; `loaded` are the values of RTMR3 that `workload` stands for."""
+    last = loaded if image.rtmr3 == "workload" else image.rtmr3
+    before, owners = (image.mr_td, *image.rtmrs), (image.mr_config_id, image.mr_owner, image.mr_owner_config)
+    wanted = (*((one,) for one in before), last, *((one,) for one in owners))
+    return [
+        f"{name} {found.hex()[:16]}…"
+        for name, found, taken in zip(_PARTS, _measured(report), wanted, strict=True)
+        if found not in taken
     ]
-    nearest = min(differing, key=len, default=None)
+
+
+def _other_image(report: TdReport, images: Sequence[TdImage], loaded: Collection[bytes]) -> str:
+    """What the nearest image of the policy has otherwise."""
+    nearest = min((_differing(report, image, loaded) for image in images), key=len, default=None)
     return "the policy names no image" if nearest is None else f"of no image in the policy: {', '.join(nearest)}"
 
 

@@ -15,7 +15,7 @@ import msgspec
 from cloister.cli.local.keys import LocalKeys
 from cloister.contract.amendment import first_constitution, first_contract, next_constitution, next_contract
 from cloister.crypto.hpke import X_WING
-from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference
+from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SoftwarePlatform
 from cloister.formats.constitution import Constitution, Log, Witness
 from cloister.formats.contract import Contract, Endpoint, NamedDigest, Party
 from cloister.formats.trust_policy import TrustPolicy
@@ -212,9 +212,8 @@ def _kms(found: Found) -> RoleReference:
 def _appraisal(keys: LocalKeys) -> AppraisalPolicy:
     return AppraisalPolicy(
         unsafe=("UnsafeAllowSoftwareTee",),
-        platforms=("software",),
-        software_keys=(keys.platform.public,),
-        platform_measurements=(PLATFORM_MEASUREMENT,),
+        roots="vendors",
+        platforms=(SoftwarePlatform(keys=(keys.platform.public,), measurements=(PLATFORM_MEASUREMENT,)),),
     )
 
 

@@ -55,7 +55,7 @@ class Instance:
         """
         shown = self.evidence(checkpoint, constitution)
         expected = Expected(challenge_of(checkpoint), constitution.digest(), constitution.kms)
-        examine_evidence(shown, constitution.appraisal, expected).require()
+        examine_evidence(shown, constitution.appraisal, expected, at=checkpoint.cosigned_at).require()
         return shown
 
     def introduction(self, checkpoint: VerifiedCheckpoint, constitution: Constitution) -> bytes:
@@ -65,7 +65,9 @@ class Instance:
             EvidenceRejected, Unavailable: as `examine_itself`.
         """
         shown = self.examine_itself(checkpoint, constitution)
-        record = KmsInstance(constitution=constitution.digest(), evidence=canonical.encode(shown))
+        record = KmsInstance(
+            constitution=constitution.digest(), evidence=canonical.encode(shown), at=checkpoint.cosigned_at
+        )
         return sign_statement("kms", record, (self.secrets.sign,))
 
     def sign_head(self, head: StateHead) -> bytes:
