@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from cloister.attest.certificates import parse_certificate
+from cloister.attest.endorsements import describe
 from cloister.attest.ocsp import parse_answer
 from cloister.attest.snp.endorsement_key import read_endorsement_key
 from cloister.client.transcript_events import TranscriptEvents
@@ -44,6 +45,7 @@ from cloister.formats.contract import parse_contract
 from cloister.formats.cose_receipt import parse_receipt
 from cloister.formats.cose_sign1 import CoseSign1
 from cloister.formats.dice_certificate import parse_device_name, parse_fwids
+from cloister.formats.endorsement_bundle import EndorsementBundle, encode_file, parse_bundle, parse_file
 from cloister.formats.event_log import SHA256, parse_ccel_log, parse_event_log
 from cloister.formats.evidence import parse_evidence, parse_software_report
 from cloister.formats.hcl_report import parse_hcl_report, parse_runtime_data
@@ -85,6 +87,7 @@ from cloister.testing.event_logs import (
     runtime_event,
     startup_locality,
 )
+from cloister.testing.made_endorsements import MadeVendors
 from cloister.testing.nitro_hardware import MadeNitro
 from cloister.testing.nvidia_hardware import MadeDevice, MadeRim, NvidiaVendor, der
 from cloister.testing.ocsp_answers import Responder
@@ -172,6 +175,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         **azure_targets(),
         **intel_targets(),
         **nvidia_targets(),
+        **endorsement_targets(),
         "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
         **http_targets(),
         **snp_targets(),
@@ -300,6 +304,18 @@ def nvidia_targets() -> dict[str, tuple[Parser, list[bytes]]]:
             lambda data: parse_answer(data, nonce=b""),
             vendor.rim_answers(Responder(life=vendor.life, delegated=True)),
         ),
+    }
+
+
+def endorsement_targets() -> dict[str, tuple[Parser, list[bytes]]]:
+    """What a store keeps of what vendors say, and bundles of it; what parses has to describe itself."""
+    kept = MadeVendors(NOON).all()
+    return {
+        "endorsement_bundle": (
+            lambda data: [describe(one) for one in parse_bundle(data).kept],
+            [canonical.encode(EndorsementBundle(kept=(one,))) for one in kept],
+        ),
+        "endorsement_file": (parse_file, [encode_file(one) for one in kept]),
     }
 
 

@@ -12,6 +12,7 @@ from cloister.attest.azure_vm import (
     AZURE_TDX_APPRAISAL_STEPS,
     AZURE_TDX_STEPS,
 )
+from cloister.attest.endorsements import ENDORSEMENT_STEPS
 from cloister.attest.evidence import EVIDENCE_STEPS
 from cloister.attest.nitro import NITRO_APPRAISAL_STEPS, NITRO_STEPS
 from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
@@ -33,6 +34,7 @@ SOURCE = Path("src/cloister")
 # Types that open doors, and the one module that may build each.
 DOORS = {
     "AppraisedNvidia": "attest/nvidia/appraisal.py",
+    "AuthenticEndorsement": "attest/endorsements.py",
     "AuthenticDevice": "attest/nvidia/device.py",
     "AuthenticRim": "attest/nvidia/rim.py",
     "AppraisedAzure": "attest/azure.py",
@@ -91,6 +93,7 @@ def test_the_table_names_every_step_and_no_other():
         *AZURE_TDX_STEPS,
         *BUNDLE_STEPS,
         *DEVICE_STEPS,
+        *ENDORSEMENT_STEPS,
         *EVIDENCE_STEPS,
         *NVIDIA_APPRAISAL_STEPS,
         *NITRO_APPRAISAL_STEPS,
@@ -118,6 +121,7 @@ def test_no_examination_performs_a_step_twice():
     for steps in (
         BUNDLE_STEPS,
         DEVICE_STEPS,
+        ENDORSEMENT_STEPS,
         EVIDENCE_STEPS,
         NVIDIA_APPRAISAL_STEPS,
         AZURE_SNP_STEPS,

@@ -111,6 +111,31 @@ def check_answered_good(
         raise ChainRefused(next(iter(reasons), f"there is no OCSP answer for {name_of(certificate)}"))
 
 
+def read_answered(
+    certificate: x509.Certificate, issuer: x509.Certificate, answer: OcspAnswer, *, at: int
+) -> ocsp.OCSPSingleResponse:
+    """The one thing that an answer says of a certificate, good or not, if who may at `at` (since 1970) signed it.
+
+    Raises:
+        ChainRefused: it says nothing of this certificate or several things, or nobody who may answer signed it.
+    """
+    own = [one for one in answer.response.responses if _is_of(one, certificate, issuer)]
+    if len(own) != 1:
+        raise ChainRefused(f"the OCSP answer says {len(own)} things of {name_of(certificate)}, not one")
+    _check_signed(answer, issuer, at=at)
+    return own[0]
+
+
+def check_nonce(answer: OcspAnswer) -> None:
+    """Whether the answer has the nonce that was sent, if one was (RFC 6960 section 4.4.1).
+
+    Raises:
+        ChainRefused: another, or none.
+    """
+    if answer.nonce and not hmac.compare_digest(_nonce(answer.response), answer.nonce):
+        raise ChainRefused("the OCSP answer has another nonce than was sent")
+
+
 def _unsigned(answer: OcspAnswer, issuer: x509.Certificate, *, at: int) -> str:
     """Why nobody who may answer signed this; empty where one did."""
     try:

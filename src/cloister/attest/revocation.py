@@ -75,6 +75,18 @@ def check_not_revoked(
                 raise ChainRefused(f"{name_of(certificate)} was revoked on {day(entry.revocation_date_utc)}")
 
 
+def check_list_signed(found: x509.CertificateRevocationList, issuer: x509.Certificate) -> None:
+    """Whether `issuer` signed this list, and might; when, and what it names, is not asked.
+
+    Raises:
+        ChainRefused: it is of another issuer, or nothing that one may sign.
+    """
+    if found.issuer != issuer.subject or not _is_signed_by(found, issuer):
+        raise ChainRefused(f"the revocation list is not signed by {name_of(issuer)}")
+    _require_may_revoke(issuer)
+    require_hash(found, f"the revocation list of {name_of(issuer)}")
+
+
 def _lists_of(
     issuer: x509.Certificate, lists: Sequence[x509.CertificateRevocationList], *, at: int
 ) -> list[x509.CertificateRevocationList]:

@@ -119,7 +119,7 @@ def _check_certificates(
     own = roots.get(key.product)
     steps.attempt(
         "snp.chain",
-        lambda: _check_chain(chain, key, roots=() if own is None else (own,), at=at),
+        lambda: check_key_chain(chain, key, roots=() if own is None else (own,), at=at),
         ChainRefused,
         MalformedInput,
         found=f"to {name_of(chain[-1])}",
@@ -139,9 +139,14 @@ def _check_certificates(
         )
 
 
-def _check_chain(
+def check_key_chain(
     chain: tuple[x509.Certificate, ...], key: EndorsementKey, *, roots: Collection[bytes], at: int
 ) -> None:
+    """Hold an endorsement key's chain, the key's own certificate first, against the pinned `roots` at `at`.
+
+    Raises:
+        ChainRefused: it does not hold, or the key is signed by what signs others.
+    """
     if len(chain) != 3:
         raise ChainRefused(f"an endorsement key's chain has 3 certificates, not {len(chain)}")
     check_chain(chain, roots=roots, at=at)

@@ -1,0 +1,201 @@
+"""A folder of endorsements: each was examined before it was written, none is handed out after its end.
+
+One file each, which holds the newest that was seen of its kind and subject, and so is the memory of how new that was:
+what has ended stays until something newer comes. Files are replaced whole; several processes may use the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cloister.attest.endorsements import (
+    AuthenticEndorsement,
+    Described,
+    EndorsementRoots,
+    describe,
+    examine_endorsement,
+)
+from cloister.errors import CloisterError, MalformedInput, TooLarge, Unavailable, UsageError
+from cloister.examination import Examination
+from cloister.formats.endorsement_bundle import (
+    KINDS,
+    MAXIMUM_KEPT,
+    Kept,
+    Kind,
+    encode_file,
+    kind_of,
+    parse_file,
+)
+
+_PARTIAL: Final = ".partial-"
+
+
+class DamagedEndorsement(CloisterError):
+    """A file of the store does not hold what was written into it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One of the store's, in date or not."""
+
+    kept: Kept
+    described: Described
+    path: Path
+
+
+class EndorsementStore:
+    """A store in one folder, for one set of pinned roots. Calls block for as long as the disk takes."""
+
+    def __init__(self, folder: Path, roots: EndorsementRoots) -> None:
+        """Open the store, or make it.
+
+        Raises:
+            UsageError: it cannot be used, or it was made for other roots.
+        """
+        self.folder = folder
+        self.roots = roots
+        try:
+            for kind in KINDS:
+                (folder / kind).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._require_roots()
+        except OSError as error:
+            raise UsageError(f"the store of endorsements {folder} cannot be used: {error.strerror}") from error
+
+    def take(self, kept: Kept, *, at: int, subject: str | None = None) -> Examination[AuthenticEndorsement]:
+        """Examine `kept`, and keep it if every step passed.
+
+        Args:
+            kept: as it came, from wherever.
+            at: now, in seconds since 1970.
+            subject: which of its kind was asked for; by itself, what it says that it is.
+
+        Raises:
+            DamagedEndorsement: what the store has in its place is damaged, so that nobody knows how new that was.
+            Unavailable: the disk failed.
+        """
+        named = _own_subject(kept) if subject is None else subject
+        with self._alone():
+            known = self.find(kind_of(kept), named)
+            seen = () if known is None else known.described.mark
+            examination = examine_endorsement(kept, roots=self.roots, at=at, subject=named, seen=seen)
+            if not examination.failed and (known is None or known.kept != kept):
+                self._write(self._path(kind_of(kept), named), encode_file(examination.require().kept))
+        return examination
+
+    def get(self, kind: Kind, subject: str, *, at: int) -> Kept | None:
+        """The newest that was seen of this kind and subject, if it counts at `at`.
+
+        Raises:
+            DamagedEndorsement, Unavailable: the file is not what was written, or cannot be read.
+        """
+        found = self.find(kind, subject)
+        if found is None or not found.described.first <= at <= found.described.until:
+            return None
+        return found.kept
+
+    def find(self, kind: Kind, subject: str) -> Stored | None:
+        """The newest that was seen of this kind and subject, in date or not; raises as `get` does."""
+        return _load(self._path(kind, subject))
+
+    def of_kind(self, kind: Kind) -> Iterator[Stored]:
+        """All of a kind, in date or not; raises as `get` does."""
+        for path in sorted((self.folder / kind).iterdir()):
+            if not path.name.startswith(_PARTIAL):
+                found = _load(path)
+                if found is not None:
+                    yield found
+
+    def _path(self, kind: Kind, subject: str) -> Path:
+        return self.folder / kind / _name_of(subject)
+
+    def _require_roots(self) -> None:
+        """A store of made-up hardware and one of a vendor's would spoil each other's memory of what is newest."""
+        file, own = self.folder / "roots", _digest(self.roots)
+        with self._alone():
+            if not file.exists():
+                self._write(file, own.encode())
+            if file.read_bytes() != own.encode():
+                raise UsageError(f"the store {self.folder} was made for other roots: name another folder")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process compares and replaces meanwhile; what a crash left half-written is removed."""
+        try:
+            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Unavailable(f"the store {self.folder} cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _write(self, target: Path, data: bytes) -> None:
+        """Whole or not at all, whenever the power goes."""
+        try:
+            for left in target.parent.glob(f"{_PARTIAL}*"):
+                left.unlink()
+            descriptor, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=target.parent)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(partial).replace(target)
+            folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise Unavailable(f"{target} cannot be written: {error.strerror}") from error
+
+
+_REMEDY: Final = "move it away, and fetch or import that endorsement again"
+
+
+def _load(path: Path) -> Stored | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAXIMUM_KEPT + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        kept = parse_file(data)
+        own = describe(kept)
+    except (MalformedInput, TooLarge) as error:
+        raise DamagedEndorsement(f"{path} is damaged ({error}): {_REMEDY}") from error
+    if (path.parent.name, path.name) != (own.kind, _name_of(own.subject)):
+        raise DamagedEndorsement(f"{path} holds {own.kind} of {own.subject}, which has another name: {_REMEDY}")
+    return Stored(kept, own, path)
+
+
+def _name_of(subject: str) -> str:
+    return hashlib.sha256(subject.encode()).hexdigest()
+
+
+def _own_subject(kept: Kept) -> str:
+    """What it says that it is of; nothing where it does not parse, which its examination will say."""
+    try:
+        return describe(kept).subject
+    except (MalformedInput, TooLarge):
+        return ""
+
+
+def _digest(roots: EndorsementRoots) -> str:
+    parts = [
+        *(f"amd {product} {pin.hex()}" for product, pin in sorted(roots.amd.items())),
+        *(f"intel {pin.hex()}" for pin in sorted(roots.intel)),
+        *(f"device {pin.hex()}" for pin in sorted(roots.nvidia_devices)),
+        *(f"manifest {pin.hex()}" for pin in sorted(roots.nvidia_manifests)),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

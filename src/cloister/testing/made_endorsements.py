@@ -1,0 +1,154 @@
+"""What made-up vendors say of made-up hardware, as a store keeps it (cloister.endorsements)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from cloister.attest.endorsements import EndorsementRoots
+from cloister.formats.endorsement_bundle import (
+    AmdKey,
+    AmdRevocations,
+    IntelPckRevocations,
+    IntelQeIdentity,
+    IntelRootRevocations,
+    IntelTcbInfo,
+    Kept,
+    NvidiaManifest,
+    OcspAnswer,
+)
+from cloister.formats.snp_report import SigningKey
+from cloister.formats.snp_tcb import Tcb
+from cloister.testing.certificates import Authority, Life
+from cloister.testing.nvidia_hardware import MadeDevice, MadeRim, NvidiaVendor, measured
+from cloister.testing.ocsp_answers import Responder
+from cloister.testing.snp_hardware import SnpHardware
+from cloister.testing.tdx_hardware import DAY, TdxHardware
+
+
+@dataclass(frozen=True, slots=True)
+class MadeVendors:
+    """AMD, Intel and NVIDIA, made up, with one machine of each; everything of theirs is in date at `at`."""
+
+    at: int  # seconds since 1970
+    seed: str = "made-up"
+    snp: SnpHardware = field(init=False)
+    tdx: TdxHardware = field(init=False)
+    nvidia: NvidiaVendor = field(init=False)
+    gpu: MadeDevice = field(init=False)
+
+    def __post_init__(self) -> None:
+        life = Life(self.at - 400 * DAY, self.at + 400 * DAY)
+        object.__setattr__(self, "snp", SnpHardware(seed=self.seed, life=life))
+        object.__setattr__(self, "tdx", TdxHardware(at=self.at, seed=f"{self.seed} Intel"))
+        object.__setattr__(self, "nvidia", NvidiaVendor(life, f"{self.seed} nvidia"))
+        object.__setattr__(self, "gpu", MadeDevice(vendor=self.nvidia))
+
+    @property
+    def roots(self) -> EndorsementRoots:
+        """What is pinned in place of the vendors' roots."""
+        return EndorsementRoots(
+            dict(self.snp.roots),
+            self.tdx.roots,
+            frozenset({self.nvidia.device_root.pin}),
+            frozenset({self.nvidia.rim_root.pin}),
+        )
+
+    def lists(self, *, age: int = DAY) -> Life:
+        """How long lists and answers count that were made `age` seconds ago: thirty days."""
+        return Life(self.at - age, self.at - age + 30 * DAY)
+
+    def amd_key(
+        self, kind: SigningKey = SigningKey.VCEK, *, tcb: Tcb | None = None, hardware: SnpHardware | None = None
+    ) -> AmdKey:
+        """The certificate of a chip's key, or its cloud's, and those above it."""
+        chip = hardware or self.snp
+        above = (one.public_bytes(Encoding.DER) for one in chip.issuer(kind).chain)
+        signer, root = above
+        return AmdKey(chain=(chip.certificate(kind, tcb=tcb), signer, root))
+
+    def amd_revocations(self, *, age: int = DAY, hardware: SnpHardware | None = None) -> AmdRevocations:
+        """The product's list, which names nobody."""
+        root = (hardware or self.snp).root
+        return AmdRevocations(data=root.revocations([], self.lists(age=age)), issuer=der(root.certificate))
+
+    def tcb_info(self, **changes: object) -> IntelTcbInfo:
+        """TCB info of the machine's FMSPC; `changes` are members of it."""
+        told = self.tdx.collateral(tcb_info=self.tdx.tcb_info(**changes))
+        return IntelTcbInfo(
+            body=told.tcb_info, signature=told.tcb_info_signature, issuer_chain=told.tcb_info_issuer_chain
+        )
+
+    def qe_identity(self, **changes: object) -> IntelQeIdentity:
+        """The identity of the quoting enclave; `changes` are members of it."""
+        told = self.tdx.collateral(qe_identity=self.tdx.qe_identity(**changes))
+        return IntelQeIdentity(
+            body=told.qe_identity, signature=told.qe_identity_signature, issuer_chain=told.qe_identity_issuer_chain
+        )
+
+    def pck_revocations(self, *, age: int = DAY) -> IntelPckRevocations:
+        """The list of the CA of platforms, which names nobody."""
+        told = self.tdx.collateral(lists=self.lists(age=age))
+        return IntelPckRevocations(data=bytes.fromhex(told.pck_crl), issuer_chain=told.pck_crl_issuer_chain)
+
+    def root_revocations(self, *, age: int = DAY) -> IntelRootRevocations:
+        """The list of Intel's root, which names nobody."""
+        told = self.tdx.collateral(lists=self.lists(age=age))
+        return IntelRootRevocations(data=bytes.fromhex(told.root_ca_crl), issuer=der(self.tdx.root.certificate))
+
+    def manifests(self) -> tuple[NvidiaManifest, NvidiaManifest]:
+        """Those of the GPU's driver and of its VBIOS: half of the measurements each."""
+        driver, vbios = self.gpu.driver, ".".join(f"{one:02X}" for one in (*self.gpu.vbios[3::-1], self.gpu.vbios[4]))
+        named = (f"NV_GPU_DRIVER_GH100_{driver}", driver), (f"NV_GPU_VBIOS____{vbios.replace('.', '')}", vbios)
+        halves = (range(32), range(36, 64))
+        first, second = (
+            NvidiaManifest(
+                id=name,
+                data=MadeRim(version=version, measurements={one: [measured(one)] for one in half}).file(
+                    self.nvidia.rim_signer
+                ),
+            )
+            for (name, version), half in zip(named, halves, strict=True)
+        )
+        return first, second
+
+    def answer(
+        self, chain: Sequence[x509.Certificate], issuer: Authority, *, age: int = DAY, revoked: bool = False
+    ) -> OcspAnswer:
+        """What `issuer` says of the first of a chain."""
+        status = ocsp.OCSPCertStatus.REVOKED if revoked else ocsp.OCSPCertStatus.GOOD
+        data = Responder(life=self.lists(age=age), status=status, delegated=True).answer(chain[0], issuer)
+        return OcspAnswer(data=data, chain=tuple(map(der, chain)))
+
+    def answers(self, *, age: int = DAY) -> list[OcspAnswer]:
+        """Of all above the GPU's leaf, and of the chain of the manifests' signer."""
+        above = self.nvidia.device_root.authority("provisioner", self.nvidia.life, path_length=1)
+        signer = self.nvidia.rim_root.authority("rim issuer", self.nvidia.life, path_length=0)
+        return [
+            self.answer(self.gpu.rom.chain, above, age=age),
+            self.answer(above.chain, self.nvidia.device_root, age=age),
+            self.answer(self.nvidia.rim_signer.chain, signer, age=age),
+            self.answer(signer.chain, self.nvidia.rim_root, age=age),
+        ]
+
+    def all(self) -> list[Kept]:
+        """One of each, and whatever it takes for the GPU."""
+        return [
+            self.amd_key(),
+            self.amd_revocations(),
+            self.tcb_info(),
+            self.qe_identity(),
+            self.pck_revocations(),
+            self.root_revocations(),
+            *self.manifests(),
+            *self.answers(),
+        ]
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    """A certificate in DER."""
+    return certificate.public_bytes(Encoding.DER)
