@@ -50,7 +50,7 @@ test: ## Run every test.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 fuzz: $(VENV)/.dev ## Throw mutants at every parser, FUZZ_SECONDS each, and EVIDENCE_MUTANTS of recorded evidence.
-	PYTHONPATH=src $(BIN)/python tests/fuzz/parsers.py --seconds $(or $(FUZZ_SECONDS),20)
+	PYTHONPATH=src:. $(BIN)/python tests/fuzz/parsers.py --seconds $(or $(FUZZ_SECONDS),20)
 	PYTHONPATH=src:. $(BIN)/python tests/fuzz/evidence.py --mutants $(or $(EVIDENCE_MUTANTS),1000000)
 
 vectors: $(VENV)/.dev ## Judge the recorded evidence of real machines under CLOISTER_VECTORS (../shared/vectors).

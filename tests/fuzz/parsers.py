@@ -14,11 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from tests.doubles.made_evidence import made_evidence
 
 from cloister.attest.certificates import parse_certificate
 from cloister.attest.endorsements import describe
 from cloister.attest.ocsp import parse_answer
 from cloister.attest.snp.endorsement_key import read_endorsement_key
+from cloister.cli.explained.formats import explain
 from cloister.client.transcript_events import TranscriptEvents
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed
 from cloister.crypto.signing import SigningKey
@@ -70,6 +72,7 @@ from cloister.formats.statement import parse_statement
 from cloister.formats.tcb_info import parse_qe_identity, parse_tcb_info
 from cloister.formats.tpm_quote import RSASSA, parse_tpm_public, parse_tpm_quote, parse_tpm_signature
 from cloister.formats.trust_policy import format_trust_policy, parse_trust_policy
+from cloister.formats.tsm_report import parse_tsm_report
 from cloister.hosting.http_chunk_views import ChunkedBody
 from cloister.hosting.http_chunks import ChunkDecoder
 from cloister.hosting.http_head import parse_request_head, parse_response_head
@@ -177,6 +180,8 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         **nvidia_targets(),
         **endorsement_targets(),
         "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
+        "tsm_report": (parse_tsm_report, [made_evidence()[name] for name in ("tsm-report", "tsm-report:cbor")]),
+        "explained": (explain, list(made_evidence().values())),
         **http_targets(),
         **snp_targets(),
         "multipart": (lambda data: parse_multipart(data, "multipart/form-data; boundary=b"), [FORM]),

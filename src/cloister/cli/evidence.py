@@ -10,6 +10,7 @@ import click
 from cloister.cli.main import Entry, load
 
 VERBS: Final[Mapping[str, Entry]] = {
+    "show": Entry("cloister.cli.evidence_show:show", "Say what a file of evidence says; nothing of it is checked."),
     "collect": Entry("cloister.cli.evidence_collect:collect", "Collect the evidence of this machine's TEE."),
 }
 

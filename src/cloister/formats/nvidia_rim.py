@@ -107,6 +107,17 @@ def parse_manifest(signed: bytes) -> RimManifest:
     return RimManifest(product, edition, version, _measurements(payload))
 
 
+def claimed_manifest(file: RimFile) -> RimManifest:
+    """What a file says, whoever wrote it: to be shown to a person, never to be judged by.
+
+    Raises:
+        TooLarge, MalformedInput: not a manifest of measurements by index.
+    """
+    root = _parse(file.document)
+    root.remove(root[-1])
+    return parse_manifest(etree.tostring(root, encoding="UTF-8", xml_declaration=False))
+
+
 def _parse(document: bytes) -> Any:
     """The root of a document without anything that could hide or expand."""
     if b"<!" in document or b"<?" in document or not document.startswith(b"<"):

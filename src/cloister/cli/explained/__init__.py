@@ -1,0 +1,1 @@
+"""What evidence says, field by field, in words: one module a vendor; pure, and no judge of anything."""
