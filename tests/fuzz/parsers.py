@@ -30,6 +30,7 @@ from cloister.engines.transcription_form import TranscriptionForm, read_form
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import binary_http, canonical, key_config, snp_report
 from cloister.formats.add_checkpoint import AddCheckpoint, parse_add_checkpoint
+from cloister.formats.attestation_result import encode_attestation_result, parse_attestation_result
 from cloister.formats.azure_evidence import parse_azure_evidence
 from cloister.formats.binary_http_stream import RequestDecoder, ResponseDecoder
 from cloister.formats.binary_http_view import view_request
@@ -54,6 +55,8 @@ from cloister.formats.hcl_report import parse_hcl_report, parse_runtime_data
 from cloister.formats.hpke_suite import X25519_HKDF_SHA256
 from cloister.formats.intel_collateral import parse_collateral, signed_document
 from cloister.formats.intel_quote import parse_quote
+from cloister.formats.jwk import parse_key_set
+from cloister.formats.jws import parse_jws
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
 from cloister.formats.key_config import KeyConfig
 from cloister.formats.ledger_messages import Appended, encode_list, parse_appended, parse_entries, parse_path
@@ -91,6 +94,7 @@ from cloister.testing.event_logs import (
     startup_locality,
 )
 from cloister.testing.made_endorsements import MadeVendors
+from cloister.testing.made_tokens import MadeVerifier, attestation_result
 from cloister.testing.nitro_hardware import MadeNitro
 from cloister.testing.nvidia_hardware import MadeDevice, MadeRim, NvidiaVendor, der
 from cloister.testing.ocsp_answers import Responder
@@ -184,8 +188,19 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "explained": (explain, list(made_evidence().values())),
         **http_targets(),
         **snp_targets(),
+        **token_targets(),
         "multipart": (lambda data: parse_multipart(data, "multipart/form-data; boundary=b"), [FORM]),
         "trust_policy": (parse_trust_policy, [format_trust_policy(world.policy(), comment="").encode()]),
+    }
+
+
+def token_targets() -> dict[str, tuple[Parser, list[bytes]]]:
+    """What a verifier signs, and its keys."""
+    verifier, result = MadeVerifier(), attestation_result(SigningKey.generate())
+    return {
+        "attestation_result": (parse_attestation_result, [encode_attestation_result(result)]),
+        "jws": (parse_jws, [verifier.token(result)]),
+        "jwk_set": (parse_key_set, [verifier.key_set]),
     }
 
 

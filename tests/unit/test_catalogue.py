@@ -18,6 +18,7 @@ from cloister.attest.nitro import NITRO_APPRAISAL_STEPS, NITRO_STEPS
 from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
 from cloister.attest.nvidia.device import DEVICE_STEPS
 from cloister.attest.nvidia.rim import RIM_STEPS
+from cloister.attest.result import TOKEN_STEPS
 from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS
 from cloister.attest.snp.authentic import SNP_STEPS
 from cloister.attest.tdx.appraised import SGX_APPRAISAL_STEPS, TDX_APPRAISAL_STEPS
@@ -69,6 +70,7 @@ DOORS = {
     "VerifiedBundle": "trust/bundle.py",
     "VerifiedCheckpoint": "ledger/checkpoints.py",
     "VerifiedReceipt": "trust/receipt.py",
+    "VerifiedResult": "attest/result.py",
     "VerifiedRelease": "trust/release_reply.py",
 }
 
@@ -107,6 +109,7 @@ def test_the_table_names_every_step_and_no_other():
         *SGX_APPRAISAL_STEPS,
         *SGX_STEPS,
         *SIGNED_STEPS,
+        *TOKEN_STEPS,
         *TDX_APPRAISAL_STEPS,
         *TDX_STEPS,
         *TPM_APPRAISAL_STEPS,
@@ -139,6 +142,7 @@ def test_no_examination_performs_a_step_twice():
         RIM_STEPS,
         (*SGX_STEPS, *SGX_APPRAISAL_STEPS),
         (*TDX_STEPS, *TDX_APPRAISAL_STEPS),
+        TOKEN_STEPS,
     ):
         assert len(set(steps)) == len(steps)
 

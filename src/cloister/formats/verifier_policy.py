@@ -1,0 +1,34 @@
+"""What a verifier holds evidence against: an appraisal policy with reference values for each role (docs/formats)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+import msgspec
+
+from cloister.formats import canonical
+from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference
+from cloister.formats.jws import encode_base64url
+
+
+class VerifierPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Stands where a contract or constitution would: a verifier knows none, so its policy names code and settings."""
+
+    version: Literal[1] = 1
+    appraisal: AppraisalPolicy
+    roles: Annotated[tuple[RoleReference, ...], msgspec.Meta(min_length=1, max_length=16)]
+
+    def __post_init__(self) -> None:
+        """One role's reference values stand in one place."""
+        if len({reference.role for reference in self.roles}) != len(self.roles):
+            raise ValueError("each role has one set of reference values")
+
+    def digest(self) -> bytes:
+        """SHA-256 of the deterministic encoding, 32 bytes."""
+        return hashlib.sha256(canonical.encode(self)).digest()
+
+    @property
+    def id(self) -> str:
+        """How tokens name the policy: its digest as a URI (RFC 6920)."""
+        return f"ni:///sha-256;{encode_base64url(self.digest()).decode()}"
