@@ -15,7 +15,7 @@ from typing import Self
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cloister.attest.certificates import fingerprint
 
@@ -74,19 +74,21 @@ class Authority:
         return _signed(name, public, issuer, self.key, life, extensions)
 
     def authority(self, name: str, life: Life, *, path_length: int | None = 0) -> Authority:
-        """One below it."""
-        key = made_key(f"{name} below {name_in(self.certificate.subject)}")
+        """One below it, whose key is of this name and its issuer's key: namesakes of two vendors share none."""
+        key = made_key(f"{name} below {self.key.private_numbers().private_value:x}")
         extensions: Extensions = [(x509.BasicConstraints(ca=True, path_length=path_length), True)]
         return Authority(key, (self.issue(name, key.public_key(), life, extensions), *self.chain))
 
-    def revocations(self, revoked: Iterable[x509.Certificate], life: Life) -> bytes:
-        """Its revocation list, in DER."""
+    def revocations(self, revoked: Iterable[x509.Certificate], life: Life, *, number: int | None = 1) -> bytes:
+        """Its revocation list of this CRL number, or of none, in DER."""
         first, last = life.moments
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
         builder = builder.last_update(first).next_update(last)
         for one in revoked:
             entry = x509.RevokedCertificateBuilder().serial_number(one.serial_number).revocation_date(first)
             builder = builder.add_revoked_certificate(entry.build())
+        if number is not None:
+            builder = builder.add_extension(x509.CRLNumber(number), critical=False)
         return builder.sign(self.key, hashes.SHA384()).public_bytes(Encoding.DER)
 
 
@@ -104,7 +106,10 @@ def _signed(
     extensions: Extensions,
 ) -> x509.Certificate:
     first, last = life.moments
-    number = int.from_bytes(hashlib.sha256(f"{name} of {issuer}".encode()).digest()[:8], "big") + 1
+    # All that it says: two certificates of one issuer never share a serial number (RFC 5280 section 4.1.2.2).
+    said = [f"{name} of {issuer} {life}".encode(), public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)]
+    said += [one.oid.dotted_string.encode() + one.public_bytes() for one, _ in extensions]
+    number = int.from_bytes(hashlib.sha256(b"".join(said)).digest()[:8], "big") >> 2 | 1 << 62  # always 8 bytes
     builder = x509.CertificateBuilder().subject_name(_name(name)).issuer_name(_name(issuer)).public_key(public)
     builder = builder.serial_number(number).not_valid_before(first).not_valid_after(last)
     for extension, critical in extensions:

@@ -265,3 +265,20 @@ def test_a_certificate_with_a_byte_changed_is_malformed_or_signed_by_nobody(at, 
     data[at] ^= change
     with pytest.raises((MalformedInput, ChainRefused)):
         check_chain((parse_certificate(bytes(data)), *MIDDLE.chain), roots=[ROOT.pin], at=NOW)
+
+
+def test_made_up_namesakes_share_neither_key_nor_serial_number():
+    """Or a list that revokes one, or a chain of one vendor, would be taken for another's."""
+    life = Life(NOW - 1000, NOW + 1000)
+    first, second = (Authority.root("root", life, key=made_key(seed)) for seed in ("one", "two"))
+    below = [one.authority("middle", life) for one in (first, second)]
+    assert below[0].key.public_key() != below[1].key.public_key()
+    leaves = [
+        first.issue("leaf", made_key("a").public_key(), life),
+        first.issue("leaf", made_key("b").public_key(), life),
+        first.issue("leaf", made_key("a").public_key(), Life(NOW, NOW + 1)),
+        first.issue("leaf", made_key("a").public_key(), life, [(x509.OCSPNoCheck(), False)]),
+    ]
+    assert len({one.serial_number for one in leaves}) == 4
+    again = first.issue("leaf", made_key("a").public_key(), life)
+    assert again.serial_number == leaves[0].serial_number
