@@ -19,11 +19,11 @@ from cloister.attest.azure import (
     examine_azure,
     examine_runtime,
 )
+from cloister.attest.seen import SeenEndorsements
 from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS, AppraisedSnp, appraise_snp
 from cloister.attest.snp.authentic import SNP_STEPS, AuthenticSnp, SnpEndorsements, examine_snp
 from cloister.attest.tdx.appraised import TDX_APPRAISAL_STEPS, AppraisedTdx, appraise_tdx
 from cloister.attest.tdx.authentic import TDX_STEPS, AuthenticTdx, examine_tdx
-from cloister.attest.tdx.collateral import Seen
 from cloister.attest.tpm import SignedQuote
 from cloister.examination import Examination, Steps
 from cloister.formats.azure_evidence import AzureEvidence
@@ -79,10 +79,12 @@ def examine_azure_snp(
     roots: Mapping[Product, bytes],
     at: int,
     unsafe: Collection[UnsafeSnp],
+    seen: SeenEndorsements,
 ) -> Examination[AuthenticAzureSnp]:
     """Examine the evidence of a VM on SEV-SNP; but for the evidence, the arguments are those of `examine_snp`."""
     steps: Steps = Steps(AZURE_SNP_STEPS, AzureRejected)
-    snp = steps.include(examine_snp(evidence.hcl.hardware, endorsements, roots=roots, at=at, unsafe=unsafe))
+    hardware = examine_snp(evidence.hcl.hardware, endorsements, roots=roots, at=at, unsafe=unsafe, seen=seen)
+    snp = steps.include(hardware)
     if snp is None:
         return steps.stopped()
     azure = steps.include(examine_azure(evidence.hcl, _signed(evidence), report_data=snp.report.report_data))
@@ -90,7 +92,7 @@ def examine_azure_snp(
 
 
 def examine_azure_tdx(
-    evidence: AzureEvidence, endorsements: IntelCollateral, *, roots: Collection[bytes], at: int, seen: Seen
+    evidence: AzureEvidence, endorsements: IntelCollateral, *, roots: Collection[bytes], at: int, seen: SeenEndorsements
 ) -> Examination[AuthenticAzureTdx]:
     """Examine the evidence of a VM on TDX; but for the evidence, the arguments are those of `examine_tdx`."""
     steps: Steps = Steps(AZURE_TDX_STEPS, AzureRejected)

@@ -15,11 +15,11 @@ from cloister.attest.azure import AuthenticAzure
 from cloister.attest.azure_vm import appraise_azure_snp, appraise_azure_tdx, examine_azure_snp, examine_azure_tdx
 from cloister.attest.endorsed import Endorsed
 from cloister.attest.nitro import NitroExpected, appraise_nitro, examine_nitro
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.snp.appraised import appraise_snp
 from cloister.attest.snp.authentic import SnpEndorsements, examine_snp
 from cloister.attest.tdx.appraised import appraise_tdx
 from cloister.attest.tdx.authentic import examine_tdx
-from cloister.attest.tdx.collateral import SEEN_NOTHING
 from cloister.errors import MalformedInput, TooLarge
 from cloister.examination import Steps
 from cloister.formats.appraisal_policy import (
@@ -78,7 +78,9 @@ def _snp(
 ) -> Proven | None:
     """REPORT_DATA binds; the launch measurement covers the command line, and so the root file system's hash."""
     unsafe = platform.report.unsafe
-    examination = examine_snp(evidence.report, endorsed.snp, roots=setting.roots.amd, at=setting.at, unsafe=unsafe)
+    examination = examine_snp(
+        evidence.report, endorsed.snp, roots=setting.roots.amd, at=setting.at, unsafe=unsafe, seen=SEEN_NOTHING
+    )
     authentic = steps.include(examination, before=_BEFORE)
     if authentic is None:
         return None
@@ -115,7 +117,9 @@ def _azure_snp(
     if told is None:
         return None
     chain = endorsed.snp if told.vcek is None else _with_key(endorsed.snp, told.vcek)
-    examination = examine_azure_snp(told, chain, roots=setting.roots.amd, at=setting.at, unsafe=platform.report.unsafe)
+    examination = examine_azure_snp(
+        told, chain, roots=setting.roots.amd, at=setting.at, unsafe=platform.report.unsafe, seen=SEEN_NOTHING
+    )
     authentic = steps.include(examination, before=_BEFORE)
     if authentic is None:
         return None

@@ -2,7 +2,7 @@
 
 A list that is past its nextUpdate says nothing. Of several in date each counts: what one names is revoked, whatever
 the others leave out. Silence is not consent: a certificate whose issuer has no list here is refused. Nothing here
-remembers: where only an older list comes, still in date, what newer ones revoked is not noticed.
+remembers: where only an older list comes, still in date, the caller holds it against what it met (`attest.seen`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from cloister.attest.certificates import (
 from cloister.errors import MalformedInput, TooLarge
 
 MAXIMUM_LIST: Final = 4 * 1024 * 1024  # bytes
+_HIGHEST_NUMBER: Final = 2**53  # of a list: records hold no higher one
 _PEM: Final = b"-----BEGIN X509 CRL-----"
 
 
@@ -58,14 +59,19 @@ def parse_list(data: bytes) -> x509.CertificateRevocationList:
 
 def check_not_revoked(
     chain: Sequence[x509.Certificate], lists: Sequence[x509.CertificateRevocationList], *, at: int
-) -> None:
+) -> tuple[x509.CertificateRevocationList, ...]:
     """Hold each certificate of a checked chain, its root aside, against its issuer's list at `at` (since 1970).
+
+    Returns:
+        The newest list of each issuer, for callers that remember.
 
     Raises:
         ChainRefused: one is revoked, or its issuer's list is missing, not its issuer's, or not in date.
     """
+    newest: list[x509.CertificateRevocationList] = []
     for certificate, issuer in pairwise(chain):
         issued = _lists_of(issuer, lists, at=at)
+        newest.append(issued[0])
         number = serial_number_of(certificate)
         if number <= 0:
             raise ChainRefused(f"{name_of(certificate)} has the serial number {number}, which no list can name")
@@ -73,6 +79,22 @@ def check_not_revoked(
             entry = one.get_revoked_certificate_by_serial_number(number)
             if entry is not None:
                 raise ChainRefused(f"{name_of(certificate)} was revoked on {day(entry.revocation_date_utc)}")
+    return tuple(newest)
+
+
+def list_number(found: x509.CertificateRevocationList) -> int:
+    """Its CRL number (RFC 5280 section 5.2.3); 0 where it has none.
+
+    Raises:
+        ChainRefused: a number below 0, or over 2^53, which is remembered nowhere.
+    """
+    try:
+        number = found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return 0
+    if not 0 <= number <= _HIGHEST_NUMBER:
+        raise ChainRefused(f"a revocation list of the number {number}")
+    return number
 
 
 def check_list_signed(found: x509.CertificateRevocationList, issuer: x509.Certificate) -> None:
@@ -90,14 +112,15 @@ def check_list_signed(found: x509.CertificateRevocationList, issuer: x509.Certif
 def _lists_of(
     issuer: x509.Certificate, lists: Sequence[x509.CertificateRevocationList], *, at: int
 ) -> list[x509.CertificateRevocationList]:
-    """All lists in date that `issuer` signed; the newest of what it signed is one of them."""
+    """All lists in date that `issuer` signed; the newest of what it signed is the first of them."""
     own = [one for one in lists if one.issuer == issuer.subject and _is_signed_by(one, issuer)]
     if not own:
         raise ChainRefused(f"there is no revocation list of {name_of(issuer)}")
     _require_may_revoke(issuer)
     for one in own:
         require_hash(one, f"the revocation list of {name_of(issuer)}")
-    newest = max(own, key=lambda one: one.last_update_utc)
+    own.sort(key=lambda one: (one.last_update_utc, list_number(one)), reverse=True)
+    newest = own[0]
     if at < newest.last_update_utc.timestamp():
         raise ChainRefused(f"the revocation list of {name_of(issuer)} is of {day(newest.last_update_utc)}, after now")
     until = newest.next_update_utc

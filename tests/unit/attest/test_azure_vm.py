@@ -15,7 +15,7 @@ from cloister.attest.azure_vm import (
     examine_azure_snp,
     examine_azure_tdx,
 )
-from cloister.attest.tdx.collateral import SEEN_NOTHING
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.formats.azure_evidence import parse_azure_evidence
 from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.tcb_info import TcbStatus
@@ -37,7 +37,7 @@ def snp_examined(*, data=RUNTIME, chip=CHIP, endorsed=CHIP):
     report = replace(chip.report(), report_data=report_data_of(RUNTIME))
     hcl = hcl_report(chip.sign(report), data)
     evidence = parse_azure_evidence(azure_evidence(hcl, NONCE, beside={"vcek": endorsed.certificate()}))
-    return examine_azure_snp(evidence, endorsed.endorsements(), roots=CHIP.roots, at=NOW, unsafe=())
+    return examine_azure_snp(evidence, endorsed.endorsements(), roots=CHIP.roots, at=NOW, unsafe=(), seen=SEEN_NOTHING)
 
 
 def td_report(td):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS, appraise_snp
 from cloister.attest.snp.authentic import SnpRefused, examine_snp
 from cloister.formats import canonical
@@ -24,7 +25,9 @@ LEASED = {"signing_keys": ("VCEK", "VLEK"), "csp_ids": (CSP,), "chip_ids": "any"
 
 def authentic(report=REPORT, hardware=MILAN):
     given = hardware.endorsements(report.signing_key)
-    return examine_snp(hardware.sign(report), given, roots=hardware.roots, at=NOW, unsafe=()).require()
+    return examine_snp(
+        hardware.sign(report), given, roots=hardware.roots, at=NOW, unsafe=(), seen=SEEN_NOTHING
+    ).require()
 
 
 GOOD = authentic()

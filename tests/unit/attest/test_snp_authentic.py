@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cloister.attest.certificates import fingerprint
 from cloister.attest.roots import AMD_ARKS
+from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements, SeenList
 from cloister.attest.snp.authentic import SNP_STEPS, SnpEndorsements, SnpRefused, examine_snp
 from cloister.attest.snp.endorsement_key import (
     CSP_ID,
@@ -33,9 +34,9 @@ GIVEN = MILAN.endorsements()
 VLEK = replace(MILAN.report(), signing_key=SigningKey.VLEK, chip_id=bytes(64))
 
 
-def examined(report=GOOD, endorsements=None, *, hardware=MILAN, roots=None, at=NOW, unsafe=()):
+def examined(report=GOOD, endorsements=None, *, hardware=MILAN, roots=None, at=NOW, unsafe=(), seen=SEEN_NOTHING):
     given = endorsements or (GIVEN if hardware is MILAN else hardware.endorsements())
-    return examine_snp(report, given, roots=roots or hardware.roots, at=at, unsafe=unsafe)
+    return examine_snp(report, given, roots=roots or hardware.roots, at=at, unsafe=unsafe, seen=seen)
 
 
 def shortfall(examination, check):
@@ -274,6 +275,58 @@ def test_revocation_goes_unchecked_only_by_name():
     assert examination.failed == []
     assert any(step.detail == "not checked: UnsafeAllowSnpWithoutRevocation" for step in examination.steps)
     assert examined(endorsements=revocations(), unsafe=["UnsafeAllowSnpDebug"]).failed == ["snp.revocation"]
+
+
+def met(number, this_update, product=Product.MILAN):
+    return SeenEndorsements({product: SeenList(number, this_update)}, {})
+
+
+@pytest.mark.breaks("snp.freshness")
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        (met(2, LIFE.first), "its number is 1, and 2 was seen before"),
+        (met(1, LIFE.first + 1), "it is of 2027-01-03 18:13:20 UTC, and one of 2027-01-03 18:13:21 UTC was seen"),
+    ],
+    ids=["a lower number", "an earlier day"],
+)
+def test_an_older_list_than_was_seen_is_refused_while_it_is_in_date(seen, says):
+    examination = examined(seen=seen)
+    assert examination.failed == ["snp.freshness"]
+    assert says in shortfall(examination, "snp.freshness")
+
+
+def test_an_old_list_from_before_a_revocation_is_refused_by_who_saw_the_newer():
+    ask = MILAN.issuer(SigningKey.VCEK).certificate
+    asvk = MILAN.issuer(SigningKey.VLEK).certificate
+    later = Life(LIFE.first + 1, LIFE.last)
+    newer = MILAN.root.revocations([asvk], later, number=2)
+    seen = examined(endorsements=revocations(newer)).require().seen
+    assert seen == met(2, LIFE.first + 1)
+    older = replace(MILAN.endorsements(SigningKey.VLEK), revocations=(MILAN.root.revocations([ask], LIFE),))
+    assert examined(MILAN.sign(VLEK), older).failed == []
+    assert examined(MILAN.sign(VLEK), older, seen=seen).failed == ["snp.freshness"]
+    both = replace(older, revocations=(*older.revocations, newer))
+    assert examined(MILAN.sign(VLEK), both, seen=seen).failed == ["snp.revocation"]
+
+
+def test_what_was_seen_is_taken_again_and_nothing_is_seen_that_was_not_checked():
+    first = examined().require().seen
+    assert first == met(1, LIFE.first)
+    assert examined(seen=first).require().seen == first
+    assert examined(seen=met(99, NOW, Product.GENOA)).failed == []
+    assert examined(unsafe=["UnsafeAllowSnpWithoutRevocation"], seen=met(99, NOW)).require().seen == SEEN_NOTHING
+
+
+def test_a_list_without_a_number_is_older_than_any_with_one():
+    unnumbered = revocations(MILAN.root.revocations([], LIFE, number=None))
+    assert examined(endorsements=unnumbered).require().seen == met(0, LIFE.first)
+    assert examined(endorsements=unnumbered, seen=met(1, LIFE.first)).failed == ["snp.freshness"]
+
+
+def test_a_list_of_a_number_that_no_memory_holds_is_refused():
+    endless = revocations(MILAN.root.revocations([], LIFE, number=2**53 + 1))
+    assert "number 9007199254740993" in shortfall(examined(endorsements=endless), "snp.revocation")
 
 
 @pytest.mark.breaks("snp.signing-key")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.tdx.appraised import (
     SGX_APPRAISAL_STEPS,
     TDX_APPRAISAL_STEPS,
@@ -13,7 +14,6 @@ from cloister.attest.tdx.appraised import (
     appraise_tdx,
 )
 from cloister.attest.tdx.authentic import examine_sgx, examine_tdx
-from cloister.attest.tdx.collateral import SEEN_NOTHING
 from cloister.attest.tdx.quote import TdxRejected
 from cloister.attest.tdx.tcb import converge
 from cloister.formats.sgx_report import EnclaveReport

@@ -7,8 +7,10 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cloister.attest.certificates import ChainRefused
+from cloister.attest.seen import SEEN_NOTHING, SeenCollateral, SeenEndorsements, intel_kind
 from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS, examine_sgx, examine_tdx
-from cloister.attest.tdx.collateral import SEEN_NOTHING, Seen, examine_collateral, read_lists
+from cloister.attest.tdx.collateral import examine_collateral, read_lists
 from cloister.attest.tdx.quote import TdxRejected, examine_quote
 from cloister.testing.certificates import Life, made_key
 from cloister.testing.tdx_hardware import DAY, ENCLAVE, QE, TD, TdxHardware, level, moment
@@ -17,6 +19,7 @@ NOW = 1_800_000_000
 HARDWARE = TdxHardware(at=NOW)
 QUOTE = HARDWARE.quote()
 COLLATERAL = HARDWARE.collateral()
+KIND = intel_kind("TDX", HARDWARE.fmspc)
 STRANGER = TdxHardware(at=NOW, seed="someone else")
 OTHER_KEY = made_key("another", ec.SECP256R1())
 
@@ -54,7 +57,7 @@ def with_td(**changes):
 
 
 def seen(**changes):
-    return {"seen": replace(SEEN_NOTHING, **changes)}
+    return {"seen": SeenEndorsements({}, {KIND: msgspec.structs.replace(SeenCollateral(0, 0, 0, 0, 0), **changes)})}
 
 
 def old_tcb_info():
@@ -216,12 +219,30 @@ def test_a_genuine_quote_with_collateral_of_today_is_authentic():
     authentic = examination.require()
     assert authentic.report == TD
     assert authentic.platform.pck.fmspc == HARDWARE.fmspc
-    assert authentic.platform.collateral.seen == Seen(18, *(NOW - DAY,) * 4)
+    assert authentic.platform.collateral.seen == SeenEndorsements({}, {KIND: SeenCollateral(18, *(NOW - DAY,) * 4)})
 
 
 def test_what_was_seen_is_taken_again():
     first = examine().require()
     assert not examine(seen=first.platform.collateral.seen).failed
+
+
+def test_what_was_seen_of_another_kind_of_platform_says_nothing_of_this():
+    others = {intel_kind("SGX", HARDWARE.fmspc), intel_kind("TDX", bytes(6))}
+    newest = SeenCollateral(99, *(NOW,) * 4)
+    assert not examine(seen=SeenEndorsements({}, dict.fromkeys(others, newest))).failed
+
+
+@pytest.mark.parametrize("name", ["pck_crl", "root_ca_crl"])
+def test_the_date_of_a_list_that_nobody_signed_is_never_remembered(name):
+    """Whoever could make one up would have every true list refused as older."""
+    later = Life(NOW - 1, NOW + 29 * DAY)
+    forged = {"pck_crl": STRANGER.pck_ca, "root_ca_crl": STRANGER.root}[name].revocations([], later).hex()
+    collateral = msgspec.structs.replace(COLLATERAL, **{name: forged})
+    examination = examine(collateral=collateral)
+    assert examination.failed == ["tdx.lists"]
+    with pytest.raises(ChainRefused, match="the revocation list is not signed by Intel SGX"):
+        read_lists(collateral, roots=HARDWARE.roots, at=NOW)
 
 
 def test_an_enclaves_quote_is_authentic_in_its_own_examination():
@@ -245,7 +266,7 @@ def test_collateral_of_a_stranger_does_not_replace_the_quotes_chain():
     """A swapped chain: the root is the stranger's own, or the list is of another CA than the quote's."""
     assert examine(collateral=STRANGER.collateral()).failed == ["tdx.lists"]
     swapped = msgspec.structs.replace(COLLATERAL, pck_crl=HARDWARE.root.revocations([], HARDWARE.life).hex())
-    assert examine(collateral=swapped).failed == ["tdx.revocation"]
+    assert examine(collateral=swapped).failed == ["tdx.lists"]
 
 
 def test_a_platforms_own_key_signs_no_tcb_info():
@@ -300,7 +321,7 @@ def test_collateral_that_was_examined_is_taken_again_while_it_holds():
     [
         ({"at": NOW + 29 * DAY + 1}, "tdx.revocation"),
         ({"at": NOW - DAY - 1}, "tdx.revocation"),
-        ({"seen": replace(SEEN_NOTHING, tcb_info=NOW)}, "tdx.rollback"),
+        (seen(tcb_info=NOW), "tdx.rollback"),
         ({"quote": TdxHardware(at=NOW, fmspc=bytes(6)).quote()}, "tdx.fmspc"),
         ({"quote": STRANGER.quote()}, "tdx.pck-chain"),
     ],

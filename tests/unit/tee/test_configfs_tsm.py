@@ -6,9 +6,9 @@ import pytest
 from tests.doubles.tee_reports import CHIP, TABLE, TDX, snp_report, td_quote
 from tests.doubles.tsm_kernel import TsmKernel
 
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.snp.authentic import SnpEndorsements, examine_snp
 from cloister.attest.tdx.authentic import examine_tdx
-from cloister.attest.tdx.collateral import SEEN_NOTHING
 from cloister.tee.collectors.collected import NoTee, TeeDenied, TeeFault, TeeUnavailable
 from cloister.tee.collectors.configfs_tsm import ConfigfsTsm, tsm_provider
 from cloister.tee.collectors.machine import Machine
@@ -38,7 +38,7 @@ def test_a_report_and_the_hosts_certificates_are_accepted_by_the_examination_of_
     assert kinds == ["amd-certificates"] * 3 + ["amd-revocations"]
     *certificates, revocations = [data for _, data in collected.endorsements]
     endorsements = SnpEndorsements(tuple(certificates), (revocations,))
-    examined = examine_snp(collected.report, endorsements, roots=CHIP.roots, at=NOON, unsafe=())
+    examined = examine_snp(collected.report, endorsements, roots=CHIP.roots, at=NOON, unsafe=(), seen=SEEN_NOTHING)
     assert examined.require().report.report_data == DATA
     assert (kernel.entries, kernel.opened, kernel.removed) == ({}, {}, 1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.vectors.attestation import Case, Judge, WrongFact, require_facts
 
 from cloister.attest.roots import AMD_ARKS
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.snp.appraised import appraise_snp
 from cloister.attest.snp.authentic import AuthenticSnp, SnpEndorsements, examine_snp
 from cloister.formats.snp_policy import SnpGuestBits, SnpMinimum, SnpPlatformBits, SnpPolicy, UnsafeSnp
@@ -33,7 +34,7 @@ def judge_snp(case: Case) -> list[str]:
     report = parse_snp_report(data).report
     require_facts(case, facts(report))
     unsafe = relaxed(case)
-    examination = examine_snp(data, endorsements(case), roots=AMD_ARKS, at=case.at, unsafe=unsafe)
+    examination = examine_snp(data, endorsements(case), roots=AMD_ARKS, at=case.at, unsafe=unsafe, seen=SEEN_NOTHING)
     require_authenticity(case, examination.failed)
     if examination.failed:
         return examination.failed

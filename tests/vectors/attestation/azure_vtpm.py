@@ -18,9 +18,9 @@ from cloister.attest.azure import RUNTIME_STEPS, examine_runtime
 from cloister.attest.azure_vm import appraise_azure_snp, appraise_azure_tdx, examine_azure_snp, examine_azure_tdx
 from cloister.attest.certificates import parse_certificates
 from cloister.attest.roots import AMD_ARKS, INTEL_SGX_ROOT
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.snp.appraised import appraise_snp
 from cloister.attest.snp.authentic import SnpEndorsements, examine_snp
-from cloister.attest.tdx.collateral import SEEN_NOTHING
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.azure_evidence import AzureEvidence, parse_azure_evidence
 from cloister.formats.azure_policy import AzurePolicy
@@ -48,7 +48,7 @@ def judge_az_snp_evidence(data: bytes, case: Case) -> list[str]:
     evidence = parse_azure_evidence(data)
     unsafe = _unsafe(case)
     given = _amd_endorsements(evidence.vcek or b"", case)
-    examination = examine_azure_snp(evidence, given, roots=AMD_ARKS, at=case.at, unsafe=unsafe)
+    examination = examine_azure_snp(evidence, given, roots=AMD_ARKS, at=case.at, unsafe=unsafe, seen=SEEN_NOTHING)
     if examination.failed:
         return examination.failed
     authentic = examination.require()
@@ -89,7 +89,7 @@ def judge_hcl_snp_report(data: bytes, case: Case) -> list[str]:
     """The steps that failed for one HCL report at the case's moment."""
     hcl, unsafe = parse_hcl_report(data), _unsafe(case)
     given = _amd_endorsements(case.read(case.data["files"]["vcek"]), case)
-    snp = examine_snp(hcl.hardware, given, roots=AMD_ARKS, at=case.at, unsafe=unsafe)
+    snp = examine_snp(hcl.hardware, given, roots=AMD_ARKS, at=case.at, unsafe=unsafe, seen=SEEN_NOTHING)
     if snp.failed:
         return snp.failed
     authentic = snp.require()

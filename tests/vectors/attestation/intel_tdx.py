@@ -10,9 +10,9 @@ from tests.vectors.attestation import Case, WrongFact, require_facts
 
 from cloister.attest.replay import LogRefused, authenticate_rtmrs
 from cloister.attest.roots import INTEL_SGX_ROOT
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.tdx.appraised import appraise_sgx, appraise_tdx
 from cloister.attest.tdx.authentic import AuthenticSgx, AuthenticTdx, IntelPlatform, examine_sgx, examine_tdx
-from cloister.attest.tdx.collateral import SEEN_NOTHING
 from cloister.attest.tdx.tcb import NoTcbLevel, find_standing
 from cloister.errors import MalformedInput
 from cloister.examination import Examination

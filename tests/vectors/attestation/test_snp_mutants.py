@@ -12,6 +12,7 @@ from tests.vectors.attestation.amd_snp import endorsements, relaxed, strict
 
 from cloister.attest.certificates import parse_certificates
 from cloister.attest.roots import AMD_ARKS
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.snp.appraised import appraise_snp
 from cloister.attest.snp.authentic import SNP_STEPS, SnpRefused, examine_snp
 
@@ -42,7 +43,7 @@ def moved(data, chance):
 
 
 def refused(case, report, given):
-    examination = examine_snp(report, given, roots=AMD_ARKS, at=case.at, unsafe=relaxed(case))
+    examination = examine_snp(report, given, roots=AMD_ARKS, at=case.at, unsafe=relaxed(case), seen=SEEN_NOTHING)
     if not examination.failed:
         return False
     assert set(examination.failed) <= set(SNP_STEPS)
@@ -85,7 +86,9 @@ def test_the_endorsements_of_no_other_case_serve(case):
 def test_what_is_relaxed_for_a_case_is_what_it_needs(case):
     report, given = case.read(case.data["files"]["report"]), endorsements(case)
     assert refused(replaced(case, relax=[]), report, replace(given, revocations=()))
-    authentic = examine_snp(report, given, roots=AMD_ARKS, at=case.at, unsafe=relaxed(case)).require()
+    authentic = examine_snp(
+        report, given, roots=AMD_ARKS, at=case.at, unsafe=relaxed(case), seen=SEEN_NOTHING
+    ).require()
     failed = appraise_snp(
         authentic, strict(authentic, relax=frozenset(), unsafe=()), report_data=authentic.report.report_data
     ).failed

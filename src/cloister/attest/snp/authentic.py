@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 
-from cloister.attest.certificates import ChainRefused, check_chain, name_of, parse_certificates
-from cloister.attest.revocation import check_not_revoked, parse_list
+from cloister.attest.certificates import ChainRefused, check_chain, day, name_of, parse_certificates
+from cloister.attest.revocation import check_not_revoked, list_number, parse_list
+from cloister.attest.seen import SeenEndorsements, SeenList, older_list
 from cloister.attest.snp.endorsement_key import EndorsementKey, read_endorsement_key
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
@@ -31,6 +32,7 @@ SNP_STEPS: Final = (
     "snp.product",
     "snp.chain",
     "snp.revocation",
+    "snp.freshness",
     "snp.signing-key",
     "snp.chip-id",
     "snp.reported-tcb",
@@ -60,6 +62,17 @@ class AuthenticSnp:
     current: Tcb
     committed: Tcb
     launch: Tcb
+    seen: SeenEndorsements  # what came along, for the caller to merge into its memory
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What the chain is held against."""
+
+    roots: Mapping[Product, bytes]
+    at: int
+    unsafe: Collection[UnsafeSnp]
+    seen: SeenEndorsements
 
 
 def examine_snp(
@@ -69,6 +82,7 @@ def examine_snp(
     roots: Mapping[Product, bytes],
     at: int,
     unsafe: Collection[UnsafeSnp],
+    seen: SeenEndorsements,
 ) -> Examination[AuthenticSnp]:
     """Examine a report at `at`, seconds since 1970; no I/O, no clock.
 
@@ -78,6 +92,7 @@ def examine_snp(
         roots: the pin of each product's root key (attest.roots.AMD_ARKS is AMD's).
         at: when everything has to be in date.
         unsafe: what the policy accepts by name; only `UnsafeAllowSnpWithoutRevocation` matters here.
+        seen: what the caller met before (`attest.seen.SEEN_NOTHING` where it keeps no memory).
     """
     steps = Steps(SNP_STEPS, SnpRefused)
     # 1. The bytes are a report: size, version, reserved fields (56860, table 23).
@@ -87,11 +102,11 @@ def examine_snp(
     if signed is None or read is None:
         return steps.stopped()
     chain, key = read
-    _check_certificates(steps, signed.report, chain, key, endorsements, (roots, at, unsafe))
+    newest = _check_certificates(steps, signed.report, chain, key, endorsements, _Held(roots, at, unsafe, seen))
     tcbs = _check_match(steps, signed, key)
     if tcbs is None:
         return steps.stopped()
-    return steps.examined(lambda: AuthenticSnp(signed.report, key, *tcbs))
+    return steps.examined(lambda: AuthenticSnp(signed.report, key, *tcbs, SeenEndorsements(newest, {})))
 
 
 def _read(endorsements: SnpEndorsements) -> tuple[tuple[x509.Certificate, ...], EndorsementKey]:
@@ -107,36 +122,51 @@ def _check_certificates(
     chain: tuple[x509.Certificate, ...],
     key: EndorsementKey,
     endorsements: SnpEndorsements,
-    trust: tuple[Mapping[Product, bytes], int, Collection[UnsafeSnp]],
-) -> None:
-    """Steps 3 to 5: AMD vouches for the key, for this product, now."""
-    roots, at, unsafe = trust
+    held: _Held,
+) -> Mapping[Product, SeenList]:
+    """Steps 3 to 6: AMD vouches for the key, for this product, now. Which list of its root says so."""
     # 3. Report and certificate are of one product. A report of version 2 does not say: the certificate does.
     named = key.product if report.version == 2 else report.product
     shortfall = f"the report is of {named or f'an unknown product, CPUID {report.cpuid}'}, its key of {key.product}"
     steps.check("snp.product", named is key.product, shortfall, found=str(key.product))
     # 4. Endorsement key, ASK or ASVK, and the root key of this very product (57230, section 2.2).
-    own = roots.get(key.product)
+    own = held.roots.get(key.product)
     steps.attempt(
         "snp.chain",
-        lambda: check_key_chain(chain, key, roots=() if own is None else (own,), at=at),
+        lambda: check_key_chain(chain, key, roots=() if own is None else (own,), at=held.at),
         ChainRefused,
         MalformedInput,
         found=f"to {name_of(chain[-1])}",
     )
     # 5. AMD revokes ASKs and ASVKs, by a list of the root key's (57230, section 4.3); endorsement keys all have the
     # serial number 0 and age with their TCB instead.
-    if "UnsafeAllowSnpWithoutRevocation" in unsafe:
-        steps.check("snp.revocation", True, "", found="not checked: UnsafeAllowSnpWithoutRevocation")
-    else:
-        steps.attempt(
-            "snp.revocation",
-            lambda: check_not_revoked(chain[1:], [parse_list(one) for one in endorsements.revocations], at=at),
-            ChainRefused,
-            MalformedInput,
-            TooLarge,
-            found="not revoked",
-        )
+    if "UnsafeAllowSnpWithoutRevocation" in held.unsafe:
+        for step in ("snp.revocation", "snp.freshness"):
+            steps.check(step, True, "", found="not checked: UnsafeAllowSnpWithoutRevocation")
+        return {}
+    newest = steps.attempt(
+        "snp.revocation",
+        lambda: _check_revocation(chain, endorsements.revocations, at=held.at),
+        ChainRefused,
+        MalformedInput,
+        TooLarge,
+        found="not revoked",
+    )
+    if newest is None:
+        return {}
+    # 6. By a list no older than one that was met: lists are in date for a year.
+    older = older_list(newest, held.seen, key.product)
+    shortfall = f"the revocation list is older than one seen before: {older}: fetch it from AMD's KDS"
+    steps.check("snp.freshness", not older, shortfall, found=f"number {newest.number} of {day(newest.this_update)}")
+    return {key.product: newest}
+
+
+def _check_revocation(chain: tuple[x509.Certificate, ...], lists: tuple[bytes, ...], *, at: int) -> SeenList:
+    """The list of the root that does not name the ASK or ASVK, the newest of those that came along."""
+    found = check_not_revoked(chain[1:], [parse_list(one) for one in lists], at=at)
+    if not found:
+        raise ChainRefused("nobody stands above the endorsement key who could have revoked it")
+    return SeenList(list_number(found[0]), int(found[0].last_update_utc.timestamp()))
 
 
 def check_key_chain(
@@ -157,22 +187,22 @@ def check_key_chain(
 
 
 def _check_match(steps: Steps, signed: SignedSnpReport, key: EndorsementKey) -> tuple[Tcb, Tcb, Tcb, Tcb] | None:
-    """Steps 6 to 9: the certificate is for the key that signed this report, on this chip, at this TCB."""
+    """Steps 7 to 10: the certificate is for the key that signed this report, on this chip, at this TCB."""
     report = signed.report
-    # 6. The report says which kind of key signed it (table 23, SIGNING_KEY).
+    # 7. The report says which kind of key signed it (table 23, SIGNING_KEY).
     shortfall = f"the report says {report.signing_key.name}, the certificate is of a {key.kind.name}"
     steps.check("snp.signing-key", report.signing_key is key.kind, shortfall, found=key.kind.name)
-    # 7. A VCEK is one chip's; a report that hides its chip cannot be held against it. A VLEK is no chip's.
+    # 8. A VCEK is one chip's; a report that hides its chip cannot be held against it. A VLEK is no chip's.
     same = key.chip_id is None or (report.chip_id == key.chip_id and any(report.chip_id))
     shortfall = f"the report is of chip {_short(report.chip_id)}, its certificate of {_short(key.chip_id or b'')}"
     found = "a VLEK names no chip" if key.chip_id is None else _short(report.chip_id)
     steps.check("snp.chip-id", same, shortfall, found=found)
-    # 8. The key is derived from the REPORTED TCB (section 2.2), which may be below the CURRENT one: a certificate for
+    # 9. The key is derived from the REPORTED TCB (section 2.2), which may be below the CURRENT one: a certificate for
     # another TCB is one of another key.
     tcbs = steps.attempt("snp.reported-tcb", lambda: _tcbs(report, key.product), MalformedInput)
     if tcbs is not None:
         steps.check("snp.reported-tcb", tcbs[0] == key.tcb, _tcb_shortfall(tcbs, key), found=str(tcbs[0]))
-    # 9. ECDSA P-384 with SHA-384 over everything before it.
+    # 10. ECDSA P-384 with SHA-384 over everything before it.
     held = _is_signed(signed, key)
     steps.check("snp.signature", held, "the endorsement key did not sign this report", found="holds")
     return tcbs

@@ -12,12 +12,12 @@ from typing import Final
 
 from cloister.attest.certificates import ChainRefused, fingerprint
 from cloister.attest.revocation import check_not_revoked
+from cloister.attest.seen import SeenEndorsements
 from cloister.attest.tdx.collateral import (
     COLLATERAL_STEPS,
     REFUSALS,
     AuthenticCollateral,
     RevocationLists,
-    Seen,
     examine_collateral,
     read_lists,
 )
@@ -31,7 +31,7 @@ from cloister.formats.tcb_info import QeIdentity, TcbInfo
 from cloister.formats.td_report import TdReport
 
 Collateral = IntelCollateral | AuthenticCollateral  # as it came, or as an examination left it
-_Held = tuple[Collection[bytes], int, Seen]  # what it is held against: roots, now, what was seen
+_Held = tuple[Collection[bytes], int, SeenEndorsements]  # what it is held against: roots, now, what was seen
 _QE_OF: Final = {"TDX": "TD_QE", "SGX": "QE"}
 
 _LIST_STEPS = ("tdx.lists", "tdx.revocation")
@@ -49,7 +49,7 @@ class IntelPlatform:
 
     pck: PckExtensions
     quoting_enclave: EnclaveReport
-    collateral: AuthenticCollateral  # to be given again with the next quote, and `seen` of it to be remembered
+    collateral: AuthenticCollateral  # to be given again with the next quote; its `seen` is to be merged into the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class AuthenticSgx:
 
 
 def examine_tdx(
-    evidence: bytes, endorsements: Collateral, *, roots: Collection[bytes], at: int, seen: Seen
+    evidence: bytes, endorsements: Collateral, *, roots: Collection[bytes], at: int, seen: SeenEndorsements
 ) -> Examination[AuthenticTdx]:
     """Examine a TDX quote at `at` (seconds since 1970), with nothing older than what was `seen`.
 
@@ -78,7 +78,7 @@ def examine_tdx(
         endorsements: Intel's collateral for its FMSPC, wherever it came from, or what an examination made of it.
         roots: pins of the roots that are taken: `attest.roots.INTEL_SGX_ROOT`.
         at: now, in seconds since 1970.
-        seen: the newest collateral that the caller met before.
+        seen: what the caller met before (`attest.seen.SEEN_NOTHING` where it keeps no memory).
     """
     steps = Steps(TDX_STEPS, TdxRejected)
     platform, body = _examine(steps, "TDX", evidence, endorsements, (roots, at, seen))
@@ -93,7 +93,7 @@ def examine_tdx(
 
 
 def examine_sgx(
-    evidence: bytes, endorsements: Collateral, *, roots: Collection[bytes], at: int, seen: Seen
+    evidence: bytes, endorsements: Collateral, *, roots: Collection[bytes], at: int, seen: SeenEndorsements
 ) -> Examination[AuthenticSgx]:
     """Examine an SGX quote as `examine_tdx` does a TDX quote."""
     steps = Steps(SGX_STEPS, TdxRejected)
@@ -112,7 +112,7 @@ def _examine(
     quote = steps.include(examine_quote(evidence, tee, roots=roots, at=at))
     # 7. and 9. to 13. The collateral is Intel's, of today.
     lists, collateral = _examine_collateral(steps, endorsements, held)
-    # 8. Neither the platform's key nor its CA is revoked, by lists that the chain in the quote signed.
+    # 8. Neither the platform's key nor its CA is revoked, by lists in date that the chain in the quote signed.
     if quote is not None and lists is not None:
         found = "not revoked"
         steps.attempt("tdx.revocation", lambda: _check_revocation(quote, lists, at), ChainRefused, found=found)

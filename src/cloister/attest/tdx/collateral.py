@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from cloister.attest.certificates import ChainRefused, check_chain, day, fingerprint
-from cloister.attest.revocation import check_not_revoked, parse_list
+from cloister.attest.revocation import check_list_signed, check_not_revoked, parse_list
+from cloister.attest.seen import SeenCollateral, SeenEndorsements, intel_kind, older_collateral
 from cloister.attest.tdx.intel_chain import PCK_CA_NAMES, SIGNING_NAMES, key_of, read_chain, verify
 from cloister.attest.tdx.quote import TdxRejected
 from cloister.crypto.signing import BadSignature
@@ -36,26 +37,12 @@ COLLATERAL_STEPS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """The newest collateral that the caller met before, of the same FMSPC and TEE: nothing older is taken."""
-
-    evaluation_data_number: int  # tcbEvaluationDataNumber: rises with every TCB recovery
-    tcb_info: int  # issueDate, in seconds since 1970, as are the rest
-    qe_identity: int  # issueDate
-    pck_crl: int  # thisUpdate
-    root_crl: int  # thisUpdate
-
-
-SEEN_NOTHING: Final = Seen(0, 0, 0, 0, 0)  # for a caller that keeps no memory, and says so
-
-
-@dataclass(frozen=True, slots=True)
 class RevocationLists:
-    """The two lists that a platform's chain is held against; each is still to be checked with its issuer's key."""
+    """The two lists that a platform's chain is held against, in date or not, by who may sign them."""
 
     pck: x509.CertificateRevocationList
     root: x509.CertificateRevocationList
-    pck_ca: x509.Certificate  # that the first is said to be of
+    pck_ca: x509.Certificate  # that the first is of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +56,18 @@ class AuthenticCollateral:
     tcb_info: TcbInfo
     qe_identity: QeIdentity
     lists: RevocationLists
-    seen: Seen  # for the caller to remember
+    seen: SeenEndorsements  # for the caller to merge into its memory
     source: IntelCollateral
     roots: frozenset[bytes]  # the pins that its chains end in
     first: int  # seconds since 1970: when the last of its parts began
     last: int  # and when the first of them ends
 
-    def holds(self, *, roots: Collection[bytes], at: int, seen: Seen) -> bool:
+    def holds(self, *, roots: Collection[bytes], at: int, seen: SeenEndorsements) -> bool:
         """Whether examining it again, now and under these roots, would pass every step."""
-        return self.first <= at <= self.last and self.roots <= set(roots) and not _older(self.seen, seen)
+        return self.first <= at <= self.last and self.roots <= set(roots) and not self._older_than(seen)
+
+    def _older_than(self, seen: SeenEndorsements) -> bool:
+        return any(older_collateral(found, seen, kind) for kind, found in self.seen.intel.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +82,7 @@ class _Signed:
 
 
 def examine_collateral(
-    collateral: IntelCollateral, lists: RevocationLists, *, roots: Collection[bytes], at: int, seen: Seen
+    collateral: IntelCollateral, lists: RevocationLists, *, roots: Collection[bytes], at: int, seen: SeenEndorsements
 ) -> Examination[AuthenticCollateral]:
     """Hold collateral against the pinned `roots` at `at` (seconds since 1970), and against what was `seen`."""
     steps = Steps(COLLATERAL_STEPS, TdxRejected)
@@ -105,14 +95,14 @@ def examine_collateral(
     if info is None or qe_identity is None:
         return steps.stopped()
     # 5. Nothing older than what the caller has met: what is in date need not be the newest.
-    found = _newest(info, qe_identity, lists)
-    older = _older(found, seen)
+    found, kind = _newest(info, qe_identity, lists), intel_kind(info.id, bytes.fromhex(info.fmspc))
+    older = older_collateral(found, seen, kind)
     steps.check("tdx.rollback", not older, f"{older} is older than what was seen before: fetch it anew", found="newest")
-    return steps.examined(lambda: _authentic(collateral, lists, info, qe_identity, found))
+    return steps.examined(lambda: _authentic(collateral, lists, info, qe_identity, SeenEndorsements({}, {kind: found})))
 
 
 def _authentic(
-    source: IntelCollateral, lists: RevocationLists, info: TcbInfo, identity: QeIdentity, seen: Seen
+    source: IntelCollateral, lists: RevocationLists, info: TcbInfo, identity: QeIdentity, seen: SeenEndorsements
 ) -> AuthenticCollateral:
     chains = [
         read_chain(source.pck_crl_issuer_chain.encode(), PCK_CA_NAMES),
@@ -143,14 +133,16 @@ def _authentic(
 
 
 def read_lists(collateral: IntelCollateral, *, roots: Collection[bytes], at: int) -> RevocationLists:
-    """The lists, and the CA that collateral says the first is of, whose chain leads to a pinned root.
+    """The lists, each signed by its CA, whose chain leads to a pinned root; their dates are held with what they list.
 
     Raises:
-        MalformedInput, TooLarge, ChainRefused: not two lists, or no such chain.
+        MalformedInput, TooLarge, ChainRefused: not two lists, no such chain, or a list of someone else's.
     """
     chain = read_chain(collateral.pck_crl_issuer_chain.encode(), PCK_CA_NAMES)
     check_chain(chain, roots=roots, at=at)
     pck, root = (parse_list(bytes.fromhex(one)) for one in (collateral.pck_crl, collateral.root_ca_crl))
+    check_list_signed(pck, chain[0])
+    check_list_signed(root, chain[1])
     return RevocationLists(pck, root, chain[0])
 
 
@@ -203,22 +195,11 @@ def _examine(
     return document
 
 
-def _newest(info: TcbInfo, identity: QeIdentity, lists: RevocationLists) -> Seen:
-    return Seen(
+def _newest(info: TcbInfo, identity: QeIdentity, lists: RevocationLists) -> SeenCollateral:
+    return SeenCollateral(
         min(info.tcb_evaluation_data_number, identity.tcb_evaluation_data_number),
         seconds(info.issue_date),
         seconds(identity.issue_date),
         int(lists.pck.last_update_utc.timestamp()),
         int(lists.root.last_update_utc.timestamp()),
     )
-
-
-def _older(found: Seen, seen: Seen) -> str:
-    names = {
-        "evaluation_data_number": "the TCB evaluation data number",
-        "tcb_info": "TCB info",
-        "qe_identity": "the QE identity",
-        "pck_crl": "the revocation list of the PCK's CA",
-        "root_crl": "the revocation list of the root",
-    }
-    return ", ".join(words for name, words in names.items() if getattr(found, name) < getattr(seen, name))
