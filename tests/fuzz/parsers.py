@@ -321,7 +321,7 @@ def nvidia_targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "dice_fwids": (parse_fwids, [der(0x30, der(0xA6, layer))]),
         "dice_device_name": (parse_device_name, [der(0x0C, b"NVIDIA:GH100:48B0")]),
         "ocsp_answer": (
-            lambda data: parse_answer(data, nonce=b""),
+            parse_answer,
             vendor.rim_answers(Responder(life=vendor.life, delegated=True)),
         ),
     }

@@ -58,5 +58,5 @@ def sort_endorsements(evidence: Evidence) -> Endorsed:
         SnpEndorsements(tuple(found.get("amd-certificates", ())), tuple(found.get("amd-revocations", ()))),
         intel[0] if intel else None,
         tuple(found.get("nvidia-manifest", ())),
-        tuple(parse_answer(data, nonce=b"") for data in found.get("ocsp-answer", ())),
+        tuple(parse_answer(data) for data in found.get("ocsp-answer", ())),
     )

@@ -25,9 +25,9 @@ from cloister.attest.certificates import (
     parse_certificate,
     serial_number_of,
 )
-from cloister.attest.nvidia.chain import ChainTerms
+from cloister.attest.nvidia.chain import NvidiaTerms
 from cloister.attest.nvidia.rim import examine_nvidia_rim
-from cloister.attest.ocsp import parse_answer, read_answered
+from cloister.attest.ocsp import STAPLED, parse_answer, read_answered
 from cloister.attest.revocation import check_list_signed, parse_list
 from cloister.attest.snp.authentic import check_key_chain
 from cloister.attest.snp.endorsement_key import EndorsementKey, read_endorsement_key
@@ -321,7 +321,9 @@ def _read_manifest(kept: bundle.NvidiaManifest) -> _Read:
 def _check_manifest(kept: bundle.NvidiaManifest, roots: EndorsementRoots, at: int) -> None:
     """The signature, and that the id is of the version that was signed. Who is revoked is asked with the evidence."""
     unchecked: tuple[NvidiaUnsafe, ...] = ("UnsafeAllowUncheckedRevocation",)
-    terms = ChainTerms(roots.nvidia_manifests, (), at, unchecked)
+    terms = NvidiaTerms(
+        devices=(), manifests=roots.nvidia_manifests, answers=(), nonce=STAPLED, at=at, unsafe=unchecked
+    )
     version = examine_nvidia_rim(kept.data, terms).require().manifest.version.upper()
     if not kept.id.upper().endswith((f"_{version}", f"_{version.replace('.', '')}")):
         raise ChainRefused(f"the manifest is of version {version}, which is not what {kept.id} names")
@@ -329,7 +331,7 @@ def _check_manifest(kept: bundle.NvidiaManifest, roots: EndorsementRoots, at: in
 
 def _read_answer(kept: bundle.OcspAnswer) -> _Read:
     chain = tuple(map(parse_certificate, kept.chain))
-    answer = parse_answer(kept.data, nonce=b"")
+    answer = parse_answer(kept.data)
     singles: list[ocsp.OCSPSingleResponse] = [
         one for one in answer.response.responses if one.serial_number == serial_number_of(chain[0])
     ]
@@ -348,4 +350,4 @@ def _read_answer(kept: bundle.OcspAnswer) -> _Read:
 
 def _check_answer(chain: Sequence[x509.Certificate], data: bytes, at: int) -> None:
     """Signed by who may. What it says is kept, whatever it is: that something was revoked is not to be forgotten."""
-    read_answered(chain[0], chain[1], parse_answer(data, nonce=b""), at=at)
+    read_answered(chain[0], chain[1], parse_answer(data), at=at)

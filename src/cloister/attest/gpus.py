@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cloister.attest.endorsed import Endorsed
-from cloister.attest.nvidia.chain import ChainTerms
+from cloister.attest.nvidia.chain import NvidiaTerms
 from cloister.attest.nvidia.device import AuthenticDevice, DeviceEvidence, examine_nvidia_device
+from cloister.attest.ocsp import STAPLED
 from cloister.examination import Steps
 from cloister.formats.appraisal_policy import Gpu, VendorRoots
 from cloister.formats.evidence import Evidence, gpu_nonce
@@ -24,23 +25,19 @@ def check_gpus(
     from cloister.attest.nvidia.appraisal import appraise_nvidia  # noqa: PLC0415 - see above
     from cloister.attest.nvidia.rim import examine_nvidia_rim  # noqa: PLC0415 - see above
 
-    unsafe = policy.unsafe
+    terms = NvidiaTerms(
+        devices=roots.nvidia_devices,
+        manifests=roots.nvidia_manifests,
+        answers=endorsed.answers,
+        nonce=STAPLED,
+        at=at,
+        unsafe=policy.unsafe,
+    )
     devices = [
-        steps.include(
-            examine_nvidia_device(
-                DeviceEvidence(one.report, one.chain),
-                ChainTerms(roots.nvidia_devices, endorsed.answers, at, unsafe),
-            ),
-            before=_BEFORE,
-        )
+        steps.include(examine_nvidia_device(DeviceEvidence(one.report, one.chain), terms), before=_BEFORE)
         for one in evidence.gpu
     ]
-    manifests = [
-        steps.include(
-            examine_nvidia_rim(data, ChainTerms(roots.nvidia_manifests, endorsed.answers, at, unsafe)), before=_BEFORE
-        )
-        for data in endorsed.manifests
-    ]
+    manifests = [steps.include(examine_nvidia_rim(data, terms), before=_BEFORE) for data in endorsed.manifests]
     genuine = tuple(one for one in devices if one is not None)
     if len(genuine) == len(devices):
         nonce = gpu_nonce(evidence.binding.challenge, evidence.binding.keys)

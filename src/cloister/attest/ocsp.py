@@ -1,8 +1,9 @@
 """OCSP answers (RFC 6960): what an issuer, or whom it delegated, says of a certificate's revocation.
 
-Pure bytes: whoever fetched them says which nonce was sent. Silence is not consent: a certificate that no good answer
-in date speaks of is refused. What is not checked: the revocation of a delegated responder itself, which its short life
-stands in for (section 4.2.2.2.1).
+Pure bytes: whoever demands a nonce says which. Silence is not consent: a certificate that no good answer in date speaks
+of is refused. So is one that any answer in date calls unknown, or any at all revoked: who chooses the answers cannot
+outvote one. What is not checked: the revocation of a delegated responder itself, which its short life stands in for
+(section 4.2.2.2.1).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -37,18 +38,20 @@ from cloister.errors import MalformedInput, TooLarge
 MAXIMUM_ANSWER: Final = 64 * 1024  # bytes
 MAXIMUM_RESPONDERS: Final = 2  # certificates: each is one more signature to hold
 MAXIMUM_SINGLES: Final = 16  # certificates that one answer speaks of
+STAPLED: Final = "stapled"
+Nonce = bytes | Literal["stapled"]  # what whoever judges sent; or that nobody was asked, and any in date is taken
+_NONCE_SIZES: Final = range(16, 33)  # bytes (RFC 9654 section 2.1: 32 are due, and no more are taken)
 
 
 @dataclass(frozen=True, slots=True)
 class OcspAnswer:
-    """An answer that nobody judged yet, and the nonce that was sent for it: empty where it was stapled."""
+    """An answer that nobody judged yet."""
 
     response: ocsp.OCSPResponse
     certificates: tuple[x509.Certificate, ...]  # of responders that may have been delegated
-    nonce: bytes
 
 
-def parse_answer(data: bytes, *, nonce: bytes) -> OcspAnswer:
+def parse_answer(data: bytes) -> OcspAnswer:
     """One OCSPResponse in DER.
 
     Raises:
@@ -75,23 +78,27 @@ def parse_answer(data: bytes, *, nonce: bytes) -> OcspAnswer:
             raise MalformedInput("the OCSP answer's signature is no whole number of octets")
     except MALFORMED as error:
         raise MalformedInput(f"not an OCSP answer: {error}") from error
-    return OcspAnswer(response, certificates, nonce)
+    return OcspAnswer(response, certificates)
 
 
 def check_answered_good(
-    chain: Sequence[x509.Certificate], answers: Iterable[OcspAnswer], *, at: int, whole: bool
+    chain: Sequence[x509.Certificate], answers: Iterable[OcspAnswer], *, nonce: Nonce, at: int, whole: bool
 ) -> None:
     """Hold each certificate of a checked chain, its root aside, against its issuer's answers at `at` (since 1970).
 
     Args:
         chain: the leaf first, the root last.
         answers: in any order, of all of them together.
+        nonce: what consent has to answer, 16 to 32 bytes, or `stapled`: in date is then enough.
         at: seconds since 1970.
         whole: whether the leaf is held too; a device makes its own, which no responder knows of.
 
     Raises:
-        ChainRefused: one is revoked, or no answer in date, by its issuer or for it, says that it is good.
+        ValueError: a nonce of another size.
+        ChainRefused: one is revoked or not known, or no answer in date, by its issuer or for it, says that it is good.
     """
+    if nonce != STAPLED and len(nonce) not in _NONCE_SIZES:
+        raise ValueError(f"a nonce of {len(nonce)} bytes, and 16 to 32 are due")
     given = tuple(answers)
     for certificate, issuer in list(pairwise(chain))[0 if whole else 1 :]:
         # 1. What is of this certificate: serial number, and its issuer's name and key (section 4.1.1).
@@ -103,10 +110,10 @@ def check_answered_good(
             reasons += [
                 f"the OCSP answer for {name_of(certificate)}: {unsigned}"
                 if unsigned
-                else _refusal(answer, one, certificate, at=at)
+                else _refusal(answer, one, certificate, nonce=nonce, at=at)
                 for one in own
             ]
-        if not all(reasons):  # one is good, and no other said revoked
+        if not all(reasons):  # one is good, and no other said otherwise
             continue
         raise ChainRefused(next(iter(reasons), f"there is no OCSP answer for {name_of(certificate)}"))
 
@@ -126,13 +133,13 @@ def read_answered(
     return own[0]
 
 
-def check_nonce(answer: OcspAnswer) -> None:
-    """Whether the answer has the nonce that was sent, if one was (RFC 6960 section 4.4.1).
+def check_nonce(answer: OcspAnswer, nonce: bytes) -> None:
+    """Whether the answer has the nonce that was sent (RFC 6960 section 4.4.1).
 
     Raises:
         ChainRefused: another, or none.
     """
-    if answer.nonce and not hmac.compare_digest(_nonce(answer.response), answer.nonce):
+    if not hmac.compare_digest(_nonce(answer.response), nonce):
         raise ChainRefused("the OCSP answer has another nonce than was sent")
 
 
@@ -145,28 +152,35 @@ def _unsigned(answer: OcspAnswer, issuer: x509.Certificate, *, at: int) -> str:
     return ""
 
 
-def _refusal(answer: OcspAnswer, one: ocsp.OCSPSingleResponse, certificate: x509.Certificate, *, at: int) -> str:
+def _refusal(
+    answer: OcspAnswer, one: ocsp.OCSPSingleResponse, certificate: x509.Certificate, *, nonce: Nonce, at: int
+) -> str:
     """Why this answer, whose signature holds, is no consent; empty where it is (section 3.2).
 
     Raises:
-        ChainRefused: it says revoked, which no other answer, older or newer, takes back.
+        ChainRefused: it says revoked, or unknown in its time, which no other answer, older or newer, takes back.
     """
     name = name_of(certificate)
     if one.certificate_status is ocsp.OCSPCertStatus.REVOKED:
         raise ChainRefused(
             f"{name} was revoked" + (f" on {day(one.revocation_time_utc)}" if one.revocation_time_utc else "")
         )
-    # 3. It answers what was asked (section 4.4.1).
-    if answer.nonce and not hmac.compare_digest(_nonce(answer.response), answer.nonce):
-        return f"the OCSP answer for {name} has another nonce than was sent"
-    # 4. In date (section 3.2, 5 and 6).
+    # 3. In date (section 3.2, 5 and 6).
     if at < one.this_update_utc.timestamp():
         return f"the OCSP answer for {name} is of {day(one.this_update_utc)}, after now"
     until = one.next_update_utc
     if until is None or at > until.timestamp():
         return f"the OCSP answer for {name} " + ("has no end" if until is None else f"ended on {day(until)}: ask again")
-    # 5. And good: "unknown" is no consent.
-    return "" if one.certificate_status is ocsp.OCSPCertStatus.GOOD else f"the OCSP responder does not know {name}"
+    # 4. Good, and nothing else, whatever was asked: an older "good" beside it is what a responder no longer says.
+    if one.certificate_status is not ocsp.OCSPCertStatus.GOOD:
+        raise ChainRefused(f"the OCSP responder does not know {name}")
+    # 5. It answers what was asked (section 4.4.1).
+    try:
+        if nonce != STAPLED:
+            check_nonce(answer, nonce)
+    except ChainRefused as error:
+        return f"{error}, for {name}"
+    return ""
 
 
 def _is_of(one: ocsp.OCSPSingleResponse, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.attest.nvidia.appraisal import appraise_nvidia, compare
-from cloister.attest.nvidia.chain import UNCHECKED, ChainTerms
+from cloister.attest.nvidia.chain import UNCHECKED, NvidiaTerms
 from cloister.attest.nvidia.device import DeviceEvidence, GpuRefused, examine_nvidia_device
 from cloister.attest.nvidia.rim import RimRefused, examine_nvidia_rim
-from cloister.attest.ocsp import parse_answer
+from cloister.attest.ocsp import STAPLED, parse_answer
 from cloister.formats import nvidia_report as fields
 from cloister.formats.nvidia_policy import NvidiaPolicy
 from cloister.testing.certificates import Authority, Life, made_key
@@ -25,6 +25,7 @@ LIFE = Life(NOW - 1000, NOW + 1000)
 VENDOR = NvidiaVendor(LIFE)
 NONCE = bytes(range(32))
 DEVICE = MadeDevice(vendor=VENDOR)
+FOREIGN = NvidiaVendor(LIFE, seed="foreign")
 OTHER = MadeDevice(vendor=VENDOR, serial="48B02D0000000002")
 BLACKWELL = MadeDevice(vendor=VENDOR, serial="48B02D0000000003", product="GB100", mode=b"\1\0", opaque={35: b"GB200\0"})
 SWITCH = MadeDevice(
@@ -48,9 +49,15 @@ POLICY = NvidiaPolicy(
 )
 
 
-def trusted(answers=(), *, root=None, at=NOW, unsafe=()):
-    root = root or VENDOR.device_root
-    return ChainTerms([root.pin], [parse_answer(one, nonce=b"") for one in answers], at, unsafe)
+def trusted(answers=(), *, vendor=VENDOR, nonce=STAPLED, at=NOW, unsafe=()):
+    return NvidiaTerms(
+        devices=[vendor.device_root.pin],
+        manifests=[vendor.rim_root.pin],
+        answers=[parse_answer(one) for one in answers],
+        nonce=nonce,
+        at=at,
+        unsafe=unsafe,
+    )
 
 
 ANSWERS = DEVICE.answers(RESPONDER)
@@ -63,7 +70,7 @@ def authentic(device=DEVICE, nonce=NONCE):
 
 def rim(made, *, signer=None):
     data = made.file(signer or VENDOR.rim_signer)
-    return examine_nvidia_rim(data, trusted(root=VENDOR.rim_root, unsafe=NO_OCSP)).require()
+    return examine_nvidia_rim(data, trusted(unsafe=NO_OCSP)).require()
 
 
 RIMS = [rim(DRIVER_RIM), rim(VBIOS_RIM)]
@@ -81,7 +88,7 @@ def test_a_genuine_gpu_is_authentic_with_its_certificates_answered_for():
 
 
 def test_the_made_up_vendor_is_a_stranger_where_its_root_is_not_given():
-    assert failed(DEVICE.evidence(NONCE), root=VENDOR.rim_root) == ["gpu.chain"]
+    assert failed(DEVICE.evidence(NONCE), vendor=FOREIGN) == ["gpu.chain"]
 
 
 @pytest.mark.parametrize("device", [BLACKWELL, SWITCH])
@@ -369,14 +376,14 @@ def replace_policy(**changes):
 
 
 def rim_failed(data, *, answers=RIM_ANSWERS, **given):
-    return examine_nvidia_rim(data, trusted(answers, **{"root": VENDOR.rim_root} | given)).failed
+    return examine_nvidia_rim(data, trusted(answers, **given)).failed
 
 
 GOOD_RIM = DRIVER_RIM.file(VENDOR.rim_signer)
 
 
 def test_a_manifest_is_authentic_with_its_signer_answered_for():
-    found = examine_nvidia_rim(GOOD_RIM, trusted(RIM_ANSWERS, root=VENDOR.rim_root)).require()
+    found = examine_nvidia_rim(GOOD_RIM, trusted(RIM_ANSWERS)).require()
     assert found.manifest.measurements == {index: (measured(index),) for index in range(20, 40)}
 
 
@@ -422,10 +429,35 @@ def test_xml_beyond_the_one_profile_is_refused(change):
 
 @pytest.mark.breaks("rim.chain")
 def test_a_manifest_with_a_valid_signature_of_a_foreign_chain_is_refused():
-    foreign = NvidiaVendor(LIFE, seed="foreign")
-    data = DRIVER_RIM.file(foreign.rim_signer)
-    assert rim_failed(data, answers=foreign.rim_answers(RESPONDER)) == ["rim.chain"]
-    assert not rim_failed(data, answers=foreign.rim_answers(RESPONDER), root=foreign.rim_root)
+    data, answers = DRIVER_RIM.file(FOREIGN.rim_signer), FOREIGN.rim_answers(RESPONDER)
+    assert rim_failed(data, answers=answers) == ["rim.chain"]
+    assert not rim_failed(data, answers=answers, vendor=FOREIGN)
+
+
+@pytest.mark.breaks("rim.chain")
+def test_the_root_of_devices_vouches_for_no_manifest():
+    """A key in any GPU, certified by that root, could otherwise sign what GPUs are to measure."""
+    signer = Authority(DEVICE.leaf, tuple(DEVICE.certificates()))
+    unanswered = {"answers": (), "unsafe": NO_OCSP}
+    assert rim_failed(DRIVER_RIM.file(signer), **unanswered) == ["rim.chain"]
+    swapped = replace(trusted(unsafe=NO_OCSP), manifests=[VENDOR.device_root.pin])
+    assert not examine_nvidia_rim(DRIVER_RIM.file(signer), swapped).failed
+
+
+@pytest.mark.breaks("gpu.chain")
+def test_the_root_of_manifests_vouches_for_no_device():
+    devices = replace(trusted(ANSWERS), devices=[VENDOR.rim_root.pin], manifests=[VENDOR.device_root.pin])
+    assert examine_nvidia_device(DEVICE.evidence(NONCE), devices).failed == ["gpu.chain"]
+
+
+@pytest.mark.breaks("gpu.revocation")
+def test_answers_that_were_stapled_are_no_consent_where_a_nonce_is_demanded():
+    sent = b"thirty-two bytes that were sent."
+    asked = DEVICE.answers(replace(RESPONDER, nonce=sent))
+    assert not failed(DEVICE.evidence(NONCE), answers=asked, nonce=sent)
+    assert failed(DEVICE.evidence(NONCE), nonce=sent) == ["gpu.revocation"]
+    unknown = DEVICE.answers(replace(RESPONDER, nonce=sent, status=OCSPCertStatus.UNKNOWN))
+    assert failed(DEVICE.evidence(NONCE), answers=[*ANSWERS, *unknown], nonce=sent) == ["gpu.revocation"]
 
 
 @pytest.mark.breaks("rim.chain")

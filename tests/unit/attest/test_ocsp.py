@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cloister.attest import ocsp
 from cloister.attest.certificates import ChainRefused
-from cloister.attest.ocsp import MAXIMUM_ANSWER, check_answered_good, parse_answer
+from cloister.attest.ocsp import MAXIMUM_ANSWER, STAPLED, check_answered_good, parse_answer
 from cloister.errors import MalformedInput, TooLarge
 from cloister.testing.certificates import Authority, Life, made_key
 from cloister.testing.ocsp_answers import Responder
@@ -33,14 +33,14 @@ OF_MIDDLE = RESPONDER.answer(MIDDLE.certificate, ROOT)
 OF_LEAF = RESPONDER.answer(LEAF, MIDDLE)
 
 
-def refused(*answers, at=NOW, nonce=b""):
+def refused(*answers, at=NOW, nonce=STAPLED):
     with pytest.raises(ChainRefused) as caught:
-        check_answered_good(CHAIN, [parse_answer(one, nonce=nonce) for one in answers], at=at, whole=True)
+        check_answered_good(CHAIN, [parse_answer(one) for one in answers], nonce=nonce, at=at, whole=True)
     return str(caught.value)
 
 
-def good(*answers, nonce=b"", whole=True):
-    check_answered_good(CHAIN, [parse_answer(one, nonce=nonce) for one in answers], at=NOW, whole=whole)
+def good(*answers, nonce=STAPLED, whole=True):
+    check_answered_good(CHAIN, [parse_answer(one) for one in answers], nonce=nonce, at=NOW, whole=whole)
 
 
 def test_a_chain_whose_certificates_are_all_answered_for_holds():
@@ -100,26 +100,56 @@ def test_a_responder_that_was_delegated_for_something_else_or_has_expired_is_non
     assert "responder was not delegated" in refused(other.answer(LEAF, MIDDLE), OF_MIDDLE)
 
 
-@pytest.mark.parametrize("answered", [b"", b"another nonce"])
+SENT = b"the nonce of 26 bytes sent"
+ASKED = replace(RESPONDER, nonce=SENT)
+ASKED_OF_MIDDLE = ASKED.answer(MIDDLE.certificate, ROOT)
+
+
+@pytest.mark.parametrize("answered", [b"", b"another nonce of that size"], ids=["none", "another"])
 def test_an_answer_to_another_question_is_none(answered):
     given = replace(RESPONDER, nonce=answered).answer(LEAF, MIDDLE)
-    assert "another nonce" in refused(given, OF_MIDDLE, nonce=b"the nonce sent")
+    assert "another nonce" in refused(given, ASKED_OF_MIDDLE, nonce=SENT)
 
 
 def test_an_answer_to_the_nonce_sent_holds():
-    asked = replace(RESPONDER, nonce=b"the nonce sent")
-    good(asked.answer(LEAF, MIDDLE), asked.answer(MIDDLE.certificate, ROOT), nonce=b"the nonce sent")
+    good(ASKED.answer(LEAF, MIDDLE), ASKED_OF_MIDDLE, nonce=SENT)
+    good(OF_LEAF, ASKED.answer(LEAF, MIDDLE), ASKED_OF_MIDDLE, nonce=SENT)
+    good(ASKED.answer(LEAF, MIDDLE), ASKED_OF_MIDDLE)  # nobody demands one
+
+
+@pytest.mark.parametrize("size", [0, 15, 33])
+def test_a_nonce_that_is_none_is_a_fault_of_the_callers(size):
+    with pytest.raises(ValueError, match=f"a nonce of {size} bytes"):
+        good(OF_LEAF, OF_MIDDLE, nonce=bytes(size))
+
+
+@pytest.mark.parametrize("status", [OCSPCertStatus.UNKNOWN, OCSPCertStatus.REVOKED])
+@pytest.mark.parametrize("nonce", [STAPLED, SENT])
+def test_an_older_good_answer_does_not_outvote_a_fresh_one_that_says_otherwise(status, nonce):
+    """Whoever sends evidence chooses what is stapled beside what was asked."""
+    fresh = replace(ASKED, status=status).answer(LEAF, MIDDLE)
+    older = replace(RESPONDER, life=Life(NOW - 2000, NOW + 1000)).answer(LEAF, MIDDLE)
+    good(ASKED.answer(LEAF, MIDDLE), older, ASKED_OF_MIDDLE, nonce=nonce)
+    for answers in ([fresh, older], [older, fresh], [fresh, older, ASKED.answer(LEAF, MIDDLE)]):
+        assert refused(*answers, ASKED_OF_MIDDLE, nonce=nonce).startswith(
+            ("the OCSP responder does not know leaf", "leaf was revoked on")
+        )
+
+
+def test_an_unknown_that_has_ended_is_forgotten():
+    ended = replace(RESPONDER, life=Life(NOW - 2000, NOW - 1), status=OCSPCertStatus.UNKNOWN).answer(LEAF, MIDDLE)
+    good(ended, OF_LEAF, OF_MIDDLE)
 
 
 def test_an_error_of_the_responder_is_no_answer():
     error = OCSPResponseBuilder.build_unsuccessful(OCSPResponseStatus.TRY_LATER).public_bytes(Encoding.DER)
     with pytest.raises(MalformedInput, match="try_later"):
-        parse_answer(error, nonce=b"")
+        parse_answer(error)
 
 
 def test_an_answer_over_its_cap_is_refused():
     with pytest.raises(TooLarge):
-        parse_answer(bytes(MAXIMUM_ANSWER + 1), nonce=b"")
+        parse_answer(bytes(MAXIMUM_ANSWER + 1))
 
 
 def crowded(*, singles=1, carried=0):
@@ -167,12 +197,12 @@ def elements(der):
 
 
 def test_an_answer_that_says_much_or_carries_many_is_refused_before_a_signature_is_held():
-    parse_answer(crowded(singles=16), nonce=b"")
+    parse_answer(crowded(singles=16))
     with pytest.raises(TooLarge, match="of 17 certificates"):
-        parse_answer(crowded(singles=17), nonce=b"")
-    parse_answer(crowded(carried=2), nonce=b"")
+        parse_answer(crowded(singles=17))
+    parse_answer(crowded(carried=2))
     with pytest.raises(TooLarge, match="carries 3"):
-        parse_answer(crowded(carried=3), nonce=b"")
+        parse_answer(crowded(carried=3))
 
 
 def test_an_answers_signature_is_held_once_whatever_it_says(monkeypatch):
@@ -191,7 +221,7 @@ def test_an_answers_signature_is_held_once_whatever_it_says(monkeypatch):
 @given(st.binary(max_size=100))
 def test_any_bytes_are_an_answer_or_malformed(data):
     with pytest.raises(MalformedInput):
-        parse_answer(data, nonce=b"")
+        parse_answer(data)
 
 
 @given(st.integers(0, len(OF_LEAF) - 1), st.integers(1, 255))

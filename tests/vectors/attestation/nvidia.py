@@ -10,10 +10,10 @@ from tests.vectors.attestation import Case, WrongFact, require_facts
 
 from cloister.attest.certificates import parse_certificate, parse_certificates
 from cloister.attest.nvidia.appraisal import appraise_nvidia, compare
-from cloister.attest.nvidia.chain import ChainTerms
+from cloister.attest.nvidia.chain import NvidiaTerms
 from cloister.attest.nvidia.device import AuthenticDevice, DeviceEvidence, examine_nvidia_device
 from cloister.attest.nvidia.rim import AuthenticRim, examine_nvidia_rim
-from cloister.attest.ocsp import parse_answer
+from cloister.attest.ocsp import STAPLED, parse_answer
 from cloister.attest.roots import NVIDIA_DEVICES, NVIDIA_MANIFESTS
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.nvidia_envelope import parse_nvidia_envelope
@@ -42,7 +42,7 @@ def _stated_nonce(case: Case) -> bytes:
 
 def judge_devices(case: Case, evidence: list[DeviceEvidence], nonce: bytes) -> list[str]:
     """Authentic first, each by itself; then appraised together."""
-    examined = [examine_nvidia_device(one, terms(case, NVIDIA_DEVICES)) for one in evidence]
+    examined = [examine_nvidia_device(one, terms(case)) for one in evidence]
     failed = [step for examination in examined for step in examination.failed]
     require_outcomes(case, failed, signature="gpu.signature", chain="gpu.chain", fwid="gpu.fwid")
     if failed:
@@ -51,7 +51,7 @@ def judge_devices(case: Case, evidence: list[DeviceEvidence], nonce: bytes) -> l
     require_facts(case, {"nonce": devices[0].nonce.hex(), "driver": devices[0].driver, "vbios": devices[0].vbios})
     require_matches(case, devices[0])
     used = [] if "no-rim" in case.relax else case.data.get("rims", [])
-    manifests = [examine_nvidia_rim(case.read(one["file"]), terms(case, NVIDIA_MANIFESTS)) for one in used]
+    manifests = [examine_nvidia_rim(case.read(one["file"]), terms(case)) for one in used]
     failed = [step for manifest in manifests for step in manifest.failed]
     if failed:
         return failed
@@ -61,7 +61,7 @@ def judge_devices(case: Case, evidence: list[DeviceEvidence], nonce: bytes) -> l
 
 def judge_rim(case: Case) -> list[str]:
     """A manifest by itself."""
-    failed = examine_nvidia_rim(case.read(case.data["files"]["rim"]), terms(case, NVIDIA_MANIFESTS)).failed
+    failed = examine_nvidia_rim(case.read(case.data["files"]["rim"]), terms(case)).failed
     require_outcomes(case, failed, signature="rim.signature", chain="rim.chain", fwid="")
     return failed
 
@@ -94,14 +94,20 @@ def in_its_time(case: Case, path: str) -> AuthenticRim:
     """A manifest as of the day that its signer's certificate began."""
     data = case.read(path)
     first = parse_certificate(parse_rim_file(data).certificates[0]).not_valid_before_utc
-    then = replace(terms(case, NVIDIA_MANIFESTS), at=int(first.timestamp()))
+    then = replace(terms(case), at=int(first.timestamp()))
     return examine_nvidia_rim(data, then).require()
 
 
-def terms(case: Case, root: bytes) -> ChainTerms:
-    """NVIDIA's root, the answers that came along, and what the case is judged without."""
-    answers = [parse_answer(case.read(path), nonce=b"") for path in case.data.get("ocsp", [])]
-    return ChainTerms([root], answers, case.at, unsafe(case))
+def terms(case: Case) -> NvidiaTerms:
+    """NVIDIA's roots, the answers that came along, and what the case is judged without."""
+    return NvidiaTerms(
+        devices=[NVIDIA_DEVICES],
+        manifests=[NVIDIA_MANIFESTS],
+        answers=[parse_answer(case.read(path)) for path in case.data.get("ocsp", [])],
+        nonce=STAPLED,
+        at=case.at,
+        unsafe=unsafe(case),
+    )
 
 
 def unsafe(case: Case) -> tuple[NvidiaUnsafe, ...]:

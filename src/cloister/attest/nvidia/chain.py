@@ -10,30 +10,36 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey
 
 from cloister.attest.certificates import MALFORMED, ChainRefused, check_chain, name_of
-from cloister.attest.ocsp import OcspAnswer, check_answered_good
+from cloister.attest.ocsp import Nonce, OcspAnswer, check_answered_good
 from cloister.examination import Steps
 from cloister.formats.nvidia_policy import NvidiaUnsafe
 
 UNCHECKED: Final = "not checked: UnsafeAllowUncheckedRevocation"
 
 
-@dataclass(frozen=True, slots=True)
-class ChainTerms:
-    """What a chain is held against: pins of roots, OCSP answers, the moment, and what is accepted by name."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NvidiaTerms:
+    """What NVIDIA's chains are held against. Devices and manifests have a root each: neither vouches for the other."""
 
-    roots: Collection[bytes]
+    devices: Collection[bytes]  # pins of the roots of devices
+    manifests: Collection[bytes]  # pins of the roots of manifests' signers
     answers: Sequence[OcspAnswer]
+    nonce: Nonce  # what those answers have to answer, or `stapled`
     at: int  # seconds since 1970
     unsafe: Collection[NvidiaUnsafe]
 
 
-def check_signer(chain: Sequence[x509.Certificate], terms: ChainTerms) -> EllipticCurvePublicKey:
+def check_signer(
+    chain: Sequence[x509.Certificate], *, roots: Collection[bytes], terms: NvidiaTerms
+) -> EllipticCurvePublicKey:
     """Hold a chain to its root, and its leaf to a key that signs what is no certificate. Returns that key, on P-384.
+
+    `roots` are those of `terms` for what the leaf is to sign.
 
     Raises:
         ChainRefused: the chain does not hold, or its leaf has another kind of key, or one for something else.
     """
-    check_chain(chain, roots=terms.roots, at=terms.at)
+    check_chain(chain, roots=roots, at=terms.at)
     return signing_key(chain[0])
 
 
@@ -59,7 +65,7 @@ def signing_key(leaf: x509.Certificate) -> EllipticCurvePublicKey:
 
 
 def check_revocation(
-    steps: Steps, step: str, chain: Sequence[x509.Certificate], terms: ChainTerms, *, whole: bool
+    steps: Steps, step: str, chain: Sequence[x509.Certificate], terms: NvidiaTerms, *, whole: bool
 ) -> None:
     """Record whether OCSP answers say that none of the chain was revoked, or that this was not asked for."""
     if "UnsafeAllowUncheckedRevocation" in terms.unsafe:
@@ -67,7 +73,7 @@ def check_revocation(
         return
     steps.attempt(
         step,
-        lambda: check_answered_good(chain, terms.answers, at=terms.at, whole=whole),
+        lambda: check_answered_good(chain, terms.answers, nonce=terms.nonce, at=terms.at, whole=whole),
         ChainRefused,
         found="not revoked",
     )

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloister.attest.certificates import ChainRefused, fingerprint, parse_certificates
-from cloister.attest.nvidia.chain import ChainTerms, check_revocation, check_signer, signing_key
+from cloister.attest.nvidia.chain import NvidiaTerms, check_revocation, check_signer, signing_key
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
@@ -105,7 +105,7 @@ class AuthenticDevice:
         return "switch" if self.chip == "ls10" else "gpu"
 
 
-def examine_nvidia_device(evidence: DeviceEvidence, terms: ChainTerms) -> Examination[AuthenticDevice]:
+def examine_nvidia_device(evidence: DeviceEvidence, terms: NvidiaTerms) -> Examination[AuthenticDevice]:
     """Examine one device's evidence, with NVIDIA's root of devices, and OCSP answers for all above the leaf."""
     steps = Steps(DEVICE_STEPS, GpuRefused)
     # 1. Form: SPDM 1.1 (DSP0274 section 10.11), and certificates.
@@ -114,7 +114,10 @@ def examine_nvidia_device(evidence: DeviceEvidence, terms: ChainTerms) -> Examin
         return steps.stopped()
     report, chain = read
     # 2. The device's chain ends in NVIDIA's root of devices, and its leaf signs measurements.
-    led = steps.attempt("gpu.chain", lambda: check_signer(chain, terms), ChainRefused, found="of NVIDIA's device root")
+    found = "of NVIDIA's device root"
+    led = steps.attempt(
+        "gpu.chain", lambda: check_signer(chain, roots=terms.devices, terms=terms), ChainRefused, found=found
+    )
     # 3. None of it was revoked; the leaf is the device's own making, and no responder knows of it.
     if led is not None:
         check_revocation(steps, "gpu.revocation", chain, terms, whole=False)

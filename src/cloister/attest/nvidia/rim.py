@@ -17,7 +17,7 @@ from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 
 from cloister.attest.certificates import ChainRefused, name_of, parse_certificate
-from cloister.attest.nvidia.chain import ChainTerms, check_revocation, check_signer, signing_key
+from cloister.attest.nvidia.chain import NvidiaTerms, check_revocation, check_signer, signing_key
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats.nvidia_rim import RimFile, RimManifest, parse_manifest, parse_rim_file
@@ -44,7 +44,7 @@ class AuthenticRim:
     kind: Literal["gpu", "switch"]
 
 
-def examine_nvidia_rim(data: bytes, terms: ChainTerms) -> Examination[AuthenticRim]:
+def examine_nvidia_rim(data: bytes, terms: NvidiaTerms) -> Examination[AuthenticRim]:
     """Examine one RIM, with NVIDIA's root of RIMs, and OCSP answers for its signer and those above it."""
     steps = Steps(RIM_STEPS, RimRefused)
     # 1. One profile of XML and of XML Signature; what would need more is refused.
@@ -53,7 +53,10 @@ def examine_nvidia_rim(data: bytes, terms: ChainTerms) -> Examination[AuthenticR
         return steps.stopped()
     file, chain = read
     # 2. The signer's chain ends in NVIDIA's root of RIMs.
-    led = steps.attempt("rim.chain", lambda: check_signer(chain, terms), ChainRefused, found=name_of(chain[0]))
+    found = name_of(chain[0])
+    led = steps.attempt(
+        "rim.chain", lambda: check_signer(chain, roots=terms.manifests, terms=terms), ChainRefused, found=found
+    )
     # 3. None of it was revoked; who is no authority's has nobody to ask.
     if led is not None:
         check_revocation(steps, "rim.revocation", chain, terms, whole=True)
