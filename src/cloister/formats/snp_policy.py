@@ -33,6 +33,15 @@ class SnpMinimum(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     snp: Level
     microcode: Level
 
+    def __post_init__(self) -> None:
+        """Refuse a demand that nothing would be held against.
+
+        Raises:
+            ValueError: an FMC of a product that has none.
+        """
+        if self.fmc and self.product is not Product.TURIN:
+            raise ValueError(f"{self.product} has no FMC: write 0")
+
     def tcb(self) -> Tcb:
         """The same, to compare with."""
         fmc = self.fmc if self.product is Product.TURIN else None

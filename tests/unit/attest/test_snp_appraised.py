@@ -135,6 +135,14 @@ def test_the_reported_tcb_is_held_component_by_component(component):
 
 
 @pytest.mark.breaks("snp.tcb")
+def test_an_fmc_is_demanded_of_turin_alone():
+    minimum = MILAN.policy().minimum_tcbs[0]
+    with pytest.raises(ValueError, match="Milan has no FMC: write 0"):
+        msgspec.structs.replace(minimum, fmc=1)
+    with pytest.raises(msgspec.ValidationError, match="Milan has no FMC"):
+        msgspec.convert({**msgspec.structs.asdict(minimum), "fmc": 1}, type(minimum))
+
+
 def test_turins_fmc_is_held_as_well():
     minimum = msgspec.structs.replace(TURIN.policy().minimum_tcbs[0], fmc=2)
     tighter = msgspec.structs.replace(TURIN.policy(), minimum_tcbs=(minimum,))

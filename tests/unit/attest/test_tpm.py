@@ -269,3 +269,11 @@ def test_any_bytes_either_parse_or_are_malformed(parse, data):
         parse(data)
     except MalformedInput:
         return
+
+
+@pytest.mark.parametrize("index", [16, 23])
+def test_a_policy_names_no_pcr_that_software_sets_back(index):
+    with pytest.raises(ValueError, match=f"PCR{index} proves nothing"):
+        TpmPolicy(bank="sha256", pcrs={0: (bytes(32),), index: (bytes(32),)})
+    with pytest.raises(msgspec.ValidationError, match=f"PCR{index} proves nothing"):
+        msgspec.json.decode(b'{"bank":"sha256","pcrs":{"%d":[]}}' % index, type=TpmPolicy)
