@@ -15,7 +15,11 @@ Architecture = Literal["hopper", "blackwell"]
 # How the GPUs of a machine are tied, as reports of newer drivers say: one by one (SPT), several with encrypted NVLink
 # (MPT), several with NVLink in the clear behind trusted switches (protected PCIe). Older drivers do not say.
 GpuMode = Literal["single", "multi", "protected-pcie", "unstated"]
-NvidiaUnsafe = Literal["UnsafeAllowUncheckedRevocation", "UnsafeAllowUnmeasuredGpu"]
+NvidiaUnsafe = Literal[
+    "UnsafeAllowUncheckedRevocation",
+    "UnsafeAllowUnmeasuredGpu",
+    "UnsafeAllowUnattestedSwitches",  # under protected PCIe, which has data in the clear on the links to them
+]
 _Devices = Annotated[int, msgspec.Meta(ge=0, le=64)]
 _Versions = Annotated[tuple[Name, ...], msgspec.Meta(max_length=64)]
 
@@ -31,4 +35,4 @@ class NvidiaPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     vbioses: _Versions  # of GPUs, as "96.00.9F.00.01"
     switch_bioses: _Versions  # as "96.10.55.00.01"
     without_fwid: bool  # whether reports of GPUs are taken that do not say the firmware id (drivers before 550)
-    unsafe: Annotated[tuple[NvidiaUnsafe, ...], msgspec.Meta(max_length=2)]
+    unsafe: Annotated[tuple[NvidiaUnsafe, ...], msgspec.Meta(max_length=3)]

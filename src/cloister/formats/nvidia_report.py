@@ -30,6 +30,8 @@ PROJECT: Final = 17
 PROJECT_SKU: Final = 18
 FWID: Final = 20
 PROTECTED_PCIE_STATUS: Final = 21
+SWITCH_IDS: Final = 22
+GPU_IDS: Final = 26
 CHIP_INFO: Final = 35
 FEATURE_FLAG: Final = 36
 FIELD_NAMES: Final[Mapping[int, str]] = MappingProxyType(
@@ -55,11 +57,11 @@ FIELD_NAMES: Final[Mapping[int, str]] = MappingProxyType(
         19: "project SKU modifier",
         FWID: "firmware id (FWID)",
         PROTECTED_PCIE_STATUS: "protected PCIe status",
-        22: "device ids of the switches (of a switch: its own)",
+        SWITCH_IDS: "device ids of the switches (of a switch: its own)",
         23: "disabled ports",
         24: "position id",
         25: "switch lock status",
-        26: "device ids of the GPUs",
+        GPU_IDS: "device ids of the GPUs",
         32: "GPU link connections",
         33: "system enable status",
         34: "version of the opaque data",

@@ -82,6 +82,8 @@ class MadeDevice:
     mode: bytes | None = b"\0\0"
     pcie: bytes | None = b"\x55"
     nvdec0: bytes = b"\xaa"
+    link_id: bytes = b""  # a switch's own, 8 bytes
+    linked: Sequence[bytes] = ()  # of a GPU the switches at its links, of a switch its GPUs, 8 bytes each
     measurements: Mapping[int, bytes] = field(default_factory=lambda: {index: measured(index) for index in range(64)})
     opaque: Mapping[int, bytes] = field(default_factory=dict)  # in place of, or beside, the fields above
 
@@ -153,6 +155,8 @@ class MadeDevice:
             fields.FWID: self.fwid if self.fwid_stated else None,
             fields.PROTECTED_PCIE_STATUS: self.pcie,
             fields.FEATURE_FLAG: self.mode,
+            fields.SWITCH_IDS: self.link_id or b"".join(one[::-1] for one in self.linked) or None,
+            fields.GPU_IDS: b"".join(self.linked) + bytes(64) if self.link_id else None,
         }
         return {kind: value for kind, value in own.items() if value is not None} | dict(self.opaque)
 

@@ -1,6 +1,7 @@
 """Evidence of NVIDIA's GPUs and switches: each link of the chain broken alone, over made-up hardware."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -310,7 +311,71 @@ def test_a_report_that_does_not_state_its_firmware_id_needs_to_be_accepted_by_na
 def test_gpus_tied_in_another_way_than_the_policy_names_are_refused(device, mode):
     found = authentic(device)
     assert found.mode == mode
-    assert refused([found]) == ["gpu.mode"]
+    assert refused([found], unsafe=("UnsafeAllowUnattestedSwitches",)) == ["gpu.mode"]
+
+
+def test_gpus_tied_in_two_ways_are_refused_though_each_is_accepted():
+    both = [GPU, authentic(replace(OTHER, mode=b"\1\0"))]
+    assert refused(both, gpus=2, modes=("single", "multi")) == ["gpu.mode"]
+
+
+IDS = [bytes([number]) * 7 + b"\1" for number in range(1, 5)]  # of two switches, then of two GPUs
+PROTECTED: dict[str, Any] = {"mode": b"\2\0", "pcie": b"\xaa", "linked": [IDS[0], IDS[0], IDS[1], bytes(8)]}
+FIRST, SECOND = replace(DEVICE, **PROTECTED), replace(OTHER, **PROTECTED)
+SWITCHES = [
+    replace(SWITCH, serial=f"48B02D000000001{number}", link_id=IDS[number], linked=IDS[2:]) for number in range(2)
+]
+BIOS_RIM = MadeRim(version="96.10.55.00.01", product="LS10", edition="SWITCH", measurements={0: [measured(0)]})
+
+
+def protected(*made, **policy):
+    """The machine of these GPUs and switches, under protected PCIe."""
+    counted = {"gpus": sum(not one.link_id for one in made), "switches": sum(bool(one.link_id) for one in made)}
+    given = counted | {"modes": ("protected-pcie",)} | policy
+    return refused([authentic(one) for one in made], [*RIMS, rim(BIOS_RIM)], **given)
+
+
+def test_a_whole_machine_under_protected_pcie_is_appraised():
+    assert not protected(FIRST, SECOND, *SWITCHES)
+
+
+@pytest.mark.breaks("gpu.links")
+@pytest.mark.parametrize(
+    "made",
+    [
+        (FIRST,),
+        (FIRST, SECOND, SWITCHES[0]),
+        (FIRST, SECOND, *SWITCHES, replace(SWITCH, link_id=b"another.", linked=IDS[2:])),
+        (FIRST, SECOND, SWITCHES[0], replace(SWITCHES[1], link_id=b"another.")),
+        (FIRST, replace(SECOND, linked=[*IDS[:2], b"another."]), *SWITCHES),
+        (FIRST, replace(SECOND, linked=()), *SWITCHES),
+        (FIRST, *SWITCHES),
+        (FIRST, SECOND, SWITCHES[0], replace(SWITCHES[1], linked=[IDS[2], b"another."])),
+        (FIRST, SECOND, *[replace(one, linked=[*IDS[2:], b"another."]) for one in SWITCHES]),
+        (FIRST, SECOND, *[replace(one, linked=()) for one in SWITCHES]),
+    ],
+    ids=[
+        "a gpu whose switches stayed silent",
+        "one switch that did not attest",
+        "a switch that no gpu is linked to",
+        "another switch",
+        "a gpu with one more switch",
+        "a gpu that does not say its switches",
+        "a gpu that did not attest",
+        "switches that know different gpus",
+        "switches that know one more gpu",
+        "switches that name no gpus",
+    ],
+)
+def test_under_protected_pcie_everything_at_the_links_attested(made):
+    assert protected(*made) == ["gpu.links"]
+    assert not protected(*made, unsafe=("UnsafeAllowUnattestedSwitches",))
+
+
+@pytest.mark.parametrize("product", ["GH200", "GH100A", "GB10B", "GB300", "LS_100", "GH"])
+def test_a_chip_whose_name_only_begins_like_a_known_one_is_none(product):
+    made = replace(DEVICE, product=product)
+    assert failed(made.evidence(NONCE), answers=made.answers(RESPONDER)) == ["gpu.device"]
 
 
 @pytest.mark.breaks("gpu.driver")

@@ -116,7 +116,9 @@ def unsafe(case: Case) -> tuple[NvidiaUnsafe, ...]:
         "no-ocsp": "UnsafeAllowUncheckedRevocation",
         "no-rim": "UnsafeAllowUnmeasuredGpu",
     }
-    return tuple(names[relaxed] for relaxed in sorted(case.relax) if relaxed in names)
+    # No case has a whole machine: GPUs of one under protected PCIe came without their switches.
+    alone: NvidiaUnsafe = "UnsafeAllowUnattestedSwitches"
+    return (alone, *(names[relaxed] for relaxed in sorted(case.relax) if relaxed in names))
 
 
 def policy(case: Case, devices: list[AuthenticDevice]) -> NvidiaPolicy:

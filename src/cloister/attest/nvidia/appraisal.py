@@ -26,6 +26,7 @@ NVIDIA_APPRAISAL_STEPS: Final = (
     "gpu.architecture",
     "gpu.fwid-stated",
     "gpu.mode",
+    "gpu.links",
     "gpu.driver",
     "gpu.vbios",
     "gpu.rim",
@@ -88,19 +89,45 @@ def appraise_nvidia(
     # 5. GPUs whose reports do not say their firmware id only where the policy says so; those of LS10 never say it.
     silent = [one for one in gpus if not one.states_fwid and not policy.without_fwid]
     _hold(steps, "gpu.fwid-stated", silent, "does not state its firmware id: update the driver", found="as accepted")
-    # 6. How GPUs are tied together: with NVLink in the clear the switches have to be there and trusted too.
+    # 6. How GPUs are tied together: all of them in one way, and that an accepted one.
     modes = [one for one in gpus if one.mode not in policy.modes]
     _hold(steps, "gpu.mode", modes, f"is in none of the modes {_list(policy.modes)}", found=_modes(gpus))
-    # 7. and 8. Versions that the policy names.
+    several = len({one.mode for one in gpus}) > 1
+    steps.check("gpu.mode", not several, f"the GPUs are in several modes: {_modes(gpus)}", found=_modes(gpus))
+    # 7. With NVLink in the clear (protected PCIe) everything at the links has to be there, and trusted too.
+    _check_links(steps, gpus, switches, policy)
+    # 8. and 9. Versions that the policy names.
     drivers = [one for one in gpus if one.driver not in policy.drivers]
     _hold(steps, "gpu.driver", drivers, f"runs none of the drivers {_list(policy.drivers)}", found="named")
     known = {"gpu": policy.vbioses, "switch": policy.switch_bioses}
     bioses = [one for one in devices if one.vbios not in map(str.upper, known[one.kind])]
     _hold(steps, "gpu.vbios", bioses, "runs a VBIOS that the policy does not name", found="named")
-    # 9. and 10. NVIDIA vouches for what was measured.
+    # 10. and 11. NVIDIA vouches for what was measured.
     _check_measurements(steps, devices, rims, policy)
     measured = "UnsafeAllowUnmeasuredGpu" not in policy.unsafe
     return steps.examined(lambda: AppraisedNvidia(tuple(devices), measured))
+
+
+def _check_links(
+    steps: Steps, gpus: Sequence[AuthenticDevice], switches: Sequence[AuthenticDevice], policy: NvidiaPolicy
+) -> None:
+    """The GPUs' switches are those that attested, and the switches know of no GPU besides (nvtrust, topology check)."""
+    if all(one.mode != "protected-pcie" for one in gpus):
+        steps.check("gpu.links", True, "", found="not in the clear, or not told")
+        return
+    if "UnsafeAllowUnattestedSwitches" in policy.unsafe:
+        steps.check("gpu.links", True, "", found="not held: UnsafeAllowUnattestedSwitches")
+        return
+    attested = frozenset(one.link_id for one in switches)
+    strange = [one for one in gpus if not attested or one.linked != attested]
+    _hold(steps, "gpu.links", strange, "has links in the clear to other switches than attested", found=_count(switches))
+    known = {one.linked for one in switches}
+    shortfall = f"the switches do not name the same {len(gpus)} GPUs, as many as attested"
+    steps.check("gpu.links", [len(one) for one in known] == [len(gpus)], shortfall, found=_count(switches))
+
+
+def _count(switches: Sequence[AuthenticDevice]) -> str:
+    return f"to {len(switches)} switches that attested"
 
 
 def _check_measurements(

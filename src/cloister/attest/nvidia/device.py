@@ -32,10 +32,12 @@ from cloister.formats.nvidia_report import (
     DRIVER_VERSION,
     FEATURE_FLAG,
     FWID,
+    GPU_IDS,
     NVDEC0_STATUS,
     PROJECT,
     PROJECT_SKU,
     PROTECTED_PCIE_STATUS,
+    SWITCH_IDS,
     VBIOS_VERSION,
     Measurement,
     NvidiaReport,
@@ -45,9 +47,13 @@ from cloister.formats.nvidia_report import (
 
 DEVICE_STEPS: Final = ("gpu.form", "gpu.chain", "gpu.revocation", "gpu.device", "gpu.signature", "gpu.fwid")
 Chip = Literal["hopper", "blackwell", "ls10"]
-_CHIPS: Final[Mapping[str, Chip]] = MappingProxyType({"GH": "hopper", "GB": "blackwell"})
+_CHIPS: Final[Mapping[str, Chip]] = MappingProxyType(  # by the name in a device's certificate, whole
+    {"GH100": "hopper", **dict.fromkeys(("GB100", "GB102", "GB110", "GB112", "GB202"), "blackwell"), "LS_10": "ls10"}
+)
 _NAME: Final = x509.ObjectIdentifier("1.3.6.1.4.1.412.274.1")  # DMTF: a device's maker, product and serial number
 _FWID_EXTENSIONS: Final = ("2.23.133.5.4.1", "2.23.133.5.4.1.1")  # TCG DICE: Hopper and LS10; Blackwell
+_LINK_ID_SIZE: Final = 8  # bytes
+_GPUS_OF_A_SWITCH: Final = 8
 _PCIE_PROTECTED: Final = b"\xaa"
 _PCIE_OPEN: Final = b"\x55"
 _MODES: Final[Mapping[bytes, GpuMode]] = MappingProxyType(
@@ -83,6 +89,8 @@ class AuthenticDevice:
     states_fwid: bool  # whether the report says the firmware id, too
     mode: GpuMode | Literal["contradictory"]
     nvdec0_disabled: bool
+    link_id: bytes  # a switch's own name on the links, 8 bytes; empty of a GPU, whose report does not say it
+    linked: frozenset[bytes]  # of a GPU the switches at its links, of a switch the GPUs; none where they do not say
     measurements: Mapping[int, Measurement]  # by index, from 1
 
     @property
@@ -154,7 +162,7 @@ def _read(evidence: DeviceEvidence) -> tuple[NvidiaReport, tuple[x509.Certificat
 
 def _device(report: NvidiaReport, chain: tuple[x509.Certificate, ...]) -> AuthenticDevice:
     name = parse_device_name(_device_name(chain[0]))
-    chip: Chip | None = "ls10" if name.product == "LS_10" else _CHIPS.get(name.product[:2])
+    chip = _CHIPS.get(name.product)
     if name.maker != "NVIDIA" or chip is None:
         raise MalformedInput(f"{name.maker} {name.product} is no device that we know")
     # The byte that some drivers of Hopper hand out behind the signature is accepted there, and nowhere else.
@@ -174,6 +182,8 @@ def _device(report: NvidiaReport, chain: tuple[x509.Certificate, ...]) -> Authen
         states_fwid=FWID in signed.opaque,
         mode=_mode(signed.opaque),
         nvdec0_disabled=signed.opaque.get(NVDEC0_STATUS) == b"\x55",
+        link_id=signed.opaque.get(SWITCH_IDS, b"") if chip == "ls10" else b"",
+        linked=_linked(signed.opaque, chip),
         measurements=signed.measurements,
     )
 
@@ -187,6 +197,19 @@ def _device_name(leaf: x509.Certificate) -> bytes:
     if len(found) != 1:
         raise MalformedInput("the device's certificate does not name one device")
     return found[0]
+
+
+def _linked(opaque: Mapping[int, bytes], chip: Chip) -> frozenset[bytes]:
+    """Who is at the other end of its links. A GPU writes a name in the other order of bytes than the switch itself.
+
+    A switch's field goes on behind its eight GPUs with how its links lead to them, which is not read.
+    """
+    if chip == "ls10":
+        value, order = opaque.get(GPU_IDS, b"")[: _GPUS_OF_A_SWITCH * _LINK_ID_SIZE], 1
+    else:
+        value, order = opaque.get(SWITCH_IDS, b""), -1
+    names = {value[at : at + _LINK_ID_SIZE][::order] for at in range(0, len(value), _LINK_ID_SIZE)}
+    return frozenset(names - {bytes(_LINK_ID_SIZE)})  # zeros: a link that is off
 
 
 def _vbios(value: bytes) -> str:
