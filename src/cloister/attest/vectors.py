@@ -50,6 +50,7 @@ WEAKENED: Final = (
     Weakened("UnsafeAllowMigratableTd", _TDX, "runtime_opaque", _MOVABLE),
     Weakened("UnsafeAllowUncheckedRevocation", frozenset({GPU}), "hardware", _NOT_ASKED_IF_REVOKED),
     Weakened("UnsafeAllowUnmeasuredGpu", frozenset({GPU}), "executables", _UNRECOGNIZED_CODE),
+    Weakened("UnsafeAllowUnattestedSwitches", frozenset({GPU}), "runtime_opaque", _VISIBLE),
 )
 
 _PASSED: Final = TrustworthinessVector(
