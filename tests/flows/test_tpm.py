@@ -1,11 +1,7 @@
 """A real TPM 2.0 (swtpm) quotes its PCRs, and what Cloister's code accepts is that and nothing else."""
 
-import os
-import shutil
-import socket
-import subprocess
-
 import pytest
+from tests.doubles.software_tpm import MISSING, WHY_NOT, SoftwareTpm, software_tpm
 
 from cloister.attest.replay import LogRefused, authenticate_pcrs
 from cloister.attest.tpm import SignedQuote, appraise_tpm, examine_tpm
@@ -14,10 +10,7 @@ from cloister.formats.tpm_policy import TpmPolicy
 from cloister.formats.tpm_quote import parse_tpm_public, parse_tpm_quote, parse_tpm_signature
 from cloister.testing.event_logs import encode_event_log, firmware_event
 
-MISSING = [name for name in ("swtpm", "tpm2_quote") if shutil.which(name) is None]
-pytestmark = pytest.mark.skipif(
-    bool(MISSING), reason=f"{', '.join(MISSING)} not installed: apt-get install swtpm tpm2-tools"
-)
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=WHY_NOT)
 NONCE = b"\x2a" * 32
 MEASURED = b"the workload that a measured loader extends"
 ATTRIBUTES = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign"
@@ -29,34 +22,8 @@ KINDS = {
 }
 
 
-def two_ports():
-    """Two free ports next to each other: commands go to the first, control to the second."""
-    for _ in range(50):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no two ports next to each other are free")
-
-
-class Tpm:
-    """A running swtpm, and Debian's tools that speak to it."""
-
-    def __init__(self, folder, port):
-        self.folder = folder
-        self.environment = os.environ | {"TPM2TOOLS_TCTI": f"swtpm:host=127.0.0.1,port={port}"}
-
-    def run(self, *command):
-        subprocess.run(
-            command, cwd=self.folder, env=self.environment, check=True, capture_output=True, text=True, timeout=60
-        )
-
-    def read(self, name):
-        return (self.folder / name).read_bytes()
+class Tpm(SoftwareTpm):
+    """One that makes quotes with Debian's tools."""
 
     def quote(self, kind, selection):
         """A quote by a fresh attestation key of this kind; the key's Name, as the TPM says it."""
@@ -75,25 +42,12 @@ class Tpm:
 
 @pytest.fixture(scope="module")
 def tpm(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tpm")
-    port = two_ports()
-    process = subprocess.Popen(
-        [
-            *("swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}", "--flags", "not-need-init,startup-clear"),
-            *("--server", f"type=tcp,port={port},bindaddr=127.0.0.1"),
-            *("--ctrl", f"type=tcp,port={port + 1},bindaddr=127.0.0.1"),
-        ]
-    )
-    made = Tpm(folder, port)
-    try:
-        made.run("tpm2_startup", "-c")
+    with software_tpm(tmp_path_factory.mktemp("tpm")) as running:
+        made = Tpm(running.folder, running.port)
         for algorithm, name in ((SHA256, "sha256"), (SHA384, "sha384")):
             digest = firmware_event(23, MEASURED).digests[algorithm].hex()
             made.run("tpm2_pcrextend", f"14:{name}={digest}")
         yield made
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
 
 
 def parsed(tpm, bank, indices, size):

@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 from tests.doubles.made_evidence import made_evidence
+from tests.doubles.metadata_server import told
+from tests.doubles.tpm_device import TpmDevice
 
 from cloister.attest.certificates import parse_certificate
 from cloister.attest.endorsements import describe
@@ -32,6 +34,7 @@ from cloister.formats import binary_http, canonical, key_config, snp_report
 from cloister.formats.add_checkpoint import AddCheckpoint, parse_add_checkpoint
 from cloister.formats.attestation_result import encode_attestation_result, parse_attestation_result
 from cloister.formats.azure_evidence import parse_azure_evidence
+from cloister.formats.azure_metadata import parse_chip_certificates, parse_td_quote_answer
 from cloister.formats.binary_http_stream import RequestDecoder, ResponseDecoder
 from cloister.formats.binary_http_view import view_request
 from cloister.formats.checkpoint import (
@@ -51,7 +54,7 @@ from cloister.formats.dice_certificate import parse_device_name, parse_fwids
 from cloister.formats.endorsement_bundle import EndorsementBundle, encode_file, parse_bundle, parse_file
 from cloister.formats.event_log import SHA256, parse_ccel_log, parse_event_log
 from cloister.formats.evidence import parse_evidence, parse_software_report
-from cloister.formats.hcl_report import parse_hcl_report, parse_runtime_data
+from cloister.formats.hcl_report import declared_length, parse_hcl_report, parse_runtime_data
 from cloister.formats.hpke_suite import X25519_HKDF_SHA256
 from cloister.formats.intel_collateral import parse_collateral, signed_document
 from cloister.formats.intel_quote import parse_quote
@@ -70,9 +73,24 @@ from cloister.formats.release import parse_epoch, parse_kms_instance, parse_rele
 from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.runtime_log import parse_runtime_log
 from cloister.formats.snp_certificate_table import ARK, VCEK, parse_certificate_table
+from cloister.formats.snp_certificate_table import declared_length as table_length
 from cloister.formats.snp_tcb import Product
 from cloister.formats.statement import parse_statement
 from cloister.formats.tcb_info import parse_qe_identity, parse_tcb_info
+from cloister.formats.tpm_command import (
+    NvPublic,
+    TpmError,
+    nv_read,
+    nv_read_public,
+    parse_nv_data,
+    parse_nv_public,
+    parse_pcr_values,
+    parse_public_area,
+    parse_quoted,
+    pcr_read,
+    quote,
+    read_public,
+)
 from cloister.formats.tpm_quote import RSASSA, parse_tpm_public, parse_tpm_quote, parse_tpm_signature
 from cloister.formats.trust_policy import format_trust_policy, parse_trust_policy
 from cloister.formats.tsm_report import parse_tsm_report
@@ -217,6 +235,10 @@ def snp_targets() -> dict[str, tuple[Parser, list[bytes]]]:
             [chip.sign(chip.report(version)) for chip in chips for version in (2, 5)],
         ),
         "snp_certificate_table": (parse_certificate_table, [head + bytes(24) + body]),
+        "snp_certificate_buffer": (
+            lambda data: parse_certificate_table(data[: table_length(data)]),
+            [head + bytes(24) + body + bytes(9)],
+        ),
         "snp_endorsement_key": (
             lambda data: read_endorsement_key(parse_certificate(data)),
             [
@@ -257,6 +279,28 @@ def open_chunks(data: bytes) -> None:
         raise MalformedInput(str(error)) from error
 
 
+def tpm_answer(data: bytes) -> None:
+    """An answer to each of the commands that evidence needs; that it says no is no find."""
+    parsers = (parse_nv_public, parse_nv_data, parse_public_area, parse_pcr_values, parse_quoted)
+    refused = 0
+    for parse in parsers:
+        try:
+            parse(data)
+        except (MalformedInput, TpmError):
+            refused += 1
+    if refused == len(parsers):
+        raise MalformedInput("an answer to none of them")
+
+
+def tpm_answers() -> list[bytes]:
+    """What a TPM answers to each command."""
+    device = TpmDevice(nv={7: b"kept"})
+    public = NvPublic(7, 1 << 18, 4)
+    commands = [nv_read_public(7), nv_read(public, offset=0, size=4), read_public(device.keys[0])]
+    commands += [pcr_read(SHA256, range(8)), quote(device.keys[0], b"nonce", bank=SHA256, pcrs=range(8))]
+    return [device.write(command) and device.read(4096) for command in commands]
+
+
 def azure_targets() -> dict[str, tuple[Parser, list[bytes]]]:
     """What an Azure confidential VM sends."""
     reports = [hcl_report(bytes(1184), runtime_data()), hcl_report(bytes(1024), runtime_data(), tdx=True)]
@@ -266,6 +310,9 @@ def azure_targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "hcl_report": (parse_hcl_report, reports),
         "runtime_data": (parse_runtime_data, [runtime_data()]),
         "azure_evidence": (parse_azure_evidence, sent),
+        "hcl_in_index": (lambda data: parse_hcl_report(data[: declared_length(data)]), [reports[0] + bytes(9)]),
+        "chip_certificates": (parse_chip_certificates, [told()]),
+        "td_quote_answer": (parse_td_quote_answer, [b'{"quote": "AAAA"}']),
     }
 
 
@@ -275,6 +322,7 @@ def tpm_targets() -> dict[str, tuple[Parser, list[bytes]]]:
     quotes = [tpm.quote(b"nonce") for tpm in tpms]
     return {
         "tpm_quote": (parse_tpm_quote, quotes),
+        "tpm_answer": (tpm_answer, tpm_answers()),
         "tpm_signature": (parse_tpm_signature, [tpm.sign(quote) for tpm, quote in zip(tpms, quotes, strict=True)]),
         "tpm_public": (parse_tpm_public, [tpm.public for tpm in tpms]),
     }

@@ -12,6 +12,7 @@ import msgspec
 from cloister.cli.terminal import printable
 from cloister.client.durable import replace_file
 from cloister.errors import UsageError
+from cloister.formats.endorsements import Endorsement
 from cloister.tee.collectors.collected import Collected, Collector, HardwarePlatform
 from cloister.tee.collectors.detected import Wanted, open_collector
 from cloister.tee.collectors.machine import Machine
@@ -42,13 +43,6 @@ class Hex(click.ParamType[bytes]):
             self.fail("these are no hex digits, two for each byte", param, ctx)
 
 
-class Beside(msgspec.Struct, frozen=True, kw_only=True):
-    """What came with a report."""
-
-    kind: str
-    data: bytes
-
-
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All that was collected; bytes are Base64 in JSON."""
 
@@ -56,7 +50,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     challenge: bytes
     report_data: bytes
     report: bytes
-    endorsements: list[Beside]
+    endorsements: tuple[Endorsement, ...]
     remarks: tuple[str, ...]
 
 
@@ -111,7 +105,7 @@ def _said(collector: Collector, collected: Collected, challenge: bytes, report_d
         challenge=challenge,
         report_data=report_data,
         report=collected.report,
-        endorsements=[Beside(kind=kind, data=data) for kind, data in collected.endorsements],
+        endorsements=collected.endorsements,
         remarks=collected.remarks,
     )
 
@@ -134,4 +128,4 @@ def _report_data(collector: Collector, challenge: bytes, given: bytes | None) ->
 def _files(out: Path, collected: Collected) -> dict[Path, bytes]:
     """The report, and beside it each endorsement by its kind and place in the list."""
     beside = enumerate(collected.endorsements, 1)
-    return {out: collected.report} | {Path(f"{out}.{kind}.{number}"): data for number, (kind, data) in beside}
+    return {out: collected.report} | {Path(f"{out}.{one.kind}.{number}"): one.data for number, one in beside}

@@ -6,6 +6,8 @@ chip's VCEK (SNP) or a TD quote (TDX). Binary members are base64url without padd
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
@@ -39,12 +41,41 @@ class _Quote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pcrs: Annotated[tuple[str, ...], msgspec.Meta(min_length=_PCRS, max_length=_PCRS)]
 
 
-class _Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     version: Literal[1, 2]
     hcl_report: str
     tpm_quote: _Quote
     vcek: str | None = None
     td_quote: str | None = None
+
+
+def encode_azure_evidence(
+    hcl_report: bytes,
+    quote: bytes,
+    signature: bytes,
+    pcrs: Sequence[bytes],
+    *,
+    vcek: bytes | None = None,
+    td_quote: bytes | None = None,
+) -> bytes:
+    """Evidence in JSON, of version 1, from its parts.
+
+    Args:
+        hcl_report: cut at its declared length.
+        quote: a TPMS_ATTEST.
+        signature: the RSA signature alone.
+        pcrs: the SHA-256 bank, 24 of 32 bytes.
+        vcek: DER, of a VM on SNP.
+        td_quote: of a VM on TDX.
+    """
+    told = _Evidence(
+        version=1,
+        hcl_report=_base64url(hcl_report),
+        tpm_quote=_Quote(signature.hex(), quote.hex(), tuple(value.hex() for value in pcrs)),
+        vcek=None if vcek is None else _base64url(vcek),
+        td_quote=None if td_quote is None else _base64url(td_quote),
+    )
+    return msgspec.json.encode(told)
 
 
 def parse_azure_evidence(data: bytes) -> AzureEvidence:
@@ -71,3 +102,7 @@ def parse_azure_evidence(data: bytes) -> AzureEvidence:
         None if told.vcek is None else base64url(told.vcek),
         None if told.td_quote is None else base64url(told.td_quote),
     )
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -93,6 +93,18 @@ def parse_hcl_report(data: bytes) -> HclReport:
     return HclReport(kind, hardware[:size], hash_name, runtime_data)
 
 
+def declared_length(data: bytes) -> int:
+    """How many bytes of an NV index are the report, by its own words.
+
+    Raises:
+        MalformedInput: not the beginning of a report, or the index is shorter.
+    """
+    size = _header(ByteReader(data, "little"))
+    if size > len(data):
+        raise MalformedInput(f"an HCL report of {size} bytes in an NV index of {len(data)}")
+    return size
+
+
 def parse_runtime_data(data: bytes) -> RuntimeData:
     """The runtime data of a report, at most 8 KiB.
 

@@ -77,15 +77,15 @@ def parse_tpm_quote(data: bytes) -> TpmQuote:
     read = _reader(data)
     read.constant(TPM_GENERATED_VALUE, "magic")
     read.constant(TPM_ST_ATTEST_QUOTE, "type")
-    signer = _sized(read, "qualifiedSigner", _MAXIMUM_NAME)
-    extra = _sized(read, "extraData", _MAXIMUM_DATA)
+    signer = read_sized(read, "qualifiedSigner", _MAXIMUM_NAME)
+    extra = read_sized(read, "extraData", _MAXIMUM_DATA)
     clock, resets, restarts = (read.integer(size, "clockInfo") for size in (8, 4, 4))
     safe = read.integer(1, "safe")
     if safe > 1:
         raise MalformedInput("safe is neither YES nor NO")
     firmware = read.integer(8, "firmwareVersion")
-    selections = _selections(read)
-    digest = _sized(read, "pcrDigest", 64)
+    selections = read_selections(read)
+    digest = read_sized(read, "pcrDigest", 64)
     read.end("the quote")
     return TpmQuote(signer, extra, clock, resets, restarts, bool(safe), firmware, selections, digest, data)
 
@@ -97,7 +97,7 @@ def parse_tpm2b_quote(data: bytes) -> TpmQuote:
         TooLarge, MalformedInput: not such a structure.
     """
     read = _reader(data)
-    attest = _sized(read, "TPM2B_ATTEST", MAXIMUM_TPM)
+    attest = read_sized(read, "TPM2B_ATTEST", MAXIMUM_TPM)
     read.end("TPM2B_ATTEST")
     return parse_tpm_quote(attest)
 
@@ -113,7 +113,7 @@ def parse_tpm_signature(data: bytes) -> TpmSignature:
     if scheme not in _SCHEMES:
         raise MalformedInput(f"a signature of scheme {scheme:#06x}; RSASSA, RSAPSS and ECDSA are taken")
     digest = read.integer(2, "hash")
-    parts = tuple(_sized(read, "the signature", 1024) for _ in range(2 if scheme == ECDSA else 1))
+    parts = tuple(read_sized(read, "the signature", 1024) for _ in range(2 if scheme == ECDSA else 1))
     read.end("the signature")
     return TpmSignature(scheme, digest, parts)
 
@@ -129,7 +129,7 @@ def parse_tpm_public(data: bytes) -> TpmPublic:
     if kind not in (TPM_ALG_RSA, TPM_ALG_ECC):
         raise MalformedInput(f"a public key of type {kind:#06x}; RSA and ECC are taken")
     name, attributes = read.integer(2, "nameAlg"), read.integer(4, "objectAttributes")
-    _sized(read, "authPolicy", 64)
+    read_sized(read, "authPolicy", 64)
     _symmetric(read)
     _scheme(read)
     rsa = _rsa(read) if kind == TPM_ALG_RSA else None
@@ -144,14 +144,15 @@ def _reader(data: bytes) -> ByteReader:
     return ByteReader(data, "big")
 
 
-def _sized(read: ByteReader, field: str, limit: int) -> bytes:
+def read_sized(read: ByteReader, field: str, limit: int) -> bytes:
+    """A TPM2B of at most `limit` bytes."""
     size = read.integer(2, f"the size of {field}")
     if size > limit:
         raise MalformedInput(f"{field} of {size} bytes, the cap is {limit}")
     return read.take(size, field)
 
 
-def _selections(read: ByteReader) -> tuple[PcrSelection, ...]:
+def read_selections(read: ByteReader) -> tuple[PcrSelection, ...]:
     """TPML_PCR_SELECTION (table 112): each bank once, so that the order of the digested values has one reading."""
     count = read.integer(4, "the number of PCR selections")
     if count > MAXIMUM_BANKS:
@@ -187,7 +188,7 @@ def _scheme(read: ByteReader) -> None:
 
 def _rsa(read: ByteReader) -> tuple[int, int]:
     bits, exponent = read.integer(2, "keyBits"), read.integer(4, "exponent")
-    modulus = int.from_bytes(_sized(read, "the modulus", 1024), "big")
+    modulus = int.from_bytes(read_sized(read, "the modulus", 1024), "big")
     if modulus.bit_length() != bits:
         raise MalformedInput(f"a modulus of {modulus.bit_length()} bits, the key says {bits}")
     return modulus, exponent or _DEFAULT_EXPONENT
@@ -197,5 +198,5 @@ def _ecc(read: ByteReader) -> tuple[int, int, int]:
     curve = read.integer(2, "curveID")
     if read.integer(2, "kdf") != TPM_ALG_NULL:
         raise MalformedInput("a key with a key derivation does not sign quotes")
-    x, y = (int.from_bytes(_sized(read, "a coordinate", 128), "big") for _ in range(2))
+    x, y = (int.from_bytes(read_sized(read, "a coordinate", 128), "big") for _ in range(2))
     return curve, x, y

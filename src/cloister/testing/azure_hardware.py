@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from cloister.formats.azure_evidence import encode_azure_evidence
 from cloister.formats.event_log import SHA256
 from cloister.formats.hcl_report import AK_NAME
 from cloister.formats.tpm_quote import RSASSA
@@ -47,16 +48,14 @@ def hcl_report(hardware: bytes, data: bytes, *, tdx: bool = False, kind: int = 1
 def azure_evidence(hcl: bytes, nonce: bytes, *, beside: Mapping[str, bytes], tpm: MadeTpm = AZURE_TPM) -> bytes:
     """Evidence in JSON: the report, a quote that answers `nonce`, and `vcek` or `td_quote` beside them."""
     quote = tpm.quote(nonce)
-    told = {
-        "version": 1,
-        "hcl_report": base64.urlsafe_b64encode(hcl).decode(),
-        "tpm_quote": {
-            "signature": tpm.signature(quote)[0].hex(),
-            "message": quote.hex(),
-            "pcrs": [value.hex() for value in tpm.pcrs[SHA256].values()],
-        },
-    }
-    return json.dumps(told | {name: base64.urlsafe_b64encode(one).decode() for name, one in beside.items()}).encode()
+    return encode_azure_evidence(
+        hcl,
+        quote,
+        tpm.signature(quote)[0],
+        list(tpm.pcrs[SHA256].values()),
+        vcek=beside.get("vcek"),
+        td_quote=beside.get("td_quote"),
+    )
 
 
 def _words(*values: int) -> bytes:

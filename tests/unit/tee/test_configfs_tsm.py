@@ -34,9 +34,9 @@ def other_writer(kernel):
 def test_a_report_and_the_hosts_certificates_are_accepted_by_the_examination_of_snp():
     kernel = TsmKernel(snp_report)
     collected = snp(kernel)
-    kinds = [kind for kind, _ in collected.endorsements]
+    kinds = [one.kind for one in collected.endorsements]
     assert kinds == ["amd-certificates"] * 3 + ["amd-revocations"]
-    *certificates, revocations = [data for _, data in collected.endorsements]
+    *certificates, revocations = [one.data for one in collected.endorsements]
     endorsements = SnpEndorsements(tuple(certificates), (revocations,))
     examined = examine_snp(collected.report, endorsements, roots=CHIP.roots, at=NOON, unsafe=(), seen=SEEN_NOTHING)
     assert examined.require().report.report_data == DATA

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from cloister.errors import CloisterError, Unavailable, UsageError
+from cloister.formats.endorsements import Endorsement
 
 HardwarePlatform = Literal["snp", "tdx", "azure-snp", "azure-tdx", "nitro"]
-EndorsementKind = Literal["amd-certificates", "amd-revocations"]  # that hosts hand out; others are fetched
 
 
 class NoTee(Unavailable):
@@ -34,7 +34,7 @@ class Collected:
     """A report as its platform's format has it, cut at the length that it declares."""
 
     report: bytes
-    endorsements: tuple[tuple[EndorsementKind, bytes], ...] = ()  # that came with it, unasked and unchecked
+    endorsements: tuple[Endorsement, ...] = ()  # that came with it, unasked and unchecked
     remarks: tuple[str, ...] = ()  # for a person: what was left out, and why
 
 

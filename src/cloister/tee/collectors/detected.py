@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from cloister.tee.collectors.collected import Collector, HardwarePlatform, NoTee, TeeDenied
+from cloister.errors import CloisterError
+from cloister.tee.collectors.azure import LOOKS_FOR as AZURE
+from cloister.tee.collectors.azure import open_azure
+from cloister.tee.collectors.collected import Collector, HardwarePlatform, NoTee, TeeDenied, TeeFault, TeeUnavailable
 from cloister.tee.collectors.configfs_tsm import PROVIDERS, REPORTS, ConfigfsTsm, tsm_provider
 from cloister.tee.collectors.machine import Machine
 
@@ -33,22 +36,30 @@ def open_collector(machine: Machine, wanted: Wanted = "auto") -> Collector:
         TeeUnavailable, TeeFault: there is one, and it does not serve.
     """
     found: list[tuple[Way, Collector]] = []
-    missing: list[str] = []
-    denied = False
+    missing: list[tuple[str, CloisterError]] = []
     for way in (way for way in WAYS if wanted == "auto" or wanted in way.platforms):
         try:
-            found.append((way, way.open(machine)))
-        except (NoTee, TeeDenied) as error:
-            missing.append(f"{way.looks_for}: {error}")
-            denied = denied or isinstance(error, TeeDenied)
-    found = [(way, collector) for way, collector in found if wanted in ("auto", collector.platform)]
+            collector = way.open(machine)
+        except (NoTee, TeeDenied, TeeFault, TeeUnavailable) as error:
+            missing.append((way.looks_for, error))
+        else:
+            found += [(way, collector)] if wanted in ("auto", collector.platform) else []
     if not found:
-        what = "TEE was found" if wanted == "auto" else f"way to evidence of {wanted} was found"
-        raise (TeeDenied if denied else NoTee)("\n".join((f"no {what} here. Looked for:", *missing)))
+        raise _nothing(wanted, missing)
     if len({collector.platform for _, collector in found}) > 1:
         both = "; ".join(f"{way.looks_for}: {collector.platform}" for way, collector in found)
         raise NoTee(f"this machine looks like more than one TEE ({both}): name the one that it is in place of auto")
     return found[0][1]
+
+
+def _nothing(wanted: Wanted, missing: Sequence[tuple[str, CloisterError]]) -> CloisterError:
+    """What to say: where a user may not look, or something does not serve, there might have been a TEE."""
+    what = "TEE was found" if wanted == "auto" else f"way to evidence of {wanted} was found"
+    said = "\n".join((f"no {what} here. Looked for:", *(f"{looked}: {error}" for looked, error in missing)))
+    for kind in (TeeDenied, TeeUnavailable):
+        if any(isinstance(error, kind) for _, error in missing):
+            return kind(said)
+    return NoTee(said)
 
 
 def _configfs_tsm(machine: Machine) -> Collector:
@@ -62,4 +73,7 @@ def _configfs_tsm(machine: Machine) -> Collector:
     return ConfigfsTsm(machine, PROVIDERS[provider])
 
 
-WAYS: Final = (Way(f"configfs-tsm at /{REPORTS}", ("snp", "tdx"), _configfs_tsm),)
+WAYS: Final = (
+    Way(f"configfs-tsm at /{REPORTS}", ("snp", "tdx"), _configfs_tsm),
+    Way(AZURE, ("azure-snp", "azure-tdx"), open_azure),
+)

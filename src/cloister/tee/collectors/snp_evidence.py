@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cloister.errors import MalformedInput, TooLarge
+from cloister.formats.endorsements import Endorsement
 from cloister.formats.snp_certificate_table import CRL, declared_length, parse_certificate_table
 from cloister.formats.snp_report import REPORT_SIZE, parse_snp_report
-from cloister.tee.collectors.collected import Collected, EndorsementKind, TeeFault
+from cloister.tee.collectors.collected import Collected, TeeFault
 
 
 def collected_snp(buffer: bytes, table: bytes, report_data: bytes) -> Collected:
@@ -28,14 +29,14 @@ def collected_snp(buffer: bytes, table: bytes, report_data: bytes) -> Collected:
     return Collected(report, endorsements, remarks)
 
 
-def _endorsements(table: bytes) -> tuple[tuple[tuple[EndorsementKind, bytes], ...], tuple[str, ...]]:
+def _endorsements(table: bytes) -> tuple[tuple[Endorsement, ...], tuple[str, ...]]:
     if not any(table):
         return (), ()
     try:
         given = parse_certificate_table(table[: declared_length(table)])
     except (MalformedInput, TooLarge) as error:
         return (), (f"the host's certificate table was left out: {error}",)
-    found: list[tuple[EndorsementKind, bytes]] = [("amd-certificates", one) for one in given.chain() if one]
+    found = [Endorsement(kind="amd-certificates", data=one) for one in given.chain() if one]
     if revocations := given.get(CRL):
-        found.append(("amd-revocations", revocations))
+        found.append(Endorsement(kind="amd-revocations", data=revocations))
     return tuple(found), ()
