@@ -6,7 +6,7 @@ nobody knows whom and a broken disk can then withhold, and do nothing else. Evid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,7 +15,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from cloister.attest import roots as pins
 from cloister.attest.certificates import (
     ChainRefused,
     check_chain,
@@ -36,6 +35,7 @@ from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats import endorsement_bundle as bundle
+from cloister.formats.appraisal_policy import VendorRoots
 from cloister.formats.endorsement_bundle import Kept, Kind, kind_of
 from cloister.formats.nvidia_policy import NvidiaUnsafe
 from cloister.formats.nvidia_rim import parse_rim_file
@@ -59,24 +59,6 @@ Mark = tuple[int, ...]  # how new it is, by each thing that its vendor counts; n
 
 class EndorsementRefused(Refused):
     """What a vendor is said to say is not the vendor's, not in date, or older than what was seen."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndorsementRoots:
-    """The pins (attest.certificates.fingerprint) that chains have to end in."""
-
-    amd: Mapping[Product, bytes]
-    intel: frozenset[bytes]
-    nvidia_devices: frozenset[bytes]
-    nvidia_manifests: frozenset[bytes]
-
-
-VENDORS: Final = EndorsementRoots(
-    pins.AMD_ARKS,
-    frozenset({pins.INTEL_SGX_ROOT}),
-    frozenset({pins.NVIDIA_DEVICES}),
-    frozenset({pins.NVIDIA_MANIFESTS}),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +86,10 @@ class _Read:
 
     subject: str
     chain: tuple[x509.Certificate, ...]  # the signer's first, the root last
-    pins: Callable[[EndorsementRoots], Collection[bytes]]
+    pins: Callable[[VendorRoots], Collection[bytes]]
     times: Sequence[tuple[datetime | int, datetime | int | None]]  # beside those of the chain
     mark: Mark
-    check: Callable[[EndorsementRoots, int], None]  # raises one of _REFUSALS
+    check: Callable[[VendorRoots, int], None]  # raises one of _REFUSALS
 
 
 def describe(kept: Kept) -> Described:
@@ -120,7 +102,7 @@ def describe(kept: Kept) -> Described:
 
 
 def examine_endorsement(
-    kept: Kept, *, roots: EndorsementRoots, at: int, subject: str, seen: Mark
+    kept: Kept, *, roots: VendorRoots, at: int, subject: str, seen: Mark
 ) -> Examination[AuthenticEndorsement]:
     """Examine one at `at` (seconds since 1970).
 
@@ -169,7 +151,7 @@ def answer_subject(certificate: x509.Certificate, issuer: x509.Certificate) -> s
     return f"certificate {serial_number_of(certificate):x} of issuer {fingerprint(issuer).hex()}"
 
 
-def _check(read: _Read, roots: EndorsementRoots, moment: int) -> None:
+def _check(read: _Read, roots: VendorRoots, moment: int) -> None:
     check_chain(read.chain, roots=read.pins(roots), at=moment)
     read.check(roots, moment)
 
@@ -231,11 +213,11 @@ def _read_key(kept: bundle.AmdKey) -> _Read:
     )
 
 
-def _check_key(chain: tuple[x509.Certificate, ...], key: EndorsementKey, roots: EndorsementRoots, at: int) -> None:
+def _check_key(chain: tuple[x509.Certificate, ...], key: EndorsementKey, roots: VendorRoots, at: int) -> None:
     check_key_chain(chain, key, roots=_of_product(roots, key.product), at=at)
 
 
-def _of_product(roots: EndorsementRoots, product: Product) -> Collection[bytes]:
+def _of_product(roots: VendorRoots, product: Product) -> Collection[bytes]:
     return [roots.amd[product]] if product in roots.amd else []
 
 
@@ -264,7 +246,7 @@ def _list(
     data: bytes,
     chain: tuple[x509.Certificate, ...],
     subject: str,
-    of: Callable[[EndorsementRoots], Collection[bytes]],
+    of: Callable[[VendorRoots], Collection[bytes]],
 ) -> _Read:
     """A complete list in DER that has an end."""
     found = parse_list(data)
@@ -318,7 +300,7 @@ def _read_manifest(kept: bundle.NvidiaManifest) -> _Read:
     )
 
 
-def _check_manifest(kept: bundle.NvidiaManifest, roots: EndorsementRoots, at: int) -> None:
+def _check_manifest(kept: bundle.NvidiaManifest, roots: VendorRoots, at: int) -> None:
     """The signature, and that the id is of the version that was signed. Who is revoked is asked with the evidence."""
     unchecked: tuple[NvidiaUnsafe, ...] = ("UnsafeAllowUncheckedRevocation",)
     terms = NvidiaTerms(
@@ -341,7 +323,7 @@ def _read_answer(kept: bundle.OcspAnswer) -> _Read:
     return _Read(
         answer_subject(chain[0], chain[1]),
         chain,
-        lambda roots: roots.nvidia_devices | roots.nvidia_manifests,
+        lambda roots: (*roots.nvidia_devices, *roots.nvidia_manifests),
         ((singles[0].this_update_utc, singles[0].next_update_utc), *delegated),
         (_moment(singles[0].this_update_utc),),
         lambda _roots, at: _check_answer(chain, kept.data, at),

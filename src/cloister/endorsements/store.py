@@ -19,12 +19,12 @@ from typing import Final
 from cloister.attest.endorsements import (
     AuthenticEndorsement,
     Described,
-    EndorsementRoots,
     describe,
     examine_endorsement,
 )
 from cloister.errors import CloisterError, MalformedInput, TooLarge, Unavailable, UsageError
 from cloister.examination import Examination
+from cloister.formats.appraisal_policy import VendorRoots
 from cloister.formats.endorsement_bundle import (
     KINDS,
     MAXIMUM_KEPT,
@@ -54,18 +54,20 @@ class Stored:
 class EndorsementStore:
     """A store in one folder, for one set of pinned roots. Calls block for as long as the disk takes."""
 
-    def __init__(self, folder: Path, roots: EndorsementRoots) -> None:
+    def __init__(self, folder: Path, roots: VendorRoots) -> None:
         """Open the store, or make it.
 
+        What was taken under other roots is kept apart in the same folder: made-up hardware shall not spoil the memory
+        of what is a vendor's newest.
+
         Raises:
-            UsageError: it cannot be used, or it was made for other roots.
+            UsageError: it cannot be used.
         """
-        self.folder = folder
+        self.folder = folder / _digest(roots)[:16]
         self.roots = roots
         try:
             for kind in KINDS:
-                (folder / kind).mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._require_roots()
+                (self.folder / kind).mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"the store of endorsements {folder} cannot be used: {error.strerror}") from error
 
@@ -115,15 +117,6 @@ class EndorsementStore:
 
     def _path(self, kind: Kind, subject: str) -> Path:
         return self.folder / kind / _name_of(subject)
-
-    def _require_roots(self) -> None:
-        """A store of made-up hardware and one of a vendor's would spoil each other's memory of what is newest."""
-        file, own = self.folder / "roots", _digest(self.roots)
-        with self._alone():
-            if not file.exists():
-                self._write(file, own.encode())
-            if file.read_bytes() != own.encode():
-                raise UsageError(f"the store {self.folder} was made for other roots: name another folder")
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -191,11 +184,9 @@ def _own_subject(kept: Kept) -> str:
         return ""
 
 
-def _digest(roots: EndorsementRoots) -> str:
-    parts = [
-        *(f"amd {product} {pin.hex()}" for product, pin in sorted(roots.amd.items())),
-        *(f"intel {pin.hex()}" for pin in sorted(roots.intel)),
-        *(f"device {pin.hex()}" for pin in sorted(roots.nvidia_devices)),
-        *(f"manifest {pin.hex()}" for pin in sorted(roots.nvidia_manifests)),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+def _digest(roots: VendorRoots) -> str:
+    """Which roots, in hex digits: one digest for the same pins in whatever order."""
+    parts = [f"{product} {pin.hex()}" for product, pin in roots.amd.items()]
+    for name in ("intel", "nvidia_devices", "nvidia_manifests"):
+        parts += [f"{name} {pin.hex()}" for pin in getattr(roots, name)]
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from cloister.attest.endorsements import EndorsementRoots
+from cloister.formats.appraisal_policy import VendorRoots
 from cloister.formats.endorsement_bundle import (
     AmdKey,
     AmdRevocations,
@@ -49,13 +49,14 @@ class MadeVendors:
         object.__setattr__(self, "gpu", MadeDevice(vendor=self.nvidia))
 
     @property
-    def roots(self) -> EndorsementRoots:
+    def roots(self) -> VendorRoots:
         """What is pinned in place of the vendors' roots."""
-        return EndorsementRoots(
-            dict(self.snp.roots),
-            self.tdx.roots,
-            frozenset({self.nvidia.device_root.pin}),
-            frozenset({self.nvidia.rim_root.pin}),
+        return VendorRoots(
+            amd=dict(self.snp.roots),
+            intel=tuple(self.tdx.roots),
+            nitro=(),
+            nvidia_devices=(self.nvidia.device_root.pin,),
+            nvidia_manifests=(self.nvidia.rim_root.pin,),
         )
 
     def lists(self, *, age: int = DAY) -> Life:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from cloister.attest.endorsements import EndorsementRefused, EndorsementRoots, describe, examine_endorsement
+from cloister.attest.endorsements import EndorsementRefused, describe, examine_endorsement
 from cloister.errors import MalformedInput
+from cloister.formats.appraisal_policy import VendorRoots
 from cloister.formats.endorsement_bundle import Kept, kind_of
 from cloister.formats.snp_report import SigningKey
 from cloister.formats.snp_tcb import Product
@@ -19,7 +20,7 @@ from cloister.testing.tdx_hardware import DAY, moment
 NOON = 1_800_000_000
 VENDORS = MadeVendors(NOON)
 ALL = VENDORS.all()
-NOBODY = EndorsementRoots({}, frozenset(), frozenset(), frozenset())
+NOBODY = VendorRoots(amd={}, intel=(), nitro=(), nvidia_devices=(), nvidia_manifests=())
 
 
 def examined(kept, *, at=NOON, subject=None, seen=(), roots=VENDORS.roots):

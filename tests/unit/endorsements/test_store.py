@@ -22,13 +22,13 @@ VENDORS = MadeVendors(NOON)
 
 @pytest.fixture
 def store(tmp_path):
-    return EndorsementStore(tmp_path / "store", VENDORS.roots)
+    return EndorsementStore(tmp_path, VENDORS.roots)
 
 
 def test_what_was_taken_is_found_by_kind_and_subject_after_a_restart(store):
     for kept in VENDORS.all():
         assert store.take(kept, at=NOON).failed == []
-    again = EndorsementStore(store.folder, VENDORS.roots)
+    again = EndorsementStore(store.folder.parent, VENDORS.roots)
     for kept in VENDORS.all():
         own = describe(kept)
         found = again.get(own.kind, own.subject, at=NOON)
@@ -101,9 +101,12 @@ def test_a_file_in_the_place_of_another_is_refused_by_name(store):
         list(store.of_kind("nvidia-manifest"))
 
 
-def test_a_store_of_other_roots_is_not_opened(store):
-    with pytest.raises(UsageError, match="made for other roots"):
-        EndorsementStore(store.folder, MadeVendors(NOON, seed="another").roots)
+def test_what_was_taken_under_other_roots_is_kept_apart(store):
+    other = MadeVendors(NOON, seed="another")
+    apart = EndorsementStore(store.folder.parent, other.roots)
+    assert store.take(VENDORS.amd_revocations(), at=NOON).failed == []
+    assert apart.find("amd-revocations", "Milan") is None
+    assert apart.take(other.amd_revocations(age=2 * DAY), at=NOON).failed == []
 
 
 def test_a_folder_that_cannot_be_one_is_named(tmp_path):
@@ -148,7 +151,7 @@ store.take(vendors.amd_revocations(), at=vendors.at).require()
 def test_a_store_whose_process_died_while_it_wrote_holds_the_old_or_the_new(store, event, count):
     old = VENDORS.amd_revocations(age=2 * DAY)
     store.take(old, at=NOON).require()
-    died = subprocess.run([sys.executable, "-c", DIES, store.folder, event, str(count)], check=False, timeout=60)
+    died = subprocess.run([sys.executable, "-c", DIES, store.folder.parent, event, str(count)], check=False, timeout=60)
     assert died.returncode == 9
     assert store.get("amd-revocations", "Milan", at=NOON) == old
     store.take(VENDORS.amd_revocations(), at=NOON).require()
@@ -157,7 +160,7 @@ def test_a_store_whose_process_died_while_it_wrote_holds_the_old_or_the_new(stor
 
 def test_of_many_that_write_at_once_the_newest_stays(store):
     lists = [VENDORS.amd_revocations(age=age * 3600) for age in range(1, 9)]
-    stores = [EndorsementStore(store.folder, VENDORS.roots) for _ in lists]
+    stores = [EndorsementStore(store.folder.parent, VENDORS.roots) for _ in lists]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda pair: pair[0].take(pair[1], at=NOON), zip(stores, lists, strict=True)))
     assert store.get("amd-revocations", "Milan", at=NOON) == lists[0]
@@ -173,5 +176,5 @@ def test_whatever_comes_in_whatever_order_the_newest_in_date_is_kept(tmp_path_fa
     kept = store.get("amd-revocations", "Milan", at=NOON)
     assert (kept is None) == (not in_date)
     if kept is not None:
-        assert describe(kept).mark == (0, NOON - min(in_date) * DAY)
+        assert describe(kept).mark[-1] == NOON - min(in_date) * DAY
         assert kind_of(kept) == "amd-revocations"
