@@ -13,7 +13,7 @@ from typing import Final
 
 from cloister.errors import CloisterError
 from cloister.formats.event_log import EV_NO_ACTION, SHA1, SHA256, SHA384, SHA512, EventLog
-from cloister.formats.runtime_log import REGISTERS, RUNTIME_EVENT, RuntimeEvent, RuntimeLog
+from cloister.formats.runtime_log import REGISTERS, RUNTIME_EVENT, RUNTIME_REGISTER, RuntimeEvent, RuntimeLog
 
 _HASHES: Final = {SHA1: "sha1", SHA256: "sha256", SHA384: "sha384", SHA512: "sha512"}
 _RTMR_SIZE: Final = 48  # bytes: SHA-384
@@ -29,11 +29,10 @@ class LogRefused(CloisterError):
 
 @dataclass(frozen=True, slots=True)
 class ProvedEvent:
-    """An event whose data is what was measured."""
+    """An event whose data is what was measured. Its type is not here: of firmware's events nothing measured that."""
 
     register: int  # PCR, or 0 to 3 for RTMR0 to RTMR3
-    type: int
-    name: str  # of a running system's event; empty for firmware's
+    name: str  # of a running system's event, in RTMR3; empty for firmware's
     data: bytes
 
 
@@ -107,7 +106,7 @@ def _firmware_events(log: EventLog, algorithm: int, *, first: int) -> list[_Exte
             raise LogRefused("the event log has an event of MRTD, which nothing extends after the launch")
         _require_digest(digest, len(digest), f"an event of type {event.type:#x} in register {register}")
         proved = hashlib.new(_HASHES[algorithm], event.data).digest() == digest
-        extensions.append((register, digest, ProvedEvent(register, event.type, "", event.data) if proved else None))
+        extensions.append((register, digest, ProvedEvent(register, "", event.data) if proved else None))
     return extensions
 
 
@@ -120,14 +119,21 @@ def _runtime_events(log: RuntimeLog) -> list[_Extension]:
 
 
 def _proved(event: RuntimeEvent) -> ProvedEvent | None:
+    """What the event's digest is of, by the one rule of its register.
+
+    A log may call an event by another type: what firmware measured in RTMR0 to 2, such as a command line, could be told
+    as a running system's event of the same digest. So the register says which rule holds, and not the type.
+    """
+    if event.imr != RUNTIME_REGISTER:
+        measured = hashlib.sha384(event.payload).digest() == event.digest
+        return ProvedEvent(event.imr, "", event.payload) if measured else None
     if event.type == RUNTIME_EVENT:
         if ":" in event.name:  # part of the name could then be told as the payload's beginning, under one digest
             raise LogRefused(f"the event {event.name[:40]!r} in RTMR{event.imr} has a colon in its name")
         if runtime_digest(event) != event.digest:
             raise LogRefused(f"the event {event.name[:40]!r} in RTMR{event.imr} is not what its digest measures")
-        return ProvedEvent(event.imr, event.type, event.name, event.payload)
-    measured = hashlib.sha384(event.payload).digest() == event.digest
-    return ProvedEvent(event.imr, event.type, "", event.payload) if measured else None
+        return ProvedEvent(event.imr, event.name, event.payload)
+    return None
 
 
 def runtime_digest(event: RuntimeEvent) -> bytes:

@@ -19,6 +19,7 @@ from cloister.errors import MalformedInput, TooLarge
 MAXIMUM_RUNTIME_LOG: Final = 1024 * 1024  # bytes
 MAXIMUM_RUNTIME_EVENTS: Final = 16384
 RUNTIME_EVENT: Final = 0x08000001
+RUNTIME_REGISTER: Final = 3  # RTMR3, which a running system extends by such events and by nothing else
 REGISTERS: Final = 4
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})*")
 

@@ -1,5 +1,6 @@
 """Event logs are replayed into the registers that were signed, all of them, and prove what they measured alone."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -101,6 +102,23 @@ def test_a_colon_cannot_move_a_payload_into_a_name():
     true = runtime_event(3, "a", b"b:c")
     told = replace(true, name="a:b", payload=b"c")
     assert "colon" in refused(runtime_log(RUNTIME[0], told), RUNTIME_RTMRS)
+
+
+def test_what_firmware_measured_cannot_be_told_as_an_event_of_the_running_system():
+    """Whoever writes a boot command line could otherwise name the workload: the type is not measured."""
+    told = runtime_event(1, "compose-hash", b"another")
+    preimage = (0x08000001).to_bytes(4, "little") + b":compose-hash:another"
+    true = replace(told, type=0x0D, name="", payload=preimage)
+    rtmrs = [bytes(48), extended([told.digest], begin=ZERO), bytes(48), bytes(48)]
+    (proved,) = authenticate_rtmrs(runtime_log(true), rtmrs).events
+    assert (proved.register, proved.name, proved.data) == (1, "", preimage)
+    assert authenticate_rtmrs(runtime_log(told), rtmrs).events == ()
+
+
+def test_rtmr3_proves_events_of_the_running_system_and_no_others():
+    other = RuntimeEvent(3, 0x0D, hashlib.sha384(b"bare").digest(), "", b"bare")
+    rtmrs = [bytes(48)] * 3 + [extended([other.digest], begin=ZERO)]
+    assert authenticate_rtmrs(runtime_log(other), rtmrs).events == ()
 
 
 def test_a_firmware_event_proves_only_what_its_digest_is_of():
