@@ -145,6 +145,10 @@ def _certificates(signature: Any) -> tuple[bytes, ...]:
     ):
         raise MalformedInput("the elements of the RIM's signature are not in their places")
     texts = {"DigestValue": 48, "SignatureValue": 96, "X509Certificate": 0}
+    # Nobody signs what stands between the elements of KeyInfo: NVIDIA writes nothing there, nor anywhere else.
+    between = [one.text for one, (name, _) in zip(elements, found, strict=True) if name not in texts]
+    if any(between) or any(one.tail for one in elements):
+        raise MalformedInput("text stands between the elements of the RIM's signature")
     values = [
         (name, _base64(one, texts[name])) for one, (name, _) in zip(elements, found, strict=True) if name in texts
     ]

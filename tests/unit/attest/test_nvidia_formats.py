@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -131,6 +132,17 @@ def test_another_spelling_of_base64_is_malformed():
 def test_elements_of_the_signature_in_other_places_are_malformed():
     outside = RIM_FILE.replace(b"</ds:X509Data>", b"", 1).replace(b"<ds:X509Data>", b"<ds:X509Data/>", 1)
     malformed(parse_rim_file, outside, RIM_FILE.replace(b"<ds:KeyInfo>", b"<ds:KeyInfo><ds:KeyValue/>"))
+
+
+@pytest.mark.parametrize("text", [b" ", b"\n", b"told"], ids=["space", "line", "words"])
+@pytest.mark.parametrize("name", ["Signature", "SignedInfo", "Reference", "KeyInfo", "X509Data", "X509Certificate"])
+def test_text_between_the_elements_of_the_signature_is_malformed(name, text):
+    """Nobody signs what stands in KeyInfo; a second spelling of one file would be another file of the same word."""
+    end = f"</ds:{name}>".encode()
+    malformed(parse_rim_file, RIM_FILE.replace(end, end + text, 1))
+    if name != "X509Certificate":
+        begin = re.findall(rb"<ds:%s[^>]*>" % name.encode(), RIM_FILE)[0]
+        malformed(parse_rim_file, RIM_FILE.replace(begin, begin + text, 1))
 
 
 def test_an_envelope_is_read():

@@ -6,11 +6,13 @@ from dataclasses import replace
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from cloister.attest.certificates import ChainRefused
+from cloister.attest.certificates import ChainRefused, parse_certificate
 from cloister.attest.seen import SEEN_NOTHING, SeenCollateral, SeenEndorsements, intel_kind
 from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS, examine_sgx, examine_tdx
 from cloister.attest.tdx.collateral import examine_collateral, read_lists
+from cloister.attest.tdx.intel_chain import key_of
 from cloister.attest.tdx.quote import TdxRejected, examine_quote
 from cloister.testing.certificates import Life, made_key
 from cloister.testing.tdx_hardware import DAY, ENCLAVE, QE, TD, TdxHardware, level, moment
@@ -273,6 +275,13 @@ def test_a_platforms_own_key_signs_no_tcb_info():
     """Intel's root stands above many keys: only the one named for TCB info signs it."""
     collateral = HARDWARE.collateral(signer="Intel SGX PCK Certificate")
     assert examine(collateral=collateral).failed == ["tdx.tcb-info", "tdx.identity"]
+
+
+def test_a_key_of_no_kind_that_is_known_is_refused_by_name():
+    certificate = bytearray(HARDWARE.pck_certificate.public_bytes(Encoding.DER))
+    certificate[certificate.index(bytes.fromhex("2a8648ce3d0201")) + 2] ^= 0x39  # the object id of EC keys
+    with pytest.raises(ChainRefused, match="is not one we know"):
+        key_of(parse_certificate(bytes(certificate)))
 
 
 def test_a_chain_may_end_its_lines_either_way_but_in_one_way():

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cloister.attest.certificates import ChainRefused, name_of, parse_certificates
+from cloister.attest.certificates import MALFORMED, ChainRefused, name_of, parse_certificates
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput
 
@@ -64,7 +64,7 @@ def key_of(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
     """
     try:
         key = certificate.public_key()
-    except ValueError as error:
+    except MALFORMED as error:
         raise ChainRefused(f"the key of {name_of(certificate)} is not one we know") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise ChainRefused(f"the key of {name_of(certificate)} is not of P-256")
