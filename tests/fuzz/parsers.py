@@ -33,7 +33,7 @@ from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import binary_http, canonical, key_config, snp_report
 from cloister.formats.add_checkpoint import AddCheckpoint, parse_add_checkpoint
 from cloister.formats.attestation_result import encode_attestation_result, parse_attestation_result
-from cloister.formats.azure_evidence import parse_azure_evidence
+from cloister.formats.azure_evidence import parse_azure_buffers, parse_azure_evidence
 from cloister.formats.azure_metadata import parse_chip_certificates, parse_td_quote_answer
 from cloister.formats.binary_http_stream import RequestDecoder, ResponseDecoder
 from cloister.formats.binary_http_view import view_request
@@ -313,6 +313,7 @@ def azure_targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "hcl_in_index": (lambda data: parse_hcl_report(data[: declared_length(data)]), [reports[0] + bytes(9)]),
         "chip_certificates": (parse_chip_certificates, [told()]),
         "td_quote_answer": (parse_td_quote_answer, [b'{"quote": "AAAA"}']),
+        "azure_buffers": (parse_azure_buffers, sent[:1]),
     }
 
 

@@ -2,18 +2,20 @@
 
 The HCL report, a quote of the vTPM by the key that the report names, the PCRs of its SHA-256 bank, and beside them the
 chip's VCEK (SNP) or a TD quote (TDX). Binary members are base64url without padding, or lower-case hex; one spelling.
+Those agents send whole buffers, longer than what is in them: a collector cuts them first.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from cloister.errors import MalformedInput, TooLarge
+from cloister.formats import hcl_report, intel_quote
 from cloister.formats.event_log import SHA256
 from cloister.formats.hcl_report import HclReport, base64url, parse_hcl_report
 from cloister.formats.runtime_log import lower_hex
@@ -84,13 +86,30 @@ def parse_azure_evidence(data: bytes) -> AzureEvidence:
     Raises:
         TooLarge, MalformedInput: not such evidence, or of neither SNP nor TDX.
     """
+    return _parse(data, lambda report: report, lambda quote: quote)
+
+
+def parse_azure_buffers(data: bytes) -> AzureEvidence:
+    """The same as agents send it: report and TD quote are cut at the length that each declares, as collectors cut them.
+
+    Raises:
+        TooLarge, MalformedInput: as `parse_azure_evidence`.
+    """
+    return _parse(
+        data,
+        lambda report: report[: hcl_report.declared_length(report)],
+        lambda quote: quote[: intel_quote.declared_length(quote)],
+    )
+
+
+def _parse(data: bytes, cut_report: Callable[[bytes], bytes], cut_quote: Callable[[bytes], bytes]) -> AzureEvidence:
     if len(data) > MAXIMUM_AZURE:
         raise TooLarge(f"evidence of {len(data)} bytes, the cap is {MAXIMUM_AZURE}")
     try:
         told = msgspec.json.decode(data, type=_Evidence)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise MalformedInput(f"not evidence of an Azure confidential VM: {error}") from error
-    hcl = parse_hcl_report(base64url(told.hcl_report))
+    hcl = parse_hcl_report(cut_report(base64url(told.hcl_report)))
     if (told.vcek is not None) != (hcl.kind == "snp") or (told.td_quote is not None and hcl.kind == "snp"):
         raise MalformedInput("beside a report of SNP stands a VCEK, beside one of TDX a TD quote or nothing")
     values = {index: lower_hex(value) for index, value in enumerate(told.tpm_quote.pcrs)}
@@ -100,7 +119,7 @@ def parse_azure_evidence(data: bytes) -> AzureEvidence:
         TpmSignature(RSASSA, SHA256, (lower_hex(told.tpm_quote.signature),)),
         {SHA256: values},
         None if told.vcek is None else base64url(told.vcek),
-        None if told.td_quote is None else base64url(told.td_quote),
+        None if told.td_quote is None else cut_quote(base64url(told.td_quote)),
     )
 
 

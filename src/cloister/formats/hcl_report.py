@@ -19,7 +19,6 @@ from cloister.formats.byte_reader import ByteReader
 
 MAXIMUM_HCL: Final = 8192  # bytes
 AK_NAME: Final = "HCLAkPub"
-NV_SIZES: Final = (2048, 2600)  # bytes of the NV index, of which the report need not fill all
 HASH_NAMES: Final = {1: "sha256", 2: "sha384", 3: "sha512"}  # report_data_hash_type
 SNP_REPORT_SIZE: Final = 1184
 TD_REPORT_SIZE: Final = 1024
@@ -68,8 +67,20 @@ class RuntimeData(msgspec.Struct, frozen=True, rename="kebab"):
     user_data: str = ""  # hex digits
 
 
+def declared_length(data: bytes) -> int:
+    """How many bytes of an NV index (2,048 or 2,600) are the report, by its own words: collectors cut it there.
+
+    Raises:
+        MalformedInput: not the beginning of a report, or the index is shorter.
+    """
+    size = _header(ByteReader(data, "little"))
+    if not _HEADER_SIZE < size <= len(data):
+        raise MalformedInput(f"an HCL report of {size} bytes in an NV index of {len(data)}")
+    return size
+
+
 def parse_hcl_report(data: bytes) -> HclReport:
-    """A report as it is, or in an NV index of 2,048 or 2,600 bytes, filled up with zeros.
+    """A report, at most 8 KiB, with nothing behind it.
 
     Raises:
         TooLarge, MalformedInput: not such a report.
@@ -88,21 +99,10 @@ def parse_hcl_report(data: bytes) -> HclReport:
     runtime_data = read.take(read.integer(4, "variable_data_size"), "the runtime data")
     if report_size != read.at or data_size != _REQUEST_SIZE + len(runtime_data):
         raise MalformedInput("report_size or data_size is not what the report's parts add up to")
-    if any(hardware[size:]) or any(read.rest()) or (read.left and len(data) not in NV_SIZES):
-        raise MalformedInput("something follows the hardware report, or the runtime data, that does not belong there")
+    read.end("the runtime data")
+    if any(hardware[size:]):
+        raise MalformedInput("something follows the hardware report that does not belong there")
     return HclReport(kind, hardware[:size], hash_name, runtime_data)
-
-
-def declared_length(data: bytes) -> int:
-    """How many bytes of an NV index are the report, by its own words.
-
-    Raises:
-        MalformedInput: not the beginning of a report, or the index is shorter.
-    """
-    size = _header(ByteReader(data, "little"))
-    if size > len(data):
-        raise MalformedInput(f"an HCL report of {size} bytes in an NV index of {len(data)}")
-    return size
 
 
 def parse_runtime_data(data: bytes) -> RuntimeData:

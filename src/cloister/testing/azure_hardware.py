@@ -37,8 +37,8 @@ def report_data_of(data: bytes, *, kind: int = 1) -> bytes:
     return hashlib.new(_HASHES[kind], data).digest().ljust(64, b"\0")
 
 
-def hcl_report(hardware: bytes, data: bytes, *, tdx: bool = False, kind: int = 1, size: int = 2600) -> bytes:
-    """An HCL report in an NV index of `size` bytes (0: without one)."""
+def hcl_report(hardware: bytes, data: bytes, *, tdx: bool = False, kind: int = 1, size: int = 0) -> bytes:
+    """An HCL report; in an NV index of `size` bytes, if that is not 0."""
     total = 32 + 1184 + 20 + len(data)
     head = b"HCLA" + _words(2 if tdx else 1, total, 2, 0, 0, 0, 0)
     request = _words(20 + len(data), 1, 4 if tdx else 2, kind, len(data))

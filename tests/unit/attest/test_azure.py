@@ -18,10 +18,10 @@ from cloister.attest.azure import (
 )
 from cloister.attest.tpm import SignedQuote
 from cloister.errors import MalformedInput, TooLarge
-from cloister.formats.azure_evidence import MAXIMUM_AZURE, parse_azure_evidence
+from cloister.formats.azure_evidence import MAXIMUM_AZURE, parse_azure_buffers, parse_azure_evidence
 from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.event_log import SHA256
-from cloister.formats.hcl_report import MAXIMUM_HCL, parse_hcl_report, parse_runtime_data
+from cloister.formats.hcl_report import MAXIMUM_HCL, declared_length, parse_hcl_report, parse_runtime_data
 from cloister.formats.tpm_policy import TpmPolicy
 from cloister.testing.azure_hardware import (
     AZURE_TPM,
@@ -144,7 +144,7 @@ def test_unmeasured_host_configuration_gets_nowhere():
     with pytest.raises(MalformedInput):
         parse_azure_evidence(EVIDENCE[:-1] + b', "vm_config": {"secure-boot": true}}')
     with pytest.raises(MalformedInput):
-        parse_hcl_report(HCL[:-30] + b'{"secure-boot":true}'.ljust(30))
+        parse_hcl_report(HCL + b'{"secure-boot":true}')
 
 
 def put(at, *, word):
@@ -170,8 +170,9 @@ TOTAL = 1236 + len(RUNTIME)
         pytest.param(put(1228, word=4), id="another hash"),
         pytest.param(put(1232, word=len(RUNTIME) - 1), id="runtime data cut short"),
         pytest.param(put(1232, word=2**32 - 1), id="runtime data larger than all"),
-        pytest.param(HCL[:-1] + b"\1", id="something behind the report"),
-        pytest.param(HCL + b"\0", id="more than an nv index"),
+        pytest.param(HCL + b"\1", id="something behind the report"),
+        pytest.param(HCL + b"\0", id="more than the report"),
+        pytest.param(HCL.ljust(2600, b"\0"), id="a whole nv index"),
         pytest.param(HCL[: TOTAL - 1], id="cut short"),
         pytest.param(hcl_report(b"\1" * 1184, RUNTIME, tdx=True), id="something behind a tdreport"),
     ],
@@ -182,8 +183,23 @@ def test_what_is_no_hcl_report_is_malformed(hcl):
 
 
 @pytest.mark.parametrize("size", [0, 2048, 2600])
-def test_a_report_is_the_same_in_every_nv_index(size):
-    assert parse_hcl_report(hcl_report(SNP_REPORT, RUNTIME, size=size)) == parse_hcl_report(HCL)
+def test_a_report_is_cut_out_of_every_nv_index(size):
+    index = hcl_report(SNP_REPORT, RUNTIME, size=size)
+    assert index[: declared_length(index)] == HCL
+
+
+@pytest.mark.parametrize("index", [HCL[:31], put(8, word=32), put(8, word=2**31), HCL[:-1]])
+def test_an_index_that_is_shorter_than_its_report_is_malformed(index):
+    with pytest.raises(MalformedInput):
+        declared_length(index)
+
+
+def test_evidence_is_exact_and_agents_send_whole_buffers():
+    sent = azure_evidence(hcl_report(SNP_REPORT, RUNTIME, size=2600), NONCE, beside={"vcek": b"vcek"})
+    with pytest.raises(MalformedInput, match="runtime data"):
+        parse_azure_evidence(sent)
+    found, exact = parse_azure_buffers(sent), parse_azure_evidence(EVIDENCE)
+    assert (found.hcl, found.vcek) == (exact.hcl, exact.vcek)
 
 
 def told(**changes):
@@ -240,6 +256,6 @@ json_values = st.recursive(
     | json_values.map(lambda value: json.dumps(value).encode())
 )
 def test_any_bytes_either_parse_or_are_malformed(data):
-    for parse in (parse_hcl_report, parse_runtime_data, parse_azure_evidence):
+    for parse in (parse_hcl_report, parse_runtime_data, parse_azure_evidence, parse_azure_buffers, declared_length):
         with pytest.raises(MalformedInput):
             parse(data)

@@ -26,7 +26,7 @@ from cloister.testing.world import NOON
 
 DATA, CHALLENGE = bytes(range(32)), b"c" * 32
 RUNTIME = runtime_data()
-SNP_HCL = hcl_report(CHIP.sign(replace(CHIP.report(), report_data=report_data_of(RUNTIME))), RUNTIME)
+SNP_HCL = hcl_report(CHIP.sign(replace(CHIP.report(), report_data=report_data_of(RUNTIME))), RUNTIME, size=2600)
 TD_BODY = replace(TD, report_data=report_data_of(RUNTIME))
 INDEX = 0x01400001
 THIM = "/metadata/THIM/amd/certification"
@@ -82,7 +82,7 @@ def test_a_vm_on_snp_is_accepted_with_its_quote_and_the_certificates_that_the_ho
 
 
 def test_a_vm_on_tdx_is_accepted_with_a_quote_of_its_tdreport(service):
-    device = TpmDevice(nv={INDEX: hcl_report(td_report(TD_BODY), RUNTIME, tdx=True)})
+    device = TpmDevice(nv={INDEX: hcl_report(td_report(TD_BODY), RUNTIME, tdx=True, size=2600)})
     vm = open_azure(machine_with(device), service)
     found = vm.collect(DATA, challenge=CHALLENGE)
     assert (vm.platform, vm.room, found.endorsements) == ("azure-tdx", 32, ())
@@ -206,7 +206,7 @@ def test_no_metadata_service_is_said_with_what_may_stand_in_the_way():
 
 
 def test_a_tdreport_that_comes_back_for_a_quote_is_refused():
-    device = TpmDevice(nv={INDEX: hcl_report(td_report(TD_BODY), RUNTIME, tdx=True)})
+    device = TpmDevice(nv={INDEX: hcl_report(td_report(TD_BODY), RUNTIME, tdx=True, size=2600)})
     answers = {TD_QUOTE: lambda body: json.dumps({"quote": json.loads(body)["report"]}).encode()}
     with (
         metadata_server(answers) as (port, _),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -22,12 +21,12 @@ from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.snp.appraised import appraise_snp
 from cloister.attest.snp.authentic import SnpEndorsements, examine_snp
 from cloister.errors import MalformedInput, TooLarge
-from cloister.formats.azure_evidence import AzureEvidence, parse_azure_evidence
+from cloister.formats.azure_evidence import AzureEvidence, parse_azure_buffers
 from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.event_log import SHA256
-from cloister.formats.hcl_report import HclReport, parse_hcl_report
+from cloister.formats.hcl_report import HclReport, declared_length, parse_hcl_report
 from cloister.formats.intel_collateral import IntelCollateral
-from cloister.formats.intel_quote import declared_length, parse_quote
+from cloister.formats.intel_quote import parse_quote
 from cloister.formats.pck_certificate import EXTENSIONS_OID, parse_pck_extensions
 from cloister.formats.snp_policy import UnsafeSnp
 from cloister.formats.snp_report import parse_snp_report
@@ -40,12 +39,12 @@ _REPORT_DATA: Final = {"snp": slice(0x50, 0x90), "tdx": slice(128, 192)}  # as t
 def judge_az_snp(case: Case) -> list[str]:
     """The steps that failed for a VM on SEV-SNP."""
     data = case.read(case.data["files"]["evidence"])
-    return _as_expected(case, parse_azure_evidence(data), judge_az_snp_evidence(data, case))
+    return _as_expected(case, parse_azure_buffers(data), judge_az_snp_evidence(data, case))
 
 
 def judge_az_snp_evidence(data: bytes, case: Case) -> list[str]:
     """The steps that failed for one piece of evidence at the case's moment."""
-    evidence = parse_azure_evidence(data)
+    evidence = parse_azure_buffers(data)
     unsafe = _unsafe(case)
     given = _amd_endorsements(evidence.vcek or b"", case)
     examination = examine_azure_snp(evidence, given, roots=AMD_ARKS, at=case.at, unsafe=unsafe, seen=SEEN_NOTHING)
@@ -62,7 +61,7 @@ def judge_az_tdx(case: Case) -> list[str]:
     Where a case has no collateral, it is what the set holds of the platform's kind, on the first day that this is in
     date: what the case is to be rejected for was so on the day before.
     """
-    evidence = _cut(parse_azure_evidence(case.read(case.data["files"]["evidence"])))
+    evidence = parse_azure_buffers(case.read(case.data["files"]["evidence"]))
     return _as_expected(case, evidence, _judged_az_tdx(evidence, case))
 
 
@@ -79,7 +78,7 @@ def _judged_az_tdx(evidence: AzureEvidence, case: Case) -> list[str]:
 
 def judge_hcl_snp(case: Case) -> list[str]:
     """The steps that failed for an HCL report alone, with a VCEK beside it."""
-    data = case.read(case.data["files"]["hcl"])
+    data = _index(case)
     failed = judge_hcl_snp_report(data, case)
     _require_expected(case, parse_hcl_report(data), failed)
     return failed
@@ -99,9 +98,15 @@ def judge_hcl_snp_report(data: bytes, case: Case) -> list[str]:
     return failed + appraise_snp(authentic, policy, report_data=claimed).failed + _without_quote(case)
 
 
+def _index(case: Case) -> bytes:
+    """The report in a case's NV index, cut as a collector cuts it."""
+    data = case.read(case.data["files"]["hcl"])
+    return data[: declared_length(data)]
+
+
 def judge_hcl_tdx(case: Case) -> list[str]:
     """The steps that failed for an HCL report alone, whose TDREPORT nobody can check from afar."""
-    hcl = parse_hcl_report(case.read(case.data["files"]["hcl"]))
+    hcl = parse_hcl_report(_index(case))
     failed = examine_runtime(hcl, report_data=None).failed
     _require_expected(case, hcl, failed)
     return failed + _without_quote(case)
@@ -120,12 +125,6 @@ def _as_expected(case: Case, evidence: AzureEvidence, failed: list[str]) -> list
     if case.data["expect"].get("tpm_nonce_len", len(extra)) != len(extra):
         raise WrongFact(f"qualifying data of {len(extra)} bytes")
     return failed
-
-
-def _cut(evidence: AzureEvidence) -> AzureEvidence:
-    """With the TD quote at the length that it declares, as a collector cuts it: Azure's service fills a buffer up."""
-    quote = evidence.td_quote
-    return evidence if quote is None else replace(evidence, td_quote=quote[: declared_length(quote)])
 
 
 def _unsafe(case: Case) -> tuple[UnsafeSnp, ...]:
@@ -209,10 +208,12 @@ def _require_expected(case: Case, hcl: HclReport, failed: list[str]) -> None:
 
 
 def meaning(path: str, data: bytes) -> object:
-    """What of a file is judged: what JSON says; of certificates the first: one alone is given its chain here."""
-    if path.endswith(".json"):
-        return json.loads(data)
+    """What of a file is judged: of buffers what is cut out; of certificates the first: one alone is given its chain."""
     try:
+        if path.endswith(".json"):
+            return parse_azure_buffers(data)
+        if path.endswith(".bin"):
+            return data[: declared_length(data)]
         return parse_certificates(data)[0]
     except (MalformedInput, TooLarge):
         return data

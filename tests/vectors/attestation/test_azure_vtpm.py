@@ -7,11 +7,11 @@ from tests.vectors.attestation import cases, folder
 from tests.vectors.attestation.azure_vtpm import judge_az_snp_evidence, judge_hcl_snp_report
 
 from cloister.errors import MalformedInput, TooLarge
-from cloister.formats.azure_evidence import parse_azure_evidence
-from cloister.formats.hcl_report import parse_hcl_report
+from cloister.formats.azure_evidence import parse_azure_buffers
+from cloister.formats.hcl_report import declared_length, parse_hcl_report
 
 JUDGES = {
-    "az-snp-vtpm": (judge_az_snp_evidence, "evidence", parse_azure_evidence),
+    "az-snp-vtpm": (judge_az_snp_evidence, "evidence", parse_azure_buffers),
     "hcl-snp": (judge_hcl_snp_report, "hcl", parse_hcl_report),
 }
 ACCEPTED = [case for case in cases() if case.kind in JUDGES and case.reason is None]
@@ -34,6 +34,7 @@ def mutants(data, chance):
 def test_no_changed_evidence_is_accepted(case):
     judge, name, parse = JUDGES[case.kind]
     data = case.read(case.data["files"][name])
+    data = data[: declared_length(data)] if name == "hcl" else data  # as a collector cuts an NV index
     assert judge(data, case) == []
     for mutant in mutants(data, random.Random(4)):
         try:

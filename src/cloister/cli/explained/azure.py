@@ -15,8 +15,15 @@ from cloister.cli.explained.page import Field, Page, Part, Value, fields
 from cloister.cli.explained.snp import report_part
 from cloister.cli.explained.tpm import pcrs_part, quote_part
 from cloister.errors import MalformedInput, TooLarge
-from cloister.formats.azure_evidence import AzureEvidence, parse_azure_evidence
-from cloister.formats.hcl_report import AK_NAME, HclReport, RuntimeData, parse_hcl_report, parse_runtime_data
+from cloister.formats.azure_evidence import AzureEvidence, parse_azure_buffers
+from cloister.formats.hcl_report import (
+    AK_NAME,
+    HclReport,
+    RuntimeData,
+    declared_length,
+    parse_hcl_report,
+    parse_runtime_data,
+)
 from cloister.formats.snp_report import parse_snp_report
 
 _TD_REPORT: Final = "report_data", slice(128, 192)  # of the TDREPORT
@@ -36,7 +43,7 @@ def explain_hcl_report(data: bytes) -> Page:
     Raises:
         TooLarge, MalformedInput: not such a report.
     """
-    hcl = parse_hcl_report(data)
+    hcl = parse_hcl_report(data[: declared_length(data)])
     return Page(format="azure-hcl-report", title=f"Azure HCL report on {hcl.kind.upper()}", parts=_hcl(hcl))
 
 
@@ -46,7 +53,7 @@ def explain_azure_evidence(data: bytes) -> Page:
     Raises:
         TooLarge, MalformedInput: not such evidence.
     """
-    evidence = parse_azure_evidence(data)
+    evidence = parse_azure_buffers(data)
     title = f"Evidence of an Azure confidential VM on {evidence.hcl.kind.upper()}"
     quote = quote_part(evidence.quote, by=f"{AK_NAME}, which the runtime data name, if the signature holds")
     parts = (*_hcl(evidence.hcl), quote, pcrs_part(evidence.pcrs), *_beside(evidence))
