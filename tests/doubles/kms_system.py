@@ -12,7 +12,7 @@ from cloister.formats import canonical
 from cloister.formats.appraisal_policy import RoleReference
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
-from cloister.formats.evidence import Evidence, SecuritySettings
+from cloister.formats.evidence import Evidence, GpuEvidence, SecuritySettings
 from cloister.formats.key_bundle import KeyBundle, parse_key_bundle
 from cloister.formats.release import ReleaseRequest
 from cloister.formats.trust_policy import TrustPolicy
@@ -26,6 +26,7 @@ from cloister.services.kms.kms import Kms
 from cloister.services.kms.routes import routes
 from cloister.services.kms.security import KmsSecurity
 from cloister.services.kms.security import security_settings as kms_settings
+from cloister.tee.collectors.collected import Collected
 from cloister.testing import world
 from cloister.testing.memory_ledger import MemoryLedger
 
@@ -42,8 +43,11 @@ class WorldTee:
         self._key = key
         self._changes = changes
 
-    def report(self, report_data: bytes) -> bytes:
-        return world.signed_report(self._key, report_data, **self._changes)
+    def collect(self, report_data: bytes, *, challenge: bytes) -> Collected:
+        return Collected(world.signed_report(self._key, report_data, **self._changes))
+
+    def gpus(self, nonce: bytes) -> tuple[GpuEvidence, ...]:
+        return ()
 
 
 class KmsSystem:

@@ -193,6 +193,8 @@ def test_measured_processes_start_isolated_and_without_bytecode():
 def test_the_software_tee_signs_what_was_measured():
     key = SigningKey.generate()
     tee = SoftwareTee(key, b"w" * 48)
-    report = parse_software_report(open1(tee.report(b"r" * 64), public=key.public, content_type=SOFTWARE_REPORT_TYPE))
+    report = parse_software_report(
+        open1(tee.collect(b"r" * 64, challenge=bytes(32)).report, public=key.public, content_type=SOFTWARE_REPORT_TYPE)
+    )
     assert (tee.platform, report.workload, report.report_data) == ("software", b"w" * 48, b"r" * 64)
     assert report.platform_measurement == PLATFORM_MEASUREMENT

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from cloister.attest.endorsed import sort_endorsements
 from cloister.attest.gpus import check_gpus
-from cloister.attest.hardware import Proven, Setting, carried, prove
+from cloister.attest.hardware import Proven, Setting, prove
 from cloister.attest.nvidia.device import AuthenticDevice
 from cloister.attest.roots import roots_of
+from cloister.attest.seen import SeenEndorsements
 from cloister.attest.software import authenticate_software
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
@@ -68,12 +69,21 @@ class AppraisedEvidence:
     unsafe: tuple[str, ...]
     values: dict[str, str | int | bool]  # the security settings bound
     gpus: tuple[AuthenticDevice, ...]
+    seen: SeenEndorsements  # what came along, for the relying party to merge into its memory
 
 
 def examine_evidence(
-    evidence: Evidence, policy: AppraisalPolicy, expected: Expected, *, at: int
+    evidence: Evidence, policy: AppraisalPolicy, expected: Expected, *, at: int, seen: SeenEndorsements
 ) -> Examination[AppraisedEvidence]:
-    """Examine `evidence` in order, as things stood at `at` (seconds since 1970); no I/O, no clock."""
+    """Examine `evidence` in order; no I/O, no clock.
+
+    Args:
+        evidence: with all its endorsements.
+        policy: what it must meet.
+        expected: what it must answer, and be.
+        at: when everything has to be in date, seconds since 1970.
+        seen: what the relying party met before (`attest.seen.SEEN_NOTHING` where it keeps no memory).
+    """
     steps = Steps(EVIDENCE_STEPS, EvidenceRejected)
     # 1. A platform that the policy takes. An empty list takes none.
     platform = next((one for one in policy.platforms if one.__struct_config__.tag == evidence.platform), None)
@@ -86,7 +96,7 @@ def examine_evidence(
     if platform is None:
         return steps.stopped()
     # 3. and 4., with the platform's own: what came along is of use, and the platform signed the report.
-    proven, gpus = _prove(steps, evidence, platform, Setting(roots_of(policy), at, expected.reference.workloads))
+    proven, gpus = _prove(steps, evidence, platform, Setting(roots_of(policy), at, seen, expected.reference.workloads))
     if proven is None:
         return steps.stopped()
     _check_binding(steps, evidence, proven, expected)
@@ -100,6 +110,7 @@ def examine_evidence(
             tuple(evidence.settings.unsafe),
             dict(evidence.settings.values),
             gpus,
+            proven.seen,
         )
     )
 
@@ -146,7 +157,8 @@ def _no_gpus(steps: Steps, evidence: Evidence) -> tuple[AuthenticDevice, ...]:
 
 def _check_binding(steps: Steps, evidence: Evidence, proven: Proven, expected: Expected) -> None:
     """Steps 5 to 11: the field binds what travels beside the report, and that is what was asked for."""
-    binding, wanted_field = evidence.binding, carried(evidence)
+    binding = evidence.binding
+    wanted_field = binding.carried_on(evidence.platform)
     # 5. The platform signed the hash of exactly this preimage, whole.
     bound = hmac.compare_digest(wanted_field, proven.bound)
     steps.check("evidence.binding", bound, "the report binds something else", found=f"{len(wanted_field)} bytes bound")

@@ -15,7 +15,7 @@ from cloister.attest.azure import AuthenticAzure
 from cloister.attest.azure_vm import appraise_azure_snp, appraise_azure_tdx, examine_azure_snp, examine_azure_tdx
 from cloister.attest.endorsed import Endorsed
 from cloister.attest.nitro import NitroExpected, appraise_nitro, examine_nitro
-from cloister.attest.seen import SEEN_NOTHING
+from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
 from cloister.attest.snp.appraised import appraise_snp
 from cloister.attest.snp.authentic import SnpEndorsements, examine_snp
 from cloister.attest.tdx.appraised import appraise_tdx
@@ -49,6 +49,7 @@ class Proven:
     platform_measurement: bytes  # 48 bytes
     workload: bytes  # 48 bytes; empty: none of those looked for
     bound: bytes  # the field that carries the binding
+    seen: SeenEndorsements = SEEN_NOTHING  # what came along, for the relying party to merge into its memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Setting:
 
     roots: VendorRoots
     at: int  # seconds since 1970
+    seen: SeenEndorsements  # what the relying party met before
     workloads: Collection[bytes]  # that the reference values name
 
 
@@ -67,27 +69,24 @@ def prove(
     return _PROVERS[type(platform)](steps, evidence, platform, endorsed, setting)
 
 
-def carried(evidence: Evidence) -> bytes:
-    """What the platform's field has to carry: 64 bytes, of a TPM's quote 32."""
-    azure = evidence.platform.startswith("azure-")
-    return evidence.binding.qualifying_data() if azure else evidence.binding.report_data()
-
-
 def _snp(
     steps: Steps, evidence: Evidence, platform: SnpPlatform, endorsed: Endorsed, setting: Setting
 ) -> Proven | None:
     """REPORT_DATA binds; the launch measurement covers the command line, and so the root file system's hash."""
     unsafe = platform.report.unsafe
     examination = examine_snp(
-        evidence.report, endorsed.snp, roots=setting.roots.amd, at=setting.at, unsafe=unsafe, seen=SEEN_NOTHING
+        evidence.report, endorsed.snp, roots=setting.roots.amd, at=setting.at, unsafe=unsafe, seen=setting.seen
     )
     authentic = steps.include(examination, before=_BEFORE)
     if authentic is None:
         return None
     report = authentic.report
-    steps.include(appraise_snp(authentic, platform.report, report_data=carried(evidence)), before=_BEFORE)
+    steps.include(
+        appraise_snp(authentic, platform.report, report_data=evidence.binding.carried_on(evidence.platform)),
+        before=_BEFORE,
+    )
     workload = next((one.workload for one in platform.images if one.measurement == report.measurement), b"")
-    return Proven(report.measurement, workload, report.report_data)
+    return Proven(report.measurement, workload, report.report_data, authentic.seen)
 
 
 def _tdx(
@@ -95,18 +94,22 @@ def _tdx(
 ) -> Proven | None:
     """REPORT_DATA binds; RTMR3 holds the workload and nothing else."""
     examination = examine_tdx(
-        evidence.report, endorsed.collateral(), roots=setting.roots.intel, at=setting.at, seen=SEEN_NOTHING
+        evidence.report, endorsed.collateral(), roots=setting.roots.intel, at=setting.at, seen=setting.seen
     )
     authentic = steps.include(examination, before=_BEFORE)
     if authentic is None:
         return None
     report = authentic.report
     appraisal = appraise_tdx(
-        authentic, platform.quote, report_data=carried(evidence), at=setting.at, workloads=setting.workloads
+        authentic,
+        platform.quote,
+        report_data=evidence.binding.carried_on(evidence.platform),
+        at=setting.at,
+        workloads=setting.workloads,
     )
     steps.include(appraisal, before=_BEFORE)
     workload = _found({one: register_value(one, "sha384") for one in setting.workloads}, report.rtmrs[TDX_REGISTER])
-    return Proven(_td_measurement(report), workload, report.report_data)
+    return Proven(_td_measurement(report), workload, report.report_data, authentic.platform.collateral.seen)
 
 
 def _azure_snp(
@@ -118,14 +121,17 @@ def _azure_snp(
         return None
     chain = endorsed.snp if told.vcek is None else _with_key(endorsed.snp, told.vcek)
     examination = examine_azure_snp(
-        told, chain, roots=setting.roots.amd, at=setting.at, unsafe=platform.report.unsafe, seen=SEEN_NOTHING
+        told, chain, roots=setting.roots.amd, at=setting.at, unsafe=platform.report.unsafe, seen=setting.seen
     )
     authentic = steps.include(examination, before=_BEFORE)
     if authentic is None:
         return None
-    appraisal = appraise_azure_snp(authentic, platform.report, platform.vm, nonce=carried(evidence))
+    appraisal = appraise_azure_snp(
+        authentic, platform.report, platform.vm, nonce=evidence.binding.carried_on(evidence.platform)
+    )
     steps.include(appraisal, before=_BEFORE)
-    return _vm(authentic.snp.report.measurement, authentic.azure, setting)
+    proven = _vm(authentic.snp.report.measurement, authentic.azure, setting)
+    return replace(proven, seen=authentic.snp.seen)
 
 
 def _azure_tdx(
@@ -136,14 +142,17 @@ def _azure_tdx(
     if told is None:
         return None
     examination = examine_azure_tdx(
-        told, endorsed.collateral(), roots=setting.roots.intel, at=setting.at, seen=SEEN_NOTHING
+        told, endorsed.collateral(), roots=setting.roots.intel, at=setting.at, seen=setting.seen
     )
     authentic = steps.include(examination, before=_BEFORE)
     if authentic is None:
         return None
-    appraisal = appraise_azure_tdx(authentic, platform.quote, platform.vm, nonce=carried(evidence), at=setting.at)
+    appraisal = appraise_azure_tdx(
+        authentic, platform.quote, platform.vm, nonce=evidence.binding.carried_on(evidence.platform), at=setting.at
+    )
     steps.include(appraisal, before=_BEFORE)
-    return _vm(_td_measurement(authentic.tdx.report), authentic.azure, setting)
+    proven = _vm(_td_measurement(authentic.tdx.report), authentic.azure, setting)
+    return replace(proven, seen=authentic.tdx.platform.collateral.seen)
 
 
 def _nitro(
@@ -156,7 +165,9 @@ def _nitro(
     authentic = steps.include(examine_nitro(signed, roots=setting.roots.nitro, at=setting.at), before=_BEFORE)
     if authentic is None:
         return None
-    expected = NitroExpected(user_data=carried(evidence), nonce=evidence.binding.challenge, public_key=None)
+    expected = NitroExpected(
+        user_data=evidence.binding.carried_on(evidence.platform), nonce=evidence.binding.challenge, public_key=None
+    )
     steps.include(appraise_nitro(authentic, platform.document, expected, at=setting.at), before=_BEFORE)
     known = {one: register_value(one, "sha384") for one in setting.workloads}
     workload = _found(known, authentic.pcrs.get(NITRO_REGISTER, b""))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cloister.attest.evidence import EVIDENCE_STEPS, AppraisedEvidence, Expected, examine_evidence
+from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
 from cloister.contract.state import ContractLine, EpochRecord, State
 from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
 from cloister.errors import Refused
@@ -68,6 +69,7 @@ class Asked:
     evidence: Evidence
     challenge: bytes  # the one in the evidence, if the KMS issued it, has not seen it used, and it has not expired
     challenge_live: bool
+    seen: SeenEndorsements = SEEN_NOTHING  # what the KMS met in evidence before
 
 
 def examine_release(state: State, asked: Asked, *, instance: bytes, at: int) -> Examination[ReleaseDecision]:
@@ -166,7 +168,7 @@ def _evidence(steps: Steps, line: ContractLine, asked: Asked, at: int) -> Apprai
     if reference is None:
         return None
     expected = Expected(asked.challenge, contract.digest(), reference)
-    return steps.include(examine_evidence(asked.evidence, contract.appraisal, expected, at=at))
+    return steps.include(examine_evidence(asked.evidence, contract.appraisal, expected, at=at, seen=asked.seen))
 
 
 def _check_settings(steps: Steps, contract: Contract, appraised: AppraisedEvidence) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from cloister.attest.evidence import Expected, examine_evidence
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.contract.amendment import first_constitution, first_contract, next_constitution, next_contract
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
@@ -158,7 +159,9 @@ def _kms(state: State, statement: SignedStatement, _placed: Placed) -> State:
     current = state.constitution.digest()
     _require("kms.constitution", instance.constitution == current, "is not under the constitution in force")
     expected = Expected(evidence.binding.challenge, current, state.constitution.kms)
-    appraised = examine_evidence(evidence, state.constitution.appraisal, expected, at=instance.at).require()
+    appraised = examine_evidence(
+        evidence, state.constitution.appraisal, expected, at=instance.at, seen=SEEN_NOTHING
+    ).require()
     _require("kms.signature", statement.signers == {appraised.keys.sign}, "is not signed by the keys in its evidence")
     latest = max(state.latest, instance.at)
     return replace(state, instances=state.instances | statement.signers, latest=latest)

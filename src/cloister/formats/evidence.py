@@ -19,6 +19,7 @@ MAXIMUM_EVIDENCE = 56 * 1024  # bytes; fits a ledger entry beside its statement
 MAXIMUM_COMPLETED = 8 * 1024 * 1024  # bytes, with every endorsement that a relying party added
 BINDING_TAG = b"cloister binding v1"
 GPU_NONCE_TAG = b"cloister gpu nonce v1"
+ON_A_TPM = ("azure-snp", "azure-tdx")  # platforms whose evidence is a quote of a TPM
 SOFTWARE_REPORT_TYPE = "application/vnd.cloister.software-report+cbor"
 
 Role = Literal["kms", "gateway"]
@@ -74,6 +75,10 @@ class Binding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def qualifying_data(self) -> bytes:
         """SHA-512/256 over the same, 32 bytes: what a TPM's quote has room for."""
         return hashlib.new("sha512_256", self._preimage()).digest()
+
+    def carried_on(self, platform: str) -> bytes:
+        """What evidence of `platform` carries: the 64 bytes, or a TPM's 32."""
+        return self.qualifying_data() if platform in ON_A_TPM else self.report_data()
 
     def _preimage(self) -> bytes:
         fields = (BINDING_TAG, self.challenge, self.role.encode(), self.settings, self.subject, self.keys, self.gpu)

@@ -12,6 +12,7 @@ from cloister.formats.constitution import Previous
 from cloister.formats.evidence import MAXIMUM_EVIDENCE, NodeKeys, Role
 
 EvidenceBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAXIMUM_EVIDENCE)]
+MAXIMUM_SENT = 512 * 1024  # bytes of evidence that a node sends: of a CPU and 16 devices
 KeyConfigBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=4096)]
 WrappedKey = Annotated[bytes, msgspec.Meta(min_length=1, max_length=4096)]
 EpochNumber = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
@@ -67,7 +68,7 @@ class ReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     version: Literal[1] = 1
     contract: Digest  # the first contract of the line
     key_id: Annotated[int, msgspec.Meta(ge=0, le=255)]
-    evidence: EvidenceBytes
+    evidence: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAXIMUM_SENT)]
 
 
 class ReleaseReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -109,8 +110,8 @@ def parse_revocation(data: bytes) -> Revocation:
 
 
 def parse_release_request(data: bytes) -> ReleaseRequest:
-    """Parse what a node sends to the KMS, at most 64 KiB."""
-    return canonical.decode(data, ReleaseRequest, limit=65_536)
+    """Parse what a node sends to the KMS, at most 513 KiB."""
+    return canonical.decode(data, ReleaseRequest, limit=MAXIMUM_SENT + 1024)
 
 
 def parse_release_reply(data: bytes) -> ReleaseReply:

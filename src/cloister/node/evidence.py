@@ -1,4 +1,4 @@
-"""Asks the TEE for evidence: the binding's 64 bytes go in, the signed report comes out beside its preimages.
+"""Asks the TEE for evidence: the binding goes in, the signed report comes out beside its preimages.
 
 What each field binds is in docs/formats/evidence.md; `attest` judges it.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from cloister.formats.evidence import Binding, Evidence, NodeKeys, SecuritySettings
+from cloister.formats.evidence import Binding, Evidence, GpuEvidence, NodeKeys, SecuritySettings, gpu_digest, gpu_nonce
+from cloister.tee.collectors.collected import Collected
 
 
 class Tee(Protocol):
-    """A device that measures what runs here and signs the measurements with 64 bytes of ours."""
+    """A device that measures what runs here and signs the measurements with bytes of ours."""
 
     @property
     def platform(self) -> str:
@@ -21,11 +22,18 @@ class Tee(Protocol):
     def workload(self) -> bytes:
         """What was measured of the software that runs, 48 bytes; it is the report that proves it."""
 
-    def report(self, report_data: bytes) -> bytes:
-        """The platform's signed report over `report_data`, 64 bytes.
+    def collect(self, report_data: bytes, *, challenge: bytes) -> Collected:
+        """The platform's signed report over what the binding has this platform carry; seconds where hardware is slow.
 
         Raises:
-            Unavailable: the device does not answer.
+            NoTee, TeeUnavailable, TeeFault, TeeDenied: the device does not answer, and why.
+        """
+
+    def gpus(self, nonce: bytes) -> tuple[GpuEvidence, ...]:
+        """What every GPU and switch of this node says to `nonce`, 32 bytes; empty where the node has none.
+
+        Raises:
+            As `collect`.
         """
 
 
@@ -40,22 +48,25 @@ def evidence(tee: Tee, *, challenge: bytes, settings: SecuritySettings, subject:
         keys: the public halves of this process's keys.
 
     Raises:
-        Unavailable: the TEE does not answer.
+        NoTee, TeeUnavailable, TeeFault, TeeDenied: the TEE does not answer.
     """
+    thumbprint = keys.thumbprint()
+    gpus = tee.gpus(gpu_nonce(challenge, thumbprint))
     binding = Binding(
         challenge=challenge,
         role=settings.role,
         settings=settings.digest(),
         subject=subject,
-        keys=keys.thumbprint(),
-        gpu=b"",
+        keys=thumbprint,
+        gpu=gpu_digest(gpus),
     )
+    collected = tee.collect(binding.carried_on(tee.platform), challenge=challenge)
     return Evidence(
         platform=tee.platform,
-        report=tee.report(binding.report_data()),
-        endorsements=(),
+        report=collected.report,
+        endorsements=collected.endorsements,
         binding=binding,
         settings=settings,
         keys=keys,
-        gpu=(),
+        gpu=gpus,
     )

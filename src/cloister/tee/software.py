@@ -8,7 +8,8 @@ from typing import Final
 from cloister.crypto.cose import sign1
 from cloister.crypto.signing import SigningKey
 from cloister.formats import canonical
-from cloister.formats.evidence import SOFTWARE_REPORT_TYPE, SoftwareReport
+from cloister.formats.evidence import SOFTWARE_REPORT_TYPE, GpuEvidence, SoftwareReport
+from cloister.tee.collectors.collected import Collected
 
 SENTENCE: Final = "software TEE: protects nothing from this machine's owner"
 PLATFORM_MEASUREMENT: Final = hashlib.sha384(SENTENCE.encode()).digest()
@@ -24,9 +25,13 @@ class SoftwareTee:
         self._key = platform_key
         self.workload = workload
 
-    def report(self, report_data: bytes) -> bytes:
+    def collect(self, report_data: bytes, *, challenge: bytes) -> Collected:  # noqa: ARG002 - the report has one field
         """The signed report over `report_data`, 64 bytes."""
         report = SoftwareReport(
             platform_measurement=PLATFORM_MEASUREMENT, workload=self.workload, report_data=report_data
         )
-        return sign1(self._key, canonical.encode(report), content_type=SOFTWARE_REPORT_TYPE)
+        return Collected(sign1(self._key, canonical.encode(report), content_type=SOFTWARE_REPORT_TYPE))
+
+    def gpus(self, nonce: bytes) -> tuple[GpuEvidence, ...]:  # noqa: ARG002 - there is none to ask
+        """None: nothing ties a GPU to a software TEE."""
+        return ()

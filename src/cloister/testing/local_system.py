@@ -25,6 +25,7 @@ from cloister.formats.ledger_messages import encode_list
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.hosting.loopback import LOOPBACK, listen
 from cloister.ledger.statements import sign_statement
+from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
@@ -48,6 +49,7 @@ from cloister.services.witness.service import serve_witness
 from cloister.services.witness.settings import WitnessSettings
 from cloister.storage.key_file import write_signing_key
 from cloister.tee.software import PLATFORM_MEASUREMENT, SoftwareTee
+from cloister.testing.made_tees import MadeEndorsing, MadeTee, policy_of
 from cloister.testing.served_engine import AskedEngine, served_engine
 from cloister.testing.world import ENGINE, MODEL, SANDBOX, WORKLOAD
 
@@ -76,6 +78,9 @@ class LocalSystem:
     owner: SigningKey = field(default_factory=SigningKey.generate)
     operator: SigningKey = field(default_factory=SigningKey.generate)
     ports: dict[str, int] = field(default_factory=dict)  # by the service's name
+    # On what made-up hardware KMS and gateways run, from their workload; the software TEE where nothing is said.
+    kms_on: Callable[[bytes], MadeTee] | None = None
+    gateway_on: Callable[[bytes], MadeTee] | None = None
 
     def __post_init__(self) -> None:
         """Write constitution and contract."""
@@ -89,30 +94,45 @@ class LocalSystem:
         return self.owner, self.operator
 
     @property
-    def tee(self) -> SoftwareTee:
-        """The KMS's software TEE."""
-        return SoftwareTee(self.platform_key, self.workload)
+    def tee(self) -> Tee:
+        """The KMS's TEE."""
+        return SoftwareTee(self.platform_key, self.workload) if self.kms_on is None else self.kms_on(self.workload)
 
     @property
-    def gateway_tee(self) -> SoftwareTee:
+    def gateway_tee(self) -> Tee:
         """The gateway's."""
-        return SoftwareTee(self.platform_key, self.gateway_workload)
+        if self.gateway_on is None:
+            return SoftwareTee(self.platform_key, self.gateway_workload)
+        return self.gateway_on(self.gateway_workload)
 
     def url(self, service: str) -> str:
         """Where a service of this system answers."""
         return f"http://{LOOPBACK}:{self.ports[service]}"
 
-    def appraisal(self) -> AppraisalPolicy:
-        """Takes this system's software TEE, by name."""
+    def appraisal(self, made: MadeTee | None, workload: bytes) -> AppraisalPolicy:
+        """Takes the made-up hardware, or this system's software TEE, by name."""
+        if made is not None:
+            return policy_of([made], [workload])
         return AppraisalPolicy(
             unsafe=UNSAFE,
             roots="vendors",
             platforms=(SoftwarePlatform(keys=(self.platform_key.public,), measurements=(PLATFORM_MEASUREMENT,)),),
         )
 
+    @property
+    def kms_appraisal(self) -> AppraisalPolicy:
+        """What the KMS's evidence has to meet."""
+        return self.appraisal(self.kms_on and self.kms_on(self.workload), self.workload)
+
+    @property
+    def gateway_appraisal(self) -> AppraisalPolicy:
+        """What a gateway's has to."""
+        return self.appraisal(self.gateway_on and self.gateway_on(self.gateway_workload), self.gateway_workload)
+
     def make_constitution(self) -> Constitution:
         """The genesis."""
-        digest = kms_settings(self.kms_security, unsafe=UNSAFE).digest()
+        appraisal = self.kms_appraisal
+        digest = kms_settings(self.kms_security, unsafe=appraisal.unsafe).digest()
         return Constitution(
             name="local system",
             sequence=0,
@@ -121,7 +141,7 @@ class LocalSystem:
             witnesses=(Witness(name=WITNESS_NAME, key=self.witness_key.public),),
             quorum=1,
             kms=RoleReference(role="kms", workloads=(self.workload,), settings=(digest,)),
-            appraisal=self.appraisal(),
+            appraisal=appraisal,
             amenders=(self.owner.public, self.operator.public),
             threshold=2,
             notice_seconds=0,
@@ -130,8 +150,8 @@ class LocalSystem:
 
     def make_contract(self) -> Contract:
         """The first contract of the line."""
-        now = wall_clock()
-        bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=UNSAFE)
+        now, appraisal = wall_clock(), self.gateway_appraisal
+        bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=appraisal.unsafe)
         return Contract(
             name="local service",
             sequence=0,
@@ -148,7 +168,7 @@ class LocalSystem:
             engine=NamedDigest(name="engine", digest=self.runs.engine),
             model=NamedDigest(name="whisper-1", digest=self.runs.model),
             endpoints=ENDPOINTS,
-            appraisal=self.appraisal(),
+            appraisal=appraisal,
             notice_seconds=0,
             local=True,
         )
@@ -158,7 +178,7 @@ class LocalSystem:
         return TrustPolicy(
             constitution=self.constitution.digest(),
             contract=self.contract.digest(),
-            unsafe=UNSAFE,
+            unsafe=tuple(sorted({*self.constitution.appraisal.unsafe, *self.contract.appraisal.unsafe})),
             kems=(X_WING,),
             maximum_state_age_seconds=600,
             maximum_clock_skew_seconds=60,
@@ -167,7 +187,8 @@ class LocalSystem:
     def gateway_node(self) -> GatewayNode:
         """The gateway, as it shows itself."""
         contract = ServedContract(self.contract.digest(), self.contract)
-        bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=UNSAFE)
+        unsafe = self.contract.appraisal.unsafe
+        bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=unsafe)
         return GatewayNode(
             self.gateway_tee, self.secrets, bound, contract, trust_policy(contract, self.gateway_security)
         )
@@ -240,6 +261,7 @@ class LocalSystem:
                 self.tee,
                 stop,
                 clock=wall_clock,
+                endorsing=MadeEndorsing([tee for tee in (self.tee, self.gateway_tee) if isinstance(tee, MadeTee)]),
             ),
         )
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloister.attest.evidence import EVIDENCE_STEPS, AppraisedEvidence, Expected, examine_evidence
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats.constitution import Constitution
@@ -124,4 +125,4 @@ def _check_evidence(
         return None
     challenge = hashlib.sha256(bundle.checkpoint).digest()
     expected = Expected(challenge, constitution.digest(), constitution.kms)
-    return steps.include(examine_evidence(evidence, constitution.appraisal, expected, at=at))
+    return steps.include(examine_evidence(evidence, constitution.appraisal, expected, at=at, seen=SEEN_NOTHING))

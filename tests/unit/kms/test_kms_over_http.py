@@ -24,6 +24,7 @@ from cloister.node.keys import NodeSecrets
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.kms import KmsClient
 from cloister.services.kms.kms import Kms
+from cloister.services.kms.routes import MAXIMUM_REQUEST
 from cloister.services.kms.service import keep
 from cloister.testing import world
 from cloister.trust.bundle import examine_bundle
@@ -257,7 +258,7 @@ async def test_a_request_over_its_cap_is_rejected_before_it_is_parsed(system):
     async with served(kms) as url:
         http = HttpClient(Origin.parse(url))
         cbor = [(b"content-type", b"application/cbor")]
-        async with http.exchange(b"POST", b"/releases", cbor, b"x" * 65_537, seconds=5) as reply:
+        async with http.exchange(b"POST", b"/releases", cbor, b"x" * (MAXIMUM_REQUEST + 1), seconds=5) as reply:
             assert reply.status == 413
         async with http.exchange(b"POST", b"/releases", cbor, b"x" * 100, seconds=5) as reply:
             assert reply.status == 400

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 
 from cloister.formats import canonical
-from cloister.formats.evidence import SecuritySettings, gpu_digest, parse_evidence
+from cloister.formats.endorsements import Endorsement
+from cloister.formats.evidence import GpuEvidence, SecuritySettings, gpu_digest, parse_evidence
 from cloister.node.evidence import evidence
 from cloister.node.keys import NodeSecrets
+from cloister.tee.collectors.collected import Collected
 
 SETTINGS = SecuritySettings(role="gateway", unsafe=(), values={"date_window_seconds": 60})
 
@@ -18,8 +20,11 @@ class EchoTee:
     platform = "echo"
     workload = bytes(48)
 
-    def report(self, report_data: bytes) -> bytes:
-        return report_data
+    def collect(self, report_data: bytes, *, challenge: bytes) -> Collected:
+        return Collected(report_data, (Endorsement(kind="amd-certificates", data=challenge),))
+
+    def gpus(self, nonce: bytes) -> tuple[GpuEvidence, ...]:
+        return ()
 
 
 def test_the_report_is_over_the_binding_that_travels_with_it():

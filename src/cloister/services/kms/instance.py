@@ -6,9 +6,11 @@ import hashlib
 from dataclasses import dataclass
 
 from cloister.attest.evidence import Expected, examine_evidence
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.crypto.cose import sign1
 from cloister.formats import canonical
 from cloister.formats.constitution import Constitution
+from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import Evidence
 from cloister.formats.key_bundle import STATE_HEAD_TYPE, StateHead
 from cloister.formats.release import KmsInstance
@@ -16,16 +18,18 @@ from cloister.ledger.checkpoints import VerifiedCheckpoint
 from cloister.ledger.statements import sign_statement
 from cloister.node.evidence import Tee, evidence
 from cloister.node.keys import NodeSecrets
+from cloister.services.kms.endorsing import with_endorsements
 from cloister.services.kms.security import KmsSecurity, security_settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Instance:
     """This process, as others come to know it."""
 
     tee: Tee
     secrets: NodeSecrets
     security: KmsSecurity
+    endorsements: tuple[Endorsement, ...] = ()  # that its own evidence is shown with
 
     @property
     def key(self) -> bytes:
@@ -38,6 +42,10 @@ class Instance:
         Raises:
             Unavailable: the TEE does not answer.
         """
+        return with_endorsements(self.collected(checkpoint, constitution), self.endorsements)
+
+    def collected(self, checkpoint: VerifiedCheckpoint, constitution: Constitution) -> Evidence:
+        """The same as the TEE gives it, with no endorsements but those that came with it."""
         return evidence(
             self.tee,
             challenge=challenge_of(checkpoint),
@@ -55,7 +63,9 @@ class Instance:
         """
         shown = self.evidence(checkpoint, constitution)
         expected = Expected(challenge_of(checkpoint), constitution.digest(), constitution.kms)
-        examine_evidence(shown, constitution.appraisal, expected, at=checkpoint.cosigned_at).require()
+        examine_evidence(
+            shown, constitution.appraisal, expected, at=checkpoint.cosigned_at, seen=SEEN_NOTHING
+        ).require()
         return shown
 
     def introduction(self, checkpoint: VerifiedCheckpoint, constitution: Constitution) -> bytes:

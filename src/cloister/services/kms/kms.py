@@ -15,20 +15,23 @@ from dataclasses import dataclass
 from time import monotonic
 
 from cloister.attest.evidence import EvidenceRejected
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.contract.release import Asked, ReleaseDecision, ReleaseRefused, examine_publication, examine_release
 from cloister.contract.replay import LogRefused
 from cloister.contract.state import ContractLine, EpochRecord
 from cloister.crypto.hpke import KemPrivateKey
 from cloister.errors import Unavailable
+from cloister.formats import canonical
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
 from cloister.formats.evidence import parse_evidence
-from cloister.formats.release import parse_release_request
+from cloister.formats.release import MAXIMUM_SENT, parse_release_request
 from cloister.ledger.checkpoints import VerifiedCheckpoint
 from cloister.ledger.statements import entry_digest, open_statement, sign_statement
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.bundle import Moment, make_bundle
 from cloister.services.kms.challenges import CHALLENGE_SIZE, Challenges
+from cloister.services.kms.endorsing import AsCarried, Endorsing, with_endorsements
 from cloister.services.kms.epochs import EpochKeys, active_epoch, due_window, next_epoch, own_epochs
 from cloister.services.kms.history import Appended, History, Ledger
 from cloister.services.kms.instance import Instance
@@ -57,9 +60,21 @@ class ServedBundle:
 class Kms:
     """One KMS instance."""
 
-    def __init__(self, ledger: Ledger, instance: Instance, *, genesis: bytes, clock: Callable[[], int]) -> None:
-        """`genesis` is the entry that the log begins with; `clock` is the host's word, in seconds since 1970."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        instance: Instance,
+        *,
+        genesis: bytes,
+        clock: Callable[[], int],
+        endorsing: Endorsing | None = None,
+    ) -> None:
+        """`genesis` is the entry that the log begins with; `clock` is the host's word, in seconds since 1970.
+
+        Without `endorsing`, evidence has to carry all that it needs.
+        """
         security = instance.security
+        self._endorsing = endorsing or AsCarried()
         self._ledger = ledger
         self._instance = instance
         self._genesis = genesis
@@ -69,6 +84,7 @@ class Kms:
         self._keys = EpochKeys()
         self._served: frozenset[bytes] = frozenset()  # identities of contract lines
         self._challenges = Challenges(seconds=security.challenge_seconds, capacity=security.challenges)
+        self._seen = SEEN_NOTHING
         self._bundles: Mapping[bytes, ServedBundle] = {}
         self._active: Mapping[bytes, bytes] = {}  # the active epochs that the bundles show
         self._renewed_at = 0
@@ -95,6 +111,7 @@ class Kms:
             for entry in given:
                 await self._log(entry)
             await self._history.follow(await self._ledger.renew_checkpoint())
+            await self._endorse_itself()
             await self._settle()
             self._publish()
             self.started, self.trouble = True, ""
@@ -109,6 +126,8 @@ class Kms:
         async with self._lock:
             size = self._history.checkpoint.size
             due = self._now() >= self._renewed_at + self._instance.security.head_seconds
+            if due:
+                await self._endorse_itself()
             renew = self._ledger.renew_checkpoint if due else self._ledger.checkpoint
             await self._catch_up(await renew())
             if due or size != self._history.checkpoint.size or self._active != self._actives():
@@ -131,16 +150,17 @@ class Kms:
         """
         self._require_serving()
         request = parse_release_request(data)
-        evidence = parse_evidence(request.evidence)
+        evidence = parse_evidence(request.evidence, limit=MAXIMUM_SENT)
         challenge = evidence.binding.challenge
         live = self._challenges.use(challenge, at=monotonic())
-        asked = Asked(request.contract, request.key_id, evidence, challenge, live)
+        whole = with_endorsements(evidence, await self._endorsing.endorsements(evidence) if live else ())
+        asked = Asked(request.contract, request.key_id, whole, challenge, live, self._seen)
         async with self._lock:
             try:
                 await self._catch_up(await self._ledger.checkpoint())
             except EvidenceRejected as refusal:  # of this KMS, not of the node
                 raise NotServing(f"the constitution in force does not name this KMS: {refusal}") from refusal
-            return await self._release(asked, request.evidence)
+            return await self._release(asked, canonical.encode(whole))
 
     def bundle(self, contract: bytes) -> ServedBundle | None:
         """The bundle of the contract line with this digest; None where there is none."""
@@ -163,6 +183,7 @@ class Kms:
     async def _release(self, asked: Asked, evidence: bytes) -> bytes:
         decision = self._decide(asked)
         key = self._held(decision)
+        self._seen = self._seen.merged(decision.evidence.seen)
         entry = release_entry(decision, asked.evidence, self._instance.secrets.sign, at=self._now())
         await self._ledger.put_blob(evidence)
         appended, checkpoint = await self._log(entry)
@@ -195,6 +216,11 @@ class Kms:
         """Log, then act: returns once this instance has verified and folded the history up to the ledger's answer."""
         appended = await self._ledger.append(entry)
         return appended, await self._history.follow(appended.checkpoint)
+
+    async def _endorse_itself(self) -> None:
+        """Have what vendors say for this instance's own evidence, as of now; clients have no other source."""
+        shown = self._instance.collected(self._history.checkpoint, self._history.state.constitution)
+        self._instance.endorsements = await self._endorsing.endorsements(shown)
 
     async def _settle(self) -> None:
         """Say what the log lacks: this instance under the constitution in force, and the epochs that are due."""

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cloister.formats.release import MAXIMUM_SENT
 from cloister.hosting.answers import problem_response
 from cloister.hosting.application import application, read_body, require_media_type
 from cloister.hosting.health import Health, Metrics
@@ -17,7 +18,7 @@ from cloister.hosting.problem import problem
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.services.kms.kms import Kms
 
-MAXIMUM_REQUEST = 65_536  # bytes of a release request
+MAXIMUM_REQUEST = MAXIMUM_SENT + 1024  # bytes of a release request
 CBOR = "application/cbor"
 BUNDLE_TYPE = "application/vnd.cloister.key-bundle+cbor"
 BUNDLE_SECONDS = 5  # that a relay may serve a bundle without asking again

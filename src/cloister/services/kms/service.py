@@ -21,6 +21,7 @@ from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
 from cloister.peers.ledger import LedgerClient
+from cloister.services.kms.endorsing import Endorsing
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
 from cloister.services.kms.routes import routes
@@ -50,7 +51,14 @@ def wall_clock() -> int:
     return int(time.time())  # noqa: TID251 - the outermost place that has one
 
 
-async def serve_kms(settings: KmsSettings, tee: Tee, stop: asyncio.Event, *, clock: Callable[[], int]) -> None:
+async def serve_kms(
+    settings: KmsSettings,
+    tee: Tee,
+    stop: asyncio.Event,
+    *,
+    clock: Callable[[], int],
+    endorsing: Endorsing | None = None,
+) -> None:
     """Serve until `stop` is set, or until the constitution in force no longer names this KMS.
 
     Raises:
@@ -60,7 +68,7 @@ async def serve_kms(settings: KmsSettings, tee: Tee, stop: asyncio.Event, *, clo
     given = [*successors, *(entry for path in settings.contracts for entry in read_entries(path))]
     instance = Instance(tee, NodeSecrets.generate(), settings.security)
     async with LedgerClient(settings.ledger_url, peers=settings.peers) as ledger:
-        kms = Kms(ledger, instance, genesis=genesis, clock=clock)
+        kms = Kms(ledger, instance, genesis=genesis, clock=clock, endorsing=endorsing)
         keeper = asyncio.create_task(keep(kms, given, seconds=settings.follow_seconds))
         keeper.add_done_callback(lambda _: stop.set())
         try:
