@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import cbor2
 import msgspec
 from tests.doubles.made_evidence import made_evidence
 from tests.doubles.metadata_server import told
@@ -65,6 +66,7 @@ from cloister.formats.key_config import KeyConfig
 from cloister.formats.ledger_messages import Appended, encode_list, parse_appended, parse_entries, parse_path
 from cloister.formats.multipart import parse_multipart
 from cloister.formats.nitro_document import parse_nitro_document
+from cloister.formats.nsm_message import NsmError, parse_attestation_answer
 from cloister.formats.nvidia_envelope import parse_nvidia_envelope
 from cloister.formats.nvidia_report import parse_nvidia_report
 from cloister.formats.nvidia_rim import parse_manifest, parse_rim_file
@@ -201,6 +203,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         **intel_targets(),
         **nvidia_targets(),
         **endorsement_targets(),
+        "nsm_answer": (nsm_answer, [cbor2.dumps({"Attestation": {"document": b"signed"}})]),
         "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
         "tsm_report": (parse_tsm_report, [made_evidence()[name] for name in ("tsm-report", "tsm-report:cbor")]),
         "explained": (explain, list(made_evidence().values())),
@@ -276,6 +279,14 @@ def open_chunks(data: bytes) -> None:
             pass
         opener.end_into(room)
     except (OpenFailed, KeyProblem) as error:
+        raise MalformedInput(str(error)) from error
+
+
+def nsm_answer(data: bytes) -> bytes:
+    """What a Nitro Security Module answers; that it says no is no find."""
+    try:
+        return parse_attestation_answer(data)
+    except NsmError as error:
         raise MalformedInput(str(error)) from error
 
 

@@ -76,11 +76,8 @@ def open_azure(machine: Machine, metadata: MetadataService | None = None) -> Azu
         NoTee: it is none.
         TeeDenied, TeeUnavailable, TeeFault: its vTPM cannot be asked.
     """
-    try:
-        with open_tpm(machine) as tpm:
-            _, report = _hcl_report(tpm)
-    except FileNotFoundError:
-        raise NoTee("there is no TPM (of Azure's VMs, kernel 5.19 or later)") from None
+    with open_tpm(machine) as tpm:
+        _, report = _hcl_report(tpm)
     return AzureVm(machine, "azure-snp" if report.kind == "snp" else "azure-tdx", metadata or MetadataService())
 
 

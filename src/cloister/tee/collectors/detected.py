@@ -12,6 +12,12 @@ from cloister.tee.collectors.azure import open_azure
 from cloister.tee.collectors.collected import Collector, HardwarePlatform, NoTee, TeeDenied, TeeFault, TeeUnavailable
 from cloister.tee.collectors.configfs_tsm import PROVIDERS, REPORTS, ConfigfsTsm, tsm_provider
 from cloister.tee.collectors.machine import Machine
+from cloister.tee.collectors.nitro import DEVICE as NITRO
+from cloister.tee.collectors.nitro import open_nitro
+from cloister.tee.collectors.sev_guest import DEVICE as SEV_GUEST
+from cloister.tee.collectors.sev_guest import open_sev_guest
+from cloister.tee.collectors.tdx_guest import DEVICE as TDX_GUEST
+from cloister.tee.collectors.tdx_guest import open_tdx_guest
 
 Wanted = Literal["auto"] | HardwarePlatform
 
@@ -76,4 +82,7 @@ def _configfs_tsm(machine: Machine) -> Collector:
 WAYS: Final = (
     Way(f"configfs-tsm at /{REPORTS}", ("snp", "tdx"), _configfs_tsm),
     Way(AZURE, ("azure-snp", "azure-tdx"), open_azure),
+    Way(f"the Nitro Security Module at /{NITRO}", ("nitro",), open_nitro),
+    Way(f"/{SEV_GUEST}", ("snp",), open_sev_guest),
+    Way(f"/{TDX_GUEST}", ("tdx",), open_tdx_guest),
 )

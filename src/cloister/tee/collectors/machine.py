@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from cloister.errors import CloisterError
-from cloister.tee.collectors.collected import TeeDenied, TeeFault, TeeUnavailable
+from cloister.tee.collectors.collected import NoTee, TeeDenied, TeeFault, TeeUnavailable
 
 T = TypeVar("T")
 _INTERRUPTIONS: Final = 16  # that one call bears; a signal handler that raises ends it at once
@@ -71,6 +71,23 @@ class Machine:
             yield descriptor
         finally:
             self.calls.close(descriptor)
+
+    @contextlib.contextmanager
+    def device(self, path: str, *, absent: str, advice: dict[int, str]) -> Iterator[int]:
+        """A device to read, write and control.
+
+        Raises:
+            NoTee: it is not there, in the words of `absent`.
+            TeeDenied, TeeUnavailable: it cannot be opened; `advice` by `errno`.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                descriptor = stack.enter_context(self.opened(path, os.O_RDWR))
+            except FileNotFoundError:
+                raise NoTee(absent) from None
+            except OSError as error:
+                raise explained(error, f"opening {self.place(path)}", advice) from error
+            yield descriptor
 
     def read(self, path: str, *, limit: int) -> bytes:
         """All of a file: a read may bring less than was asked for, and only an empty one is the end.

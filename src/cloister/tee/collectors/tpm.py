@@ -9,7 +9,6 @@ import contextlib
 import errno
 import hashlib
 import hmac
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -42,6 +41,7 @@ DEVICE: Final = "dev/tpmrm0"
 ALL_PCRS: Final = tuple(range(24))
 _TRIES: Final = 5
 _FIRST_WAIT: Final = 0.1  # seconds, doubled with each try
+_ABSENT: Final = "there is no TPM (of Azure's VMs, kernel 5.19 or later)"
 _ADVICE: Final = {errno.EBUSY: "Another process holds the TPM: use /dev/tpmrm0 there too, and ask again"}
 
 
@@ -159,16 +159,12 @@ def open_tpm(machine: Machine) -> Iterator[Tpm]:
     """The machine's TPM.
 
     Raises:
-        FileNotFoundError: it has none.
+        NoTee: it has none.
         TeeDenied, TeeUnavailable: it cannot be opened.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            descriptor = stack.enter_context(machine.opened(DEVICE, os.O_RDWR))
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise explained(error, f"opening {machine.place(DEVICE)}", _ADVICE) from error
+    with machine.device(
+        DEVICE, absent="there is no TPM (of Azure's VMs, kernel 5.19 or later)", advice=_ADVICE
+    ) as descriptor:
         yield Tpm(machine, descriptor)
 
 
