@@ -24,6 +24,7 @@ from cloister.attest.endorsements import describe
 from cloister.attest.ocsp import parse_answer
 from cloister.attest.snp.endorsement_key import read_endorsement_key
 from cloister.cli.explained.formats import explain
+from cloister.cli.policy_examples import EXAMPLES, example_text
 from cloister.client.transcript_events import TranscriptEvents
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed
 from cloister.crypto.signing import SigningKey
@@ -33,6 +34,7 @@ from cloister.engines.transcription_form import TranscriptionForm, read_form
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import binary_http, canonical, key_config, snp_report
 from cloister.formats.add_checkpoint import AddCheckpoint, parse_add_checkpoint
+from cloister.formats.appraisal_policy_file import parse_appraisal_policy
 from cloister.formats.attestation_result import encode_attestation_result, parse_attestation_result
 from cloister.formats.azure_evidence import parse_azure_buffers, parse_azure_evidence
 from cloister.formats.azure_metadata import parse_chip_certificates, parse_td_quote_answer
@@ -206,6 +208,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "nsm_answer": (nsm_answer, [cbor2.dumps({"Attestation": {"document": b"signed"}})]),
         "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
         "tsm_report": (parse_tsm_report, [made_evidence()[name] for name in ("tsm-report", "tsm-report:cbor")]),
+        "appraisal_policy_file": (parse_appraisal_policy, [example_text(name).encode() for name in EXAMPLES]),
         "explained": (explain, list(made_evidence().values())),
         **http_targets(),
         **snp_targets(),

@@ -47,6 +47,9 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "machines": Entry("cloister.cli.machines:machines", "Each role on a machine of its own.", node=True),
     "sandbox": Entry("cloister.cli.sandbox:sandbox", "What engines are confined in: show it, test it.", node=True),
     "workload": Entry("cloister.cli.workload:workload", "What a service started here would run.", node=True),
+    "appraisal-policy": Entry(
+        "cloister.cli.appraisal_policy:appraisal_policy", "Appraisal policies: say what one takes, begin one."
+    ),
     "evidence": Entry("cloister.cli.evidence:evidence", "Evidence of hardware: what a TEE says of itself."),
     "completion": Entry("cloister.cli.completion:completion", "Completion of commands in bash, zsh and fish."),
 }

@@ -57,7 +57,7 @@ _REPORT: Final[Mapping[str, str]] = MappingProxyType(
         "current_mit_vector": "CURRENT_MIT_VECTOR: mitigations verified now; from version 5.",
     }
 )
-_POLICY: Final[Mapping[str, str]] = MappingProxyType(
+POLICY_SAYS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "SMT": "whether the guest may run on cores that share threads with others",
         "MIGRATE_MA": "whether a migration agent may take the guest to another machine",
@@ -70,7 +70,7 @@ _POLICY: Final[Mapping[str, str]] = MappingProxyType(
         "PAGE_SWAP_DISABLE": "whether the host may not swap or move the guest's pages",
     }
 )
-_PLATFORM: Final[Mapping[str, str]] = MappingProxyType(
+PLATFORM_SAYS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "SMT_EN": "whether threads of a core are enabled",
         "TSME_EN": "whether all memory is encrypted transparently",
@@ -154,11 +154,11 @@ def _report(report: SnpReport) -> tuple[Field, ...]:
     }
     policy = (*fields(guest, _REPORT), *fields({"policy.abi": version(report.policy.abi)}, _REPORT))
     bits = tuple(
-        _bit("policy", name, found=report.policy.allows(name), says=_POLICY[name], at=at)
+        _bit("policy", name, found=report.policy.allows(name), says=POLICY_SAYS[name], at=at)
         for name, at in POLICY_BITS.items()
     )
     platform = tuple(
-        _bit("platform_info", name, found=report.platform_info.has(name), says=_PLATFORM[name], at=at)
+        _bit("platform_info", name, found=report.platform_info.has(name), says=PLATFORM_SAYS[name], at=at)
         for name, at in PLATFORM_BITS.items()
     )
     vmpl = "host" if report.vmpl == HOST_VMPL else report.vmpl
