@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PACKAGES := bubblewrap util-linux python3-venv
 
-.PHONY: help setup fix check test docs demo fuzz vectors crashes mutants soak clean
+.PHONY: help setup fix check test docs demo fuzz vectors altered crashes mutants soak clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ fuzz: $(VENV)/.dev ## Throw mutants at every parser, FUZZ_SECONDS each, and EVID
 
 vectors: $(VENV)/.dev ## Judge the recorded evidence of real machines under CLOISTER_VECTORS (../shared/vectors).
 	@PYTHONPATH=src:. $(BIN)/python -m tests.vectors.attestation
+
+altered: $(VENV)/.dev ## Judge EVIDENCE_MUTANTS (100,000) changed copies of recorded evidence: three minutes, none may pass.
+	PYTHONPATH=src:. $(BIN)/python tests/fuzz/evidence.py --mutants $(or $(EVIDENCE_MUTANTS),100000)
 
 crashes: $(VENV)/.dev ## Let ledger, witnesses and KMS die at every durable step; CRASH_EXAMPLES lives of a system.
 	CRASH_EVERY=1 CRASH_EXAMPLES=$(or $(CRASH_EXAMPLES),2000) $(BIN)/python -m pytest tests/properties/test_crashes.py

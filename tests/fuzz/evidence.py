@@ -1,7 +1,8 @@
 """Change recorded evidence of real machines, and whatever travels beside it: no change may be accepted.
 
 `make fuzz` runs it after the parsers, with EVIDENCE_MUTANTS mutants (1,000,000). Each mutant is one accepted case of
-the recorded vectors with one of its files changed: bits, bytes, cuts, repeats, pieces moved, pieces of another file.
+the recorded vectors with one of its files changed: bits, bytes, cuts, repeats, pieces moved, pieces of another file; or
+by its structure (certificates, members, elements and DER values left out, doubled, moved).
 It is judged as `make vectors` judges, at the same moment under the same policy. Allowed are named refusals; one that is
 accepted, or an exception of any other kind, is a find: it is printed with the seed, and the exit status is 1.
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.fuzz.parsers import mutate
+from tests.fuzz.structures import restructured
 from tests.vectors.attestation import MALFORMED, Case, Judge, WrongFact, cases, folder, judges
 
 from cloister.attest.certificates import parse_certificates
@@ -91,7 +93,7 @@ def seed(case: Case, judge: Judge) -> Seed:
 
 def changed(data: bytes, other: bytes, chance: random.Random) -> bytes:
     """A mutant of one file; `other` is one of another case's."""
-    match chance.randrange(7):
+    match chance.randrange(9):
         case 0 | 1 | 2:  # one bit
             at = chance.randrange(len(data))
             return data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
@@ -103,6 +105,8 @@ def changed(data: bytes, other: bytes, chance: random.Random) -> bytes:
             size = min(chance.choice((4, 8, 32, 48)), second - first)
             a, b = data[first : first + size], data[second : second + size]
             return data[:first] + b + data[first + size : second] + a + data[second + size :]
+        case 5 | 6:
+            return restructured(data, other, chance)
         case _:
             return mutate(data, chance)
 

@@ -160,6 +160,10 @@ def check_chain(chain: Sequence[x509.Certificate], *, roots: Collection[bytes], 
     root = chain[-1]
     if _pin(root) not in roots:
         raise ChainRefused(f"the chain ends in {name_of(root)}, which is no pinned root")
+    # "A certificate MUST NOT appear more than once in a prospective certification path" (section 6.1): a root signs
+    # itself, so that one chain would have many spellings.
+    if len(set(chain)) != len(chain):
+        raise ChainRefused(f"a certificate comes twice in the chain to {name_of(root)}")
     # 2. Each is signed by the next one, which may sign certificates; the root by itself (section 6.1.3 (a)(1), (n)).
     for position, (certificate, issuer) in enumerate(zip(chain, [*chain[1:], root], strict=True)):
         check_issued(certificate, issuer, below=max(position - (certificate is root), 0))

@@ -282,3 +282,14 @@ def test_made_up_namesakes_share_neither_key_nor_serial_number():
     assert len({one.serial_number for one in leaves}) == 4
     again = first.issue("leaf", made_key("a").public_key(), life)
     assert again.serial_number == leaves[0].serial_number
+
+
+def test_a_certificate_that_comes_twice_in_a_chain_is_refused():
+    """A root signs itself: with it twice, a chain would be the same in another spelling (RFC 5280 section 6.1)."""
+    life = Life(NOW - 1000, NOW + 1000)
+    root = Authority.root("root", life)
+    middle = root.authority("middle", life)
+    chain = (middle.issue("leaf", made_key("leaf").public_key(), life), *middle.chain)
+    check_chain(chain, roots=[root.pin], at=NOW)
+    with pytest.raises(ChainRefused, match="comes twice in the chain to root"):
+        check_chain((*chain, root.certificate), roots=[root.pin], at=NOW)
