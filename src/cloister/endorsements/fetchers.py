@@ -66,10 +66,13 @@ class Fetchers:
     def __init__(
         self,
         fetchers: Sequence[Fetcher],
+        sites: Sequence[VendorSite] = (),
         *,
         limits: AskerLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`sites` are what the fetchers ask: entered and left with this."""
+        self._sites = sites
         self._fetchers = {kind: one for one in fetchers for kind in one.kinds}
         self._limits = limits or AskerLimits()
         self._clock = clock
@@ -80,7 +83,15 @@ class Fetchers:
         self._open = contextlib.AsyncExitStack()
 
     @classmethod
-    def of_vendors(cls, urls: VendorUrls, *, patience: Patience | None = None, waits: Waits | None = None) -> Self:
+    def of_vendors(
+        cls,
+        urls: VendorUrls,
+        *,
+        limits: AskerLimits | None = None,
+        patience: Patience | None = None,
+        waits: Waits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Self:
         """Those of AMD, Intel and NVIDIA.
 
         Raises:
@@ -96,11 +107,9 @@ class Fetchers:
         }
         sites = [VendorSite(name, url, patience=patience, waits=waits) for name, url in named.items()]
         kds, pcs, roots, rims, responder = sites
-        own = cls([AmdKds(kds), IntelPcs(pcs, roots, root_path), NvidiaRims(rims), OcspResponder(responder)])
-        own._sites = sites
-        return own
-
-    _sites: Sequence[VendorSite] = ()
+        fetchers: list[Fetcher] = [AmdKds(kds), IntelPcs(pcs, roots, root_path), NvidiaRims(rims)]
+        fetchers.append(OcspResponder(responder))
+        return cls(fetchers, sites, limits=limits, clock=clock)
 
     async def __aenter__(self) -> Self:
         for site in self._sites:
@@ -156,7 +165,7 @@ class Fetchers:
         self._counted_all = [at for at in self._counted_all if at > since]
         for counted, most in ((own, self._limits.each), (self._counted_all, self._limits.all)):
             if len(counted) >= most:
-                later = counted[0] - since
+                later = counted[0] - since if counted else self._limits.seconds
                 raise VendorUnavailable(
                     f"unproven reports asked for {most} certificates within {self._limits.seconds:g} s: come back in"
                     f" {later:.0f} s, or import what is missing"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from cloister.attest.certificates import fingerprint
+from cloister.attest.tdx.quote import Tee
 from cloister.formats.appraisal_policy import VendorRoots
 from cloister.formats.endorsement_bundle import (
     AmdKey,
@@ -22,12 +25,14 @@ from cloister.formats.endorsement_bundle import (
     OcspAnswer,
 )
 from cloister.formats.snp_report import SigningKey
-from cloister.formats.snp_tcb import Tcb
+from cloister.formats.snp_tcb import Product, Tcb
 from cloister.testing.certificates import Authority, Life
 from cloister.testing.nvidia_hardware import MadeDevice, MadeRim, NvidiaVendor, measured
 from cloister.testing.ocsp_answers import Responder
 from cloister.testing.snp_hardware import SnpHardware
-from cloister.testing.tdx_hardware import DAY, TdxHardware
+from cloister.testing.tdx_hardware import DAY, TdxHardware, level
+
+_QE_OF: Final = {"TDX": "TD_QE", "SGX": "QE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +57,16 @@ class MadeVendors:
     def roots(self) -> VendorRoots:
         """What is pinned in place of the vendors' roots."""
         return VendorRoots(
-            amd=dict(self.snp.roots),
+            amd={product: self.chip(product).root.pin for product in Product},
             intel=tuple(self.tdx.roots),
             nitro=(),
             nvidia_devices=(self.nvidia.device_root.pin,),
             nvidia_manifests=(self.nvidia.rim_root.pin,),
         )
+
+    def chip(self, product: Product) -> SnpHardware:
+        """The machine's, had it a chip of this product."""
+        return SnpHardware(product, seed=self.seed, life=self.snp.life)
 
     def lists(self, *, age: int = DAY) -> Life:
         """How long lists and answers count that were made `age` seconds ago: thirty days."""
@@ -77,16 +86,20 @@ class MadeVendors:
         root = (hardware or self.snp).root
         return AmdRevocations(data=root.revocations([], self.lists(age=age)), issuer=der(root.certificate))
 
-    def tcb_info(self, **changes: object) -> IntelTcbInfo:
+    def tcb_info(self, tee: Tee = "TDX", **changes: object) -> IntelTcbInfo:
         """TCB info of the machine's FMSPC; `changes` are members of it."""
-        told = self.tdx.collateral(tcb_info=self.tdx.tcb_info(**changes))
+        info = self.tdx.tcb_info(**changes)
+        if tee == "SGX":
+            info |= {"id": "SGX", "tcbLevels": [level((5,) * 16, 13, "UpToDate")]}
+            info = {name: value for name, value in info.items() if not name.startswith("tdxModule")}
+        told = self.tdx.collateral(tcb_info=info)
         return IntelTcbInfo(
             body=told.tcb_info, signature=told.tcb_info_signature, issuer_chain=told.tcb_info_issuer_chain
         )
 
-    def qe_identity(self, **changes: object) -> IntelQeIdentity:
+    def qe_identity(self, tee: Tee = "TDX", **changes: object) -> IntelQeIdentity:
         """The identity of the quoting enclave; `changes` are members of it."""
-        told = self.tdx.collateral(qe_identity=self.tdx.qe_identity(**changes))
+        told = self.tdx.collateral(qe_identity=self.tdx.qe_identity(**{"id": _QE_OF[tee], **changes}))
         return IntelQeIdentity(
             body=told.qe_identity, signature=told.qe_identity_signature, issuer_chain=told.qe_identity_issuer_chain
         )
@@ -117,24 +130,34 @@ class MadeVendors:
         )
         return first, second
 
+    @property
+    def authorities(self) -> list[Authority]:
+        """All of NVIDIA's that issue certificates, and that a responder is asked about."""
+        return [
+            self.nvidia.device_root,
+            self.nvidia.device_root.authority("provisioner", self.nvidia.life, path_length=1),
+            self.nvidia.rim_root,
+            self.nvidia.rim_root.authority("rim issuer", self.nvidia.life, path_length=0),
+        ]
+
     def answer(
-        self, chain: Sequence[x509.Certificate], issuer: Authority, *, age: int = DAY, revoked: bool = False
+        self, chain: Sequence[x509.Certificate], *, age: int = DAY, revoked: bool = False, nonce: bytes = b""
     ) -> OcspAnswer:
-        """What `issuer` says of the first of a chain."""
+        """What NVIDIA's responder says of the first of a chain."""
         status = ocsp.OCSPCertStatus.REVOKED if revoked else ocsp.OCSPCertStatus.GOOD
-        data = Responder(life=self.lists(age=age), status=status, delegated=True).answer(chain[0], issuer)
-        return OcspAnswer(data=data, chain=tuple(map(der, chain)))
+        responder = Responder(life=self.lists(age=age), status=status, delegated=True, nonce=nonce)
+        issuer = next(one for one in self.authorities if fingerprint(one.certificate) == fingerprint(chain[1]))
+        return OcspAnswer(data=responder.answer(chain[0], issuer), chain=tuple(map(der, chain)))
+
+    @property
+    def chains(self) -> list[Sequence[x509.Certificate]]:
+        """All chains that a responder is asked about: above the GPU's leaf, and of the manifests' signer."""
+        _, provisioner, _, issuer = self.authorities
+        return [self.gpu.rom.chain, provisioner.chain, self.nvidia.rim_signer.chain, issuer.chain]
 
     def answers(self, *, age: int = DAY) -> list[OcspAnswer]:
-        """Of all above the GPU's leaf, and of the chain of the manifests' signer."""
-        above = self.nvidia.device_root.authority("provisioner", self.nvidia.life, path_length=1)
-        signer = self.nvidia.rim_root.authority("rim issuer", self.nvidia.life, path_length=0)
-        return [
-            self.answer(self.gpu.rom.chain, above, age=age),
-            self.answer(above.chain, self.nvidia.device_root, age=age),
-            self.answer(self.nvidia.rim_signer.chain, signer, age=age),
-            self.answer(signer.chain, self.nvidia.rim_root, age=age),
-        ]
+        """Of all of these."""
+        return [self.answer(chain, age=age) for chain in self.chains]
 
     def all(self) -> list[Kept]:
         """One of each, and whatever it takes for the GPU."""

@@ -14,6 +14,7 @@ from cloister.formats.snp_tcb import Product
 from cloister.testing.certificates import Life
 from cloister.testing.made_endorsements import MadeVendors, der
 from cloister.testing.nvidia_hardware import MadeRim
+from cloister.testing.ocsp_answers import Responder
 from cloister.testing.snp_hardware import SnpHardware
 from cloister.testing.tdx_hardware import DAY, moment
 
@@ -138,14 +139,16 @@ def test_a_manifest_under_the_id_of_another_version_is_refused():
 @pytest.mark.breaks("endorsement.origin")
 def test_an_answer_by_another_authority_is_none():
     own = VENDORS.answers()[0]
-    forged = VENDORS.answer(VENDORS.gpu.rom.chain, VENDORS.nvidia.rim_root)
-    assert examined(msgspec.structs.replace(own, data=forged.data)).failed == ["endorsement.origin"]
+    life = VENDORS.lists()
+    forged = Responder(life=life).answer(
+        VENDORS.gpu.rom.certificate, VENDORS.authorities[1], signer=VENDORS.nvidia.rim_root
+    )
+    assert examined(msgspec.structs.replace(own, data=forged)).failed == ["endorsement.origin"]
 
 
 def test_an_answer_that_says_revoked_is_kept_so_that_an_older_good_one_is_not_taken():
-    above = VENDORS.nvidia.device_root.authority("provisioner", VENDORS.nvidia.life, path_length=1)
-    revoked = VENDORS.answer(VENDORS.gpu.rom.chain, above, revoked=True)
-    good = VENDORS.answer(VENDORS.gpu.rom.chain, above, age=2 * DAY)
+    revoked = VENDORS.answer(VENDORS.gpu.rom.chain, revoked=True)
+    good = VENDORS.answer(VENDORS.gpu.rom.chain, age=2 * DAY)
     assert examined(revoked).failed == []
     assert examined(good, seen=describe(revoked).mark).failed == ["endorsement.rollback"]
 
