@@ -53,11 +53,15 @@ def report_of(public):
     return hcl_report(CHIP.sign(replace(CHIP.report(), report_data=report_data_of(runtime))), runtime, size=2048)
 
 
+def kernel(tpm):
+    return DeviceKernel({"/dev/tpmrm0": loopback(tpm.port)})
+
+
 def test_a_real_quote_with_all_pcrs_is_accepted_as_an_azure_vms(vtpm):
-    machine = Machine(calls=DeviceKernel({"/dev/tpmrm0": loopback(vtpm.port)}))
     challenge = bytes(range(32))
     with metadata_server({"/metadata/THIM/amd/certification": told()}) as (port, _):
-        collected = open_azure(machine, MetadataService("127.0.0.1", port)).collect(challenge, challenge=challenge)
+        machine = Machine(calls=kernel(vtpm), metadata=MetadataService("127.0.0.1", port))
+        collected = open_azure(machine).collect(challenge, challenge=challenge)
     evidence = parse_azure_evidence(collected.report)
     chain = SnpEndorsements((evidence.vcek or b"", *(one.data for one in collected.endorsements)), ENDORSED.revocations)
     authentic = examine_azure_snp(evidence, chain, roots=CHIP.roots, at=NOON, unsafe=(), seen=SEEN_NOTHING).require()
@@ -68,6 +72,5 @@ def test_a_real_quote_with_all_pcrs_is_accepted_as_an_azure_vms(vtpm):
 
 
 def test_the_machine_is_found_to_be_an_azure_vm(vtpm):
-    machine = Machine(calls=DeviceKernel({"/dev/tpmrm0": loopback(vtpm.port)}))
-    found = open_collector(machine)
+    found = open_collector(Machine(calls=kernel(vtpm)))
     assert (type(found), found.platform) == (AzureVm, "azure-snp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -13,9 +14,12 @@ from cloister.cli.terminal import printable
 from cloister.client.durable import replace_file
 from cloister.errors import UsageError
 from cloister.formats.endorsements import Endorsement
+from cloister.formats.evidence import GpuEvidence
+from cloister.formats.nvidia_envelope import EnvelopedDevice, encode_nvidia_envelope
 from cloister.tee.collectors.collected import Collected, Collector, HardwarePlatform
 from cloister.tee.collectors.detected import Wanted, open_collector
 from cloister.tee.collectors.machine import Machine
+from cloister.tee.collectors.nvml import CollectedGpu, collect_gpus
 
 EPILOG = """\b
 Examples:
@@ -23,7 +27,8 @@ Examples:
   cloister evidence collect --challenge HEX --out here.evidence  answers somebody else's
   cloister evidence collect --json | jq -r .platform
 
-What the host lays beside a report goes into files of its own, here.evidence.KIND.NUMBER. A challenge stands at the
+What the host lays beside a report goes into files of its own, here.evidence.KIND.NUMBER, and what the GPUs say into
+here.evidence.gpus, as NVIDIA's tools write it. A challenge stands at the
 front of the report data, with zeros behind it. docs/howto/hardware-evidence.md says which kernel and which rights each
 platform needs.
 """
@@ -51,6 +56,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     report_data: bytes
     report: bytes
     endorsements: tuple[Endorsement, ...]
+    gpus: tuple[GpuEvidence, ...]
     remarks: tuple[str, ...]
 
 
@@ -65,29 +71,39 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     show_default=True,
     help="The platform that this machine is.",
 )
+@click.option("--gpus", is_flag=True, help="Collect that of every NVIDIA GPU, too: the challenge is their nonce.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.pass_obj
 def collect(
-    machine: Machine | None,
     challenge: bytes | None,
     report_data: bytes | None,
     out: Path | None,
     platform: Wanted,
     *,
+    gpus: bool,
     as_json: bool,
 ) -> None:
     """Collect fresh evidence of the TEE that this machine is. Nothing of it is checked here."""
     if out is None and not as_json:
         raise UsageError("evidence is bytes, not words: name a file with --out FILE, or take it as --json")
-    collector = open_collector(machine or Machine(), platform)
+    here = click.get_current_context().find_object(Machine) or Machine()  # tests bring their own
+    collector = open_collector(here, platform)
     answered = secrets.token_bytes(CHALLENGE) if challenge is None else challenge
     carried = _report_data(collector, answered, report_data)
     collected = collector.collect(carried, challenge=answered)
-    files = {} if out is None else _files(out, collected)
+    devices = collect_gpus(answered, load=here.nvml) if gpus else ()
+    files = {} if out is None else _files(out, collected) | _gpu_files(out, devices, answered)
     for path, data in files.items():
         replace_file(path, data)
     if as_json:
-        said = _said(collector, collected, answered, carried)
+        said = Report(
+            platform=collector.platform,
+            challenge=answered,
+            report_data=carried,
+            report=collected.report,
+            endorsements=collected.endorsements,
+            gpus=tuple(device.evidence for device in devices),
+            remarks=collected.remarks,
+        )
         click.echo(msgspec.json.format(msgspec.json.encode(said)).decode())
         return
     click.echo(f"platform   {collector.platform}")
@@ -97,17 +113,6 @@ def collect(
     for remark in collected.remarks:
         click.echo(printable(f"remark     {remark}"))
     click.echo("\nNothing of this was checked: cloister evidence verify does that.")
-
-
-def _said(collector: Collector, collected: Collected, challenge: bytes, report_data: bytes) -> Report:
-    return Report(
-        platform=collector.platform,
-        challenge=challenge,
-        report_data=report_data,
-        report=collected.report,
-        endorsements=collected.endorsements,
-        remarks=collected.remarks,
-    )
 
 
 def _report_data(collector: Collector, challenge: bytes, given: bytes | None) -> bytes:
@@ -129,3 +134,9 @@ def _files(out: Path, collected: Collected) -> dict[Path, bytes]:
     """The report, and beside it each endorsement by its kind and place in the list."""
     beside = enumerate(collected.endorsements, 1)
     return {out: collected.report} | {Path(f"{out}.{one.kind}.{number}"): one.data for number, one in beside}
+
+
+def _gpu_files(out: Path, devices: Sequence[CollectedGpu], nonce: bytes) -> dict[Path, bytes]:
+    """The GPUs' evidence in the envelope of NVIDIA's tools."""
+    entries = [EnvelopedDevice(one.architecture, nonce, one.evidence.report, one.evidence.chain) for one in devices]
+    return {Path(f"{out}.gpus"): encode_nvidia_envelope(entries)} if entries else {}

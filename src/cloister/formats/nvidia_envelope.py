@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -16,11 +18,16 @@ import msgspec
 from cloister.errors import MalformedInput, TooLarge
 
 MAXIMUM_ENVELOPE: Final = 512 * 1024  # bytes
+Architecture = Literal["hopper", "blackwell", "ls10"]
+_Written = Literal["HOPPER", "BLACKWELL", "LS10"]
+_ARCHITECTURES: Final[Mapping[Architecture, _Written]] = MappingProxyType(
+    {"hopper": "HOPPER", "blackwell": "BLACKWELL", "ls10": "LS10"}
+)
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=64 * 1024)]
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    arch: Literal["HOPPER", "BLACKWELL", "LS10"]
+    arch: _Written
     nonce: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64}|[0-9A-F]{64})$")]
     evidence: _Text
     certificate: _Text
@@ -30,10 +37,25 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class EnvelopedDevice:
     """One device's evidence, and what the envelope says of it."""
 
-    architecture: Literal["hopper", "blackwell", "ls10"]  # a hint: nobody signed it
+    architecture: Architecture  # a hint: nobody signed it
     nonce: bytes  # 32 bytes; likewise
     report: bytes
     chain: bytes  # certificates in PEM, the leaf first
+
+
+def encode_nvidia_envelope(devices: Sequence[EnvelopedDevice]) -> bytes:
+    """The envelope of these devices."""
+    return msgspec.json.encode(
+        [
+            _Entry(
+                arch=_ARCHITECTURES[one.architecture],
+                nonce=one.nonce.hex(),
+                evidence=base64.b64encode(one.report).decode(),
+                certificate=base64.b64encode(one.chain).decode(),
+            )
+            for one in devices
+        ]
+    )
 
 
 def parse_nvidia_envelope(data: bytes) -> tuple[EnvelopedDevice, ...]:
@@ -53,8 +75,7 @@ def parse_nvidia_envelope(data: bytes) -> tuple[EnvelopedDevice, ...]:
 
 
 def _device(entry: _Entry) -> EnvelopedDevice:
-    architecture: Literal["hopper", "blackwell", "ls10"]
-    architecture = "hopper" if entry.arch == "HOPPER" else "blackwell" if entry.arch == "BLACKWELL" else "ls10"
+    architecture = next(name for name, written in _ARCHITECTURES.items() if written == entry.arch)
     return EnvelopedDevice(
         architecture, bytes.fromhex(entry.nonce), _decoded(entry.evidence), _decoded(entry.certificate)
     )

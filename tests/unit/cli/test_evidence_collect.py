@@ -4,11 +4,14 @@ import base64
 import json
 
 import pytest
+from tests.doubles.nvml_library import NvmlLibrary
 from tests.doubles.tee_reports import CHAIN, TABLE, snp_report
 from tests.doubles.tsm_kernel import TsmKernel
 
 from cloister.cli.evidence_collect import collect
 from cloister.errors import UsageError
+from cloister.formats.nvidia_envelope import parse_nvidia_envelope
+from cloister.formats.nvidia_report import parse_nvidia_report
 from cloister.formats.snp_report import parse_snp_report
 from cloister.tee.collectors.collected import NoTee, TeeDenied
 from cloister.tee.collectors.machine import Machine
@@ -90,3 +93,20 @@ def test_a_user_without_rights_is_told_so(run):
 def test_a_provider_that_nothing_here_judges_is_named(run):
     with pytest.raises(NoTee, match="its provider arm_cca_guest"):
         run("--json", machine=Machine(calls=TsmKernel(snp_report, provider="arm_cca_guest")))
+
+
+def test_gpus_answer_the_same_challenge_in_an_envelope_beside_the_report(run, tmp_path):
+    machine = Machine(calls=TsmKernel(snp_report), nvml=NvmlLibrary)
+    run("--gpus", "--challenge", CHALLENGE.hex(), "--out", tmp_path / "e", machine=machine)
+    devices = parse_nvidia_envelope((tmp_path / "e.gpus").read_bytes())
+    assert [(device.architecture, device.nonce) for device in devices] == [("hopper", CHALLENGE)] * 2
+    assert {parse_nvidia_report(device.report).signed.nonce for device in devices} == {CHALLENGE}
+    said = json.loads(run("--gpus", "--json", machine=machine))
+    assert [base64.b64decode(gpu["chain"]) for gpu in said["gpus"]]
+
+
+def test_without_gpus_that_attest_nothing_is_written(run, tmp_path):
+    machine = Machine(calls=TsmKernel(snp_report), nvml=lambda: NvmlLibrary(feature=0))
+    with pytest.raises(NoTee, match="not in confidential mode"):
+        run("--gpus", "--out", tmp_path / "e", machine=machine)
+    assert list(tmp_path.iterdir()) == []

@@ -50,9 +50,10 @@ def quoted(body):
 ANSWERS = {THIM: told(), TD_QUOTE: quoted}
 
 
-def machine_with(device, waits=None, **changes):
+def machine_with(device, waits=None, *, service=None, **changes):
     kernel = DeviceKernel({"/dev/tpmrm0": lambda: device}, **changes)
-    return Machine(calls=kernel, sleep=[].append if waits is None else waits.append)
+    sleep = [].append if waits is None else waits.append
+    return Machine(calls=kernel, sleep=sleep, metadata=service or MetadataService())
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def snp_device(**changes):
 
 
 def collected(service, device, waits=None):
-    return open_azure(machine_with(device, waits), service).collect(DATA, challenge=CHALLENGE)
+    return open_azure(machine_with(device, waits, service=service)).collect(DATA, challenge=CHALLENGE)
 
 
 def test_a_vm_on_snp_is_accepted_with_its_quote_and_the_certificates_that_the_host_tells(service):
@@ -83,7 +84,7 @@ def test_a_vm_on_snp_is_accepted_with_its_quote_and_the_certificates_that_the_ho
 
 def test_a_vm_on_tdx_is_accepted_with_a_quote_of_its_tdreport(service):
     device = TpmDevice(nv={INDEX: hcl_report(td_report(TD_BODY), RUNTIME, tdx=True, size=2600)})
-    vm = open_azure(machine_with(device), service)
+    vm = open_azure(machine_with(device, service=service))
     found = vm.collect(DATA, challenge=CHALLENGE)
     assert (vm.platform, vm.room, found.endorsements) == ("azure-tdx", 32, ())
     evidence = parse_azure_evidence(found.report)
@@ -94,7 +95,7 @@ def test_a_vm_on_tdx_is_accepted_with_a_quote_of_its_tdreport(service):
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 def test_report_data_that_a_quote_has_no_room_for_is_a_callers_mistake(service, size):
     with pytest.raises(ValueError, match="this platform's evidence carries 32"):
-        open_azure(machine_with(snp_device()), service).collect(bytes(size), challenge=CHALLENGE)
+        open_azure(machine_with(snp_device(), service=service)).collect(bytes(size), challenge=CHALLENGE)
 
 
 def test_answers_in_pieces_and_tpms_that_ask_for_patience_change_nothing(service):

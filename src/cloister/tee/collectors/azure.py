@@ -19,7 +19,6 @@ from cloister.formats.hcl_report import AK_NAME, HclReport, declared_length, par
 from cloister.formats.tpm_quote import RSASSA, parse_tpm_public, parse_tpm_signature
 from cloister.tee.collectors.collected import Collected, HardwarePlatform, NoTee, TeeFault, require_room
 from cloister.tee.collectors.machine import Machine
-from cloister.tee.collectors.metadata_service import MetadataService
 from cloister.tee.collectors.tdx_evidence import quote_in
 from cloister.tee.collectors.tpm import DEVICE, Quoted, Tpm, open_tpm
 
@@ -36,7 +35,6 @@ class AzureVm:
 
     machine: Machine
     platform: HardwarePlatform  # azure-snp or azure-tdx
-    metadata: MetadataService
     room: Literal[32] = 32  # a TPM2B_DATA is at most as long as the TPM's longest hash, and Azure's ends at SHA-384
 
     def collect(self, report_data: bytes, *, challenge: bytes) -> Collected:  # noqa: ARG002 - the quote has one field
@@ -52,7 +50,7 @@ class AzureVm:
 
     def _with_certificates(self, hcl: bytes, quoted: Quoted) -> Collected:
         try:
-            told = parse_chip_certificates(self.metadata.fetch(CERTIFICATES))
+            told = parse_chip_certificates(self.machine.metadata.fetch(CERTIFICATES))
         except (MalformedInput, TooLarge) as error:
             raise TeeFault(f"Azure's metadata service says of the chip's certificates what is none: {error}") from error
         evidence = encode_azure_evidence(hcl, quoted.attest, _rsa(quoted), quoted.pcrs, vcek=told.vcek)
@@ -62,14 +60,14 @@ class AzureVm:
     def _with_td_quote(self, hcl: bytes, report: HclReport, quoted: Quoted) -> Collected:
         """A TDREPORT proves nothing from afar: the host's quoting enclave has to quote it."""
         try:
-            answer = parse_td_quote_answer(self.metadata.fetch(TD_QUOTE, encode_td_report(report.hardware)))
+            answer = parse_td_quote_answer(self.machine.metadata.fetch(TD_QUOTE, encode_td_report(report.hardware)))
         except (MalformedInput, TooLarge) as error:
             raise TeeFault(f"Azure's metadata service answers a TDREPORT with what is no quote: {error}") from error
         td_quote = quote_in(answer)
         return Collected(encode_azure_evidence(hcl, quoted.attest, _rsa(quoted), quoted.pcrs, td_quote=td_quote))
 
 
-def open_azure(machine: Machine, metadata: MetadataService | None = None) -> AzureVm:
+def open_azure(machine: Machine) -> AzureVm:
     """The collector, if this machine is an Azure confidential VM.
 
     Raises:
@@ -78,7 +76,7 @@ def open_azure(machine: Machine, metadata: MetadataService | None = None) -> Azu
     """
     with open_tpm(machine) as tpm:
         _, report = _hcl_report(tpm)
-    return AzureVm(machine, "azure-snp" if report.kind == "snp" else "azure-tdx", metadata or MetadataService())
+    return AzureVm(machine, "azure-snp" if report.kind == "snp" else "azure-tdx")
 
 
 def _hcl_report(tpm: Tpm) -> tuple[bytes, HclReport]:

@@ -1,4 +1,4 @@
-"""The machine as collectors see it: a file-system root, system calls, a clock to wait by. Tests bring their own."""
+"""The machine as collectors see it: a file-system root, system calls, what is beside it. Tests bring their own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from cloister.errors import CloisterError
 from cloister.tee.collectors.collected import NoTee, TeeDenied, TeeFault, TeeUnavailable
+from cloister.tee.collectors.metadata_service import MetadataService
+from cloister.tee.collectors.nvml import load_nvml
 
 T = TypeVar("T")
 _INTERRUPTIONS: Final = 16  # that one call bears; a signal handler that raises ends it at once
@@ -54,6 +56,8 @@ class Machine:
     calls: SystemCalls = os
     ioctl: Callable[[int, int, bytearray], int] = device_control
     sleep: Callable[[float], None] = time.sleep
+    metadata: MetadataService = field(default_factory=MetadataService)  # of Azure's VMs
+    nvml: Callable[[], Any] = load_nvml  # the library of NVIDIA's driver
 
     def place(self, path: str) -> str:
         """Where `path`, relative to the root, lies."""
