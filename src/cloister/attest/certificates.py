@@ -188,7 +188,7 @@ def check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, bel
     _require_strong(issuer)
     require_hash(certificate, name_of(certificate))
     try:
-        (_verify_seen if below else _verify)(certificate, issuer)
+        _verify_seen(certificate, issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise ChainRefused(f"{name_of(certificate)} is not signed by {name_of(issuer)}") from error
     _require_understood(certificate)
@@ -229,9 +229,10 @@ def _verify(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
     certificate.verify_directly_issued_by(issuer)
 
 
-# The few authorities of a vendor stand above each of its chips: that one signed another is found out once. Only what
-# held is kept, for certificates that are the same in every byte; whether they are in date is asked each time.
-_verify_seen: Final = lru_cache(maxsize=128)(_verify)
+# The few authorities of a vendor stand above each of its chips, and the same chips ask again: that one signed another
+# is found out once. Only what held is kept, for certificates that are the same in every byte; whether they are in date
+# is asked each time.
+_verify_seen: Final = lru_cache(maxsize=256)(_verify)
 
 
 def check_in_date(certificate: x509.Certificate, *, at: int) -> None:

@@ -8,11 +8,14 @@ remembers: where only an older list comes, still in date, the caller holds it ag
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloister.attest.certificates import (
@@ -147,6 +150,27 @@ def _is_in_date(found: x509.CertificateRevocationList, *, at: int) -> bool:
 
 def _is_signed_by(found: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     try:
-        return found.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # another kind is a TypeError
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        _verify_seen(_Signed(found.fingerprint(SHA256()), issuer, found))
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """A list by its SHA-256: pyca's lists cannot be told apart themselves."""
+
+    digest: bytes
+    issuer: x509.Certificate
+    found: x509.CertificateRevocationList = field(compare=False)
+
+
+def _verify(signed: _Signed) -> None:
+    key = signed.issuer.public_key()
+    if not signed.found.is_signature_valid(key):  # type: ignore[arg-type]  # another kind is a TypeError
+        raise InvalidSignature
+
+
+# A list stands for weeks before all evidence of its vendor's. Only what held is kept, of lists that are the same in
+# every byte, and few: one may have 4 MiB.
+_verify_seen: Final = lru_cache(maxsize=8)(_verify)

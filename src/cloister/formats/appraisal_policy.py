@@ -54,6 +54,11 @@ class SnpPlatform(
     images: Annotated[tuple[SnpImage, ...], msgspec.Meta(max_length=64)]
     gpu: Gpu
 
+    def __post_init__(self) -> None:
+        """Refuse a launch measurement of which nobody says what it boots."""
+        if set(self.report.measurements) != {image.measurement for image in self.images}:
+            raise ValueError("each launch measurement needs an image that names its workload, and each image is one")
+
 
 class TdxPlatform(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="platform", tag="tdx"

@@ -15,7 +15,7 @@ from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS
 from cloister.attest.snp.authentic import SNP_STEPS
 from cloister.errors import MalformedInput
 from cloister.formats import canonical
-from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference
+from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SnpPlatform
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import SecuritySettings, gpu_nonce, parse_evidence
 from cloister.node.evidence import evidence
@@ -118,11 +118,16 @@ def test_a_workload_that_the_role_does_not_name_is_refused(tee):
     assert "evidence.workload" in examined(tee, workloads=(OTHER,)).failed
 
 
-def test_a_launch_measurement_that_no_image_names_is_no_workload():
-    """A policy that names a platform measurement alone takes nothing."""
-    held = policy(SNP)
-    alone = msgspec.structs.replace(held.platforms[0], images=())
-    assert examined(SNP, held=msgspec.structs.replace(held, platforms=(alone,))).failed == ["evidence.workload"]
+def test_a_policy_that_names_a_platform_measurement_alone_does_not_parse():
+    """Two measurements, always: of a launch measurement somebody has to say which workload it boots."""
+    told = msgspec.to_builtins(policy(SNP).platforms[0], builtin_types=(bytes,))
+    for images in ((), (*told["images"], {"measurement": OTHER, "workload": WORKLOAD})):
+        with pytest.raises(msgspec.ValidationError, match="an image that names its workload"):
+            msgspec.convert(told | {"images": images}, SnpPlatform, builtin_types=(bytes,))
+
+
+def test_a_role_that_names_no_workload_takes_none():
+    assert "evidence.workload" in examined(SNP, workloads=()).failed
 
 
 @pytest.mark.parametrize("tee", TEES.values(), ids=TEES)
@@ -223,6 +228,10 @@ def test_evidence_travels_and_comes_back_the_same(tee):
     assert parse_evidence(canonical.encode(given), limit=1 << 20) == given
 
 
+POLICY = policy(SNP).platforms[0]
+DEBUGGED = msgspec.structs.replace(POLICY.report, unsafe=("UnsafeAllowSnpDebug",))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -233,7 +242,9 @@ def test_evidence_travels_and_comes_back_the_same(tee):
                 "platforms": (
                     msgspec.structs.replace(
                         policy(SNP).platforms[0],
-                        report=msgspec.structs.replace(SNP.hardware.policy(), unsafe=("UnsafeAllowSnpDebug",)),
+                        report=msgspec.structs.replace(
+                            policy(SNP).platforms[0].report, unsafe=("UnsafeAllowSnpDebug",)
+                        ),
                     ),
                 )
             },

@@ -70,6 +70,15 @@ def test_a_list_by_another_key_of_the_same_name_is_none():
     assert refused([lists()[0], parse_list(other.revocations([], LIFE))]) == "there is no revocation list of middle"
 
 
+def test_a_list_that_held_under_one_key_does_not_hold_under_another_of_the_same_name():
+    """That it held is remembered, for that issuer alone."""
+    held = lists()
+    check_not_revoked(CHAIN, held, at=NOW)
+    other = Authority.root("root", LIFE, key=made_key("another root")).certificate
+    with pytest.raises(ChainRefused, match="no revocation list of root"):
+        check_not_revoked((*CHAIN[:-1], other), held, at=NOW)
+
+
 def test_a_list_past_its_next_update_says_nothing():
     assert "ended on" in refused(lists(), at=NOW + 1001)
 
