@@ -14,6 +14,19 @@ def test_every_check_of_the_catalogue_stands_against_some_attack():
     assert named == set(table())
 
 
+def test_every_pitfall_is_shown_by_tests_that_are_there():
+    rows = PAGE.partition("## Pitfalls of verifiers")[2].partition("\n## ")[0].splitlines()
+    pitfalls = [row for row in rows if row.startswith("| ") and "tests/" in row]
+    assert len(pitfalls) >= 18
+    for row in pitfalls:
+        named = re.findall(r"`(tests/[a-z_/0-9]+\.py)`: ((?:`test_[a-z_0-9]+`(?:, )?)+)", row)
+        assert named, row
+        for file, tests in named:
+            text = Path(file).read_text()
+            for test in re.findall(r"`(test_[a-z_0-9]+)`", tests):
+                assert f"def {test}(" in text, f"{file} has no {test}"
+
+
 def test_every_test_named_exists_and_breaks_a_check_of_its_row():
     for row in ROWS:
         for name in re.findall(r"`(tests/[a-z_/]+\.py)`", row):
