@@ -30,9 +30,8 @@ from cloister.formats.event_log import SHA256
 from cloister.formats.evidence import Evidence, GpuEvidence, Unsafe
 from cloister.formats.nitro_policy import NitroImage, NitroPolicy
 from cloister.formats.nvidia_policy import NvidiaPolicy
-from cloister.formats.tcb_info import TcbStatus
 from cloister.formats.td_report import TdReport
-from cloister.formats.tdx_policy import IntelTcbPolicy, TdImage, TdxPolicy
+from cloister.formats.tdx_policy import TdxPolicy
 from cloister.formats.tpm_policy import TpmPolicy
 from cloister.formats.tpm_quote import RSASSA
 from cloister.formats.workload_event import NITRO_REGISTER, TPM_REGISTER, register_value
@@ -44,7 +43,7 @@ from cloister.testing.nitro_hardware import MadeNitro
 from cloister.testing.nvidia_hardware import MadeDevice, MadeRim, NvidiaVendor, measured
 from cloister.testing.ocsp_answers import Responder
 from cloister.testing.snp_hardware import SnpHardware
-from cloister.testing.tdx_hardware import DAY, TD, TdxHardware
+from cloister.testing.tdx_hardware import DAY, TD, TdxHardware, image_of
 from cloister.testing.tpm_hardware import MadeTpm
 
 _BOOT = (0, 1, 2, 3, 4, 5, 6, 7)  # PCRs of firmware, boot loader and secure boot
@@ -251,34 +250,7 @@ class MadeTdxTee(_WithGpus):
 
     def quote_policy(self) -> TdxPolicy:
         """The tightest that its quotes meet."""
-        image = TdImage(
-            mr_td=TD.mr_td,
-            rtmrs=TD.rtmrs[:3],
-            rtmr3="workload",
-            mr_config_id=TD.mr_config_id,
-            mr_owner=TD.mr_owner,
-            mr_owner_config=TD.mr_owner_config,
-        )
-        return TdxPolicy(
-            tcb=IntelTcbPolicy(
-                statuses=(TcbStatus.UP_TO_DATE,),
-                maximum_tcb_age_seconds=730 * DAY,
-                advisories=(),
-                minimum_evaluation_data_number=18,
-                ppids=(self.hardware.ppid,),
-                fmspcs=(self.hardware.fmspc,),
-            ),
-            images=(image,),
-            unsafe=(),
-            protection_keys="refused",
-            key_locker="refused",
-            performance_monitoring="refused",
-            other_attributes=bytes(8),
-            xfam_required=(3).to_bytes(8, "little"),
-            xfam_allowed=TD.xfam.to_bytes(8, "little"),
-            service_tds=(),
-            unreported_service_td="refuse",
-        )
+        return self.hardware.policy(msgspec.structs.replace(image_of(TD), rtmr3="workload"))
 
     def roots(self) -> VendorRoots:
         """As `MadeTee`."""

@@ -29,6 +29,7 @@ from cloister.formats.snp_policy import SnpGuestBits, SnpMinimum, SnpPlatformBit
 from cloister.formats.snp_report import GuestPolicy, PlatformInfo, SigningKey, SnpReport
 from cloister.formats.snp_tcb import Product, Tcb
 from cloister.testing.certificates import Authority, Life, made_key
+from cloister.testing.snp_bits import demand_bits
 
 CSP: Final = "CN=a made-up cloud"
 LIFE: Final = Life(1_799_000_000, 1_801_000_000)
@@ -121,23 +122,9 @@ class SnpHardware:
                     microcode=tcb.microcode,
                 ),
             ),
-            guest=SnpGuestBits(
-                smt="required",
-                single_socket="forbidden",
-                cxl_allow="forbidden",
-                mem_aes_256_xts="forbidden",
-                rapl_dis="forbidden",
-                ciphertext_hiding_dram="forbidden",
-                page_swap_disable="forbidden",
-            ),
-            platform=SnpPlatformBits(
-                smt_en="required",
-                tsme_en="forbidden",
-                ecc_en="required",
-                rapl_dis="forbidden",
-                ciphertext_hiding_dram_en="forbidden",
-                alias_check_complete="required",
-                tio_en="forbidden",
+            guest=demand_bits(SnpGuestBits, "forbidden", smt="required"),
+            platform=demand_bits(
+                SnpPlatformBits, "forbidden", smt_en="required", ecc_en="required", alias_check_complete="required"
             ),
             mitigations=3,
             chip_ids=(report.chip_id,),

@@ -10,7 +10,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,7 +23,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cloister.formats.intel_collateral import IntelCollateral
 from cloister.formats.pck_certificate import EXTENSIONS_OID
 from cloister.formats.sgx_report import EnclaveReport
+from cloister.formats.tcb_info import TcbStatus
 from cloister.formats.td_report import TdAttributes, TdReport
+from cloister.formats.tdx_policy import IntelTcbPolicy, TdImage, TdxPolicy
 from cloister.testing.certificates import Authority, Life, made_key
 
 INTEL: Final = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
@@ -58,18 +60,13 @@ ENCLAVE: Final = EnclaveReport(
     isv_family_id=bytes(16),
     report_data=bytes(range(64)),
 )
-QE: Final = EnclaveReport(
-    cpu_svn=bytes(16),
-    misc_select=0,
-    isv_ext_prod_id=bytes(16),
+QE: Final = replace(
+    ENCLAVE,
     attributes=bytes.fromhex("1500000000000000e700000000000000"),
     mr_enclave=b"\x0e" * 32,
     mr_signer=b"\x90" * 32,
-    config_id=bytes(64),
     isv_prod_id=2,
     isv_svn=6,
-    config_svn=0,
-    isv_family_id=bytes(16),
     report_data=bytes(64),
 )
 
@@ -209,6 +206,33 @@ class TdxHardware:
             root_ca_crl=self.root.revocations(revoked, life).hex(),
         )
 
+    def tcb_policy(self) -> IntelTcbPolicy:
+        """The tightest that it meets, as its vendor's collateral calls it."""
+        return IntelTcbPolicy(
+            statuses=(TcbStatus.UP_TO_DATE,),
+            maximum_tcb_age_seconds=730 * DAY,
+            advisories=(),
+            minimum_evaluation_data_number=18,
+            ppids=(self.ppid,),
+            fmspcs=(self.fmspc,),
+        )
+
+    def policy(self, image: TdImage | None = None) -> TdxPolicy:
+        """The tightest that `TD` meets, or another of this `image`; relax it with `msgspec.structs.replace`."""
+        return TdxPolicy(
+            tcb=self.tcb_policy(),
+            images=(image or image_of(TD),),
+            unsafe=(),
+            protection_keys="refused",
+            key_locker="refused",
+            performance_monitoring="refused",
+            other_attributes=bytes(8),
+            xfam_required=(3).to_bytes(8, "little"),
+            xfam_allowed=TD.xfam.to_bytes(8, "little"),
+            service_tds=(),
+            unreported_service_td="refuse",
+        )
+
     def extensions(self) -> bytes:
         """The SGX extensions of its PCK certificate."""
         tcb = [_pair(bytes([2, number]), b"\x02", _small(svn)) for number, svn in enumerate(self.components, 1)]
@@ -223,6 +247,18 @@ class TdxHardware:
             _pair(b"\x07", b"\x30", _pair(b"\x07\x03", b"\x01", b"\xff")),
         ]
         return _der(b"\x30", b"".join(members))
+
+
+def image_of(report: TdReport) -> TdImage:
+    """The image that a trust domain is of, RTMR3 as it stands there."""
+    return TdImage(
+        mr_td=report.mr_td,
+        rtmrs=(report.rtmrs[0], report.rtmrs[1], report.rtmrs[2]),
+        rtmr3=(report.rtmrs[3],),
+        mr_config_id=report.mr_config_id,
+        mr_owner=report.mr_owner,
+        mr_owner_config=report.mr_owner_config,
+    )
 
 
 def level(

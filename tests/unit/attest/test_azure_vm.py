@@ -18,12 +18,10 @@ from cloister.attest.azure_vm import (
 from cloister.attest.seen import SEEN_NOTHING
 from cloister.formats.azure_evidence import parse_azure_evidence
 from cloister.formats.azure_policy import AzurePolicy
-from cloister.formats.tcb_info import TcbStatus
-from cloister.formats.tdx_policy import IntelTcbPolicy, TdImage, TdxPolicy
 from cloister.formats.tpm_policy import TpmPolicy
 from cloister.testing.azure_hardware import PCRS, azure_evidence, hcl_report, report_data_of, runtime_data
 from cloister.testing.snp_hardware import SnpHardware
-from cloister.testing.tdx_hardware import DAY, TD, TdxHardware
+from cloister.testing.tdx_hardware import TD, TdxHardware, image_of
 
 NOW = 1_800_000_000
 NONCE = b"\7" * 64
@@ -58,34 +56,7 @@ def tdx_examined(*, data=RUNTIME, td=BOUND, shown=BOUND, quoted=True):
     return examine_azure_tdx(evidence, collateral, roots=PLATFORM.roots, at=NOW, seen=SEEN_NOTHING)
 
 
-IMAGE = TdImage(
-    mr_td=TD.mr_td,
-    rtmrs=TD.rtmrs[:3],
-    rtmr3=TD.rtmrs[3:],
-    mr_config_id=TD.mr_config_id,
-    mr_owner=TD.mr_owner,
-    mr_owner_config=TD.mr_owner_config,
-)
-TDX_POLICY = TdxPolicy(
-    tcb=IntelTcbPolicy(
-        statuses=(TcbStatus.UP_TO_DATE,),
-        maximum_tcb_age_seconds=730 * DAY,
-        advisories=(),
-        minimum_evaluation_data_number=18,
-        ppids=(PLATFORM.ppid,),
-        fmspcs=(PLATFORM.fmspc,),
-    ),
-    images=(IMAGE,),
-    unsafe=(),
-    protection_keys="allowed",
-    key_locker="refused",
-    performance_monitoring="refused",
-    other_attributes=bytes(8),
-    xfam_required=(3).to_bytes(8, "little"),
-    xfam_allowed=(0x6DBE7).to_bytes(8, "little"),
-    service_tds=(),
-    unreported_service_td="refuse",
-)
+TDX_POLICY = PLATFORM.policy()
 
 
 def test_a_vm_on_snp_is_authentic_and_appraised():
@@ -99,7 +70,7 @@ def test_a_vm_on_tdx_is_authentic_and_appraised():
     assert tdx_examined().passed == list(AZURE_TDX_STEPS)
     appraised = appraise_azure_tdx(tdx_examined().require(), TDX_POLICY, POLICY, nonce=NONCE, at=NOW)
     assert appraised.passed == list(AZURE_TDX_APPRAISAL_STEPS)
-    assert appraised.require().tdx.image == IMAGE
+    assert appraised.require().tdx.image == image_of(TD)
 
 
 def test_runtime_data_beside_the_wrong_report_is_refused_on_both():

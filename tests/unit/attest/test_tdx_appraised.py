@@ -19,40 +19,16 @@ from cloister.attest.tdx.tcb import converge
 from cloister.formats.sgx_report import EnclaveReport
 from cloister.formats.tcb_info import TcbStatus
 from cloister.formats.td_report import TdAttributes
-from cloister.formats.tdx_policy import IntelTcbPolicy, SgxPolicy, TdImage, TdxPolicy
+from cloister.formats.tdx_policy import SgxPolicy, TdImage
 from cloister.formats.workload_event import event_digest, register_value
-from cloister.testing.tdx_hardware import DAY, ENCLAVE, QE, TD, TdxHardware, enclave_level, level, moment
+from cloister.testing.tdx_hardware import DAY, ENCLAVE, QE, TD, TdxHardware, enclave_level, image_of, level, moment
 
 NOW = 1_800_000_000
 HARDWARE = TdxHardware(at=NOW)
-TCB = IntelTcbPolicy(
-    statuses=(TcbStatus.UP_TO_DATE,),
-    maximum_tcb_age_seconds=730 * DAY,
-    advisories=(),
-    minimum_evaluation_data_number=18,
-    ppids=(HARDWARE.ppid,),
-    fmspcs=(HARDWARE.fmspc,),
-)
-IMAGE = TdImage(
-    mr_td=TD.mr_td,
-    rtmrs=TD.rtmrs[:3],
-    rtmr3=TD.rtmrs[3:],
-    mr_config_id=TD.mr_config_id,
-    mr_owner=TD.mr_owner,
-    mr_owner_config=TD.mr_owner_config,
-)
-POLICY = TdxPolicy(
-    tcb=TCB,
-    images=(IMAGE,),
-    unsafe=(),
-    protection_keys="allowed",
-    key_locker="refused",
-    performance_monitoring="refused",
-    other_attributes=bytes(8),
-    xfam_required=(3).to_bytes(8, "little"),
-    xfam_allowed=(0x6DBE7).to_bytes(8, "little"),
-    service_tds=(),
-    unreported_service_td="refuse",
+TCB = HARDWARE.tcb_policy()
+IMAGE = image_of(TD)
+POLICY = msgspec.structs.replace(
+    HARDWARE.policy(), protection_keys="allowed", xfam_allowed=(0x6DBE7).to_bytes(8, "little")
 )
 SGX_POLICY = SgxPolicy(tcb=TCB, enclaves=(ENCLAVE.mr_enclave,), unsafe=())
 SGX_LEVELS = [level((5,) * 16, 13, "UpToDate")]

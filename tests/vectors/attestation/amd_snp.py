@@ -10,6 +10,7 @@ from cloister.attest.snp.appraised import appraise_snp
 from cloister.attest.snp.authentic import AuthenticSnp, SnpEndorsements, examine_snp
 from cloister.formats.snp_policy import SnpGuestBits, SnpMinimum, SnpPlatformBits, SnpPolicy, UnsafeSnp
 from cloister.formats.snp_report import SnpReport, parse_snp_report
+from cloister.testing.snp_bits import demand_bits
 
 LOWEST = {"bootloader": 0, "tee": 0, "snp": 0, "microcode": 0}
 
@@ -69,24 +70,8 @@ def strict(authentic: AuthenticSnp, *, relax: frozenset[str], unsafe: tuple[Unsa
         minimum_abi=(0, 0),
         minimum_firmware=(1, 49, 0),
         minimum_tcbs=(SnpMinimum(product=product, fmc=0, **LOWEST),),
-        guest=SnpGuestBits(
-            smt="either",
-            single_socket="either",
-            cxl_allow="forbidden",
-            mem_aes_256_xts="either",
-            rapl_dis="either",
-            ciphertext_hiding_dram="either",
-            page_swap_disable="either",
-        ),
-        platform=SnpPlatformBits(
-            smt_en="either",
-            tsme_en="either",
-            ecc_en="either",
-            rapl_dis="either",
-            ciphertext_hiding_dram_en="either",
-            alias_check_complete="either",  # version 2 does not have it
-            tio_en="either",
-        ),
+        guest=demand_bits(SnpGuestBits, "either", cxl_allow="forbidden"),
+        platform=demand_bits(SnpPlatformBits, "either"),  # version 2 has no ALIAS_CHECK_COMPLETE
         mitigations=0,
         chip_ids="any",
         measurements=(authentic.report.measurement,),

@@ -23,7 +23,8 @@ from cloister.formats.runtime_log import parse_runtime_log
 from cloister.formats.sgx_report import EnclaveReport
 from cloister.formats.tcb_info import TcbStatus
 from cloister.formats.td_report import TdReport
-from cloister.formats.tdx_policy import IntelTcbPolicy, SgxPolicy, TdImage, TdxPolicy
+from cloister.formats.tdx_policy import IntelTcbPolicy, SgxPolicy, TdxPolicy
+from cloister.testing.tdx_hardware import image_of
 
 YEARS: Final = 365 * 24 * 3600
 ROOTS: Final = frozenset({INTEL_SGX_ROOT})
@@ -109,17 +110,9 @@ def _appraised_tdx(authentic: AuthenticTdx, case: Case) -> list[str]:
 
 def strict(report: TdReport, case: Case) -> TdxPolicy:
     """The strict appraisal, of the image that the quote itself tells of."""
-    image = TdImage(
-        mr_td=report.mr_td,
-        rtmrs=report.rtmrs[:3],
-        rtmr3=report.rtmrs[3:],
-        mr_config_id=report.mr_config_id,
-        mr_owner=report.mr_owner,
-        mr_owner_config=report.mr_owner_config,
-    )
     return TdxPolicy(
         tcb=_strict(case),
-        images=(image,),
+        images=(image_of(report),),
         unsafe=(),
         protection_keys="allowed",
         key_locker="allowed",
