@@ -51,6 +51,9 @@ COMMANDS: Final[Mapping[str, Entry]] = {
         "cloister.cli.appraisal_policy:appraisal_policy", "Appraisal policies: say what one takes, begin one."
     ),
     "evidence": Entry("cloister.cli.evidence:evidence", "Evidence of hardware: what a TEE says of itself."),
+    "endorsements": Entry(
+        "cloister.cli.endorsements:endorsements", "What vendors say of hardware: fetch, carry, list it."
+    ),
     "completion": Entry("cloister.cli.completion:completion", "Completion of commands in bash, zsh and fish."),
 }
 SECTIONS: Final = (("Daily work", True), ("And by subject", False))

@@ -44,6 +44,11 @@ class StateFolder:
         return self.root / "receipts"
 
     @property
+    def endorsements(self) -> Path:
+        """What vendors say of their hardware, kept."""
+        return self.root / "endorsements"
+
+    @property
     def keys(self) -> Path:
         """Seeds of the keys that a local system owns: platform, log, witness, model owner, operator."""
         return self.root / "keys"

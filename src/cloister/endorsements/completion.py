@@ -17,7 +17,7 @@ from cloister.attest.snp.authentic import SnpEndorsements, examine_snp
 from cloister.endorsements.fetchers import Fetchers
 from cloister.endorsements.needs import EvidenceLike, IntelNeed, Needs, SnpNeed, answers_for, needs_of
 from cloister.endorsements.offered import endorsements_of, offered, offered_keys
-from cloister.endorsements.store import DamagedEndorsement, EndorsementStore
+from cloister.endorsements.store import DamagedEndorsement, EndorsementStore, Stored
 from cloister.endorsements.vendor_site import VendorRefused
 from cloister.endorsements.wanted import Wanted, WantedAmdList
 from cloister.errors import Refused, Unavailable
@@ -174,7 +174,7 @@ def _cloud_key(need: SnpNeed, gathering: _Gathering) -> AmdKey | None:
     for kept in offered_keys(gathering.brought):
         gathering.store.take(kept, at=gathering.at)
     for stored in gathering.store.of_kind("amd-key"):
-        if isinstance(stored.kept, AmdKey) and " VLEK of " in stored.described.subject:
+        if isinstance(stored, Stored) and isinstance(stored.kept, AmdKey) and " VLEK of " in stored.described.subject:
             examination = examine_snp(
                 need.report,
                 SnpEndorsements(stored.kept.chain, ()),

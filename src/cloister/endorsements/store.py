@@ -107,13 +107,22 @@ class EndorsementStore:
         """The newest that was seen of this kind and subject, in date or not; raises as `get` does."""
         return _load(self._path(kind, subject))
 
-    def of_kind(self, kind: Kind) -> Iterator[Stored]:
-        """All of a kind, in date or not; raises as `get` does."""
+    def of_kind(self, kind: Kind) -> Iterator[Stored | DamagedEndorsement]:
+        """All of a kind, in date or not; in the place of a damaged one, what is wrong with it.
+
+        Raises:
+            Unavailable: a file cannot be read.
+        """
         for path in sorted((self.folder / kind).iterdir()):
-            if not path.name.startswith(_PARTIAL):
+            if path.name.startswith(_PARTIAL):
+                continue
+            try:
                 found = _load(path)
-                if found is not None:
-                    yield found
+            except DamagedEndorsement as error:
+                yield error
+                continue
+            if found is not None:
+                yield found
 
     def _path(self, kind: Kind, subject: str) -> Path:
         return self.folder / kind / _name_of(subject)

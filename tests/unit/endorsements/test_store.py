@@ -76,7 +76,6 @@ def test_a_file_with_one_bit_changed_is_refused_by_name(store, at):
     found.path.write_bytes(data)
     for ask in (
         lambda: store.get("amd-key", found.described.subject, at=NOON),
-        lambda: list(store.of_kind("amd-key")),
         lambda: store.take(VENDORS.amd_key(), at=NOON),
     ):
         with pytest.raises(DamagedEndorsement, match=found.path.name):
@@ -97,8 +96,9 @@ def test_a_file_in_the_place_of_another_is_refused_by_name(store):
     store.take(second, at=NOON).require()
     files = [one.path for one in store.of_kind("nvidia-manifest")]
     files[0].write_bytes(files[1].read_bytes())
-    with pytest.raises(DamagedEndorsement, match=files[0].name):
-        list(store.of_kind("nvidia-manifest"))
+    wrong, _ = store.of_kind("nvidia-manifest")
+    assert isinstance(wrong, DamagedEndorsement)
+    assert files[0].name in str(wrong)
 
 
 def test_what_was_taken_under_other_roots_is_kept_apart(store):

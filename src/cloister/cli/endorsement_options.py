@@ -1,0 +1,57 @@
+"""What the commands of `cloister endorsements` share: the store, whose roots it is of, and how moments are told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cloister.attest.roots import VENDORS, roots_of
+from cloister.cli.appraisal_policy import read_appraisal_policy
+from cloister.cli.state_folder import StateFolder, state_option
+from cloister.endorsements.store import EndorsementStore
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def store_options(command: Command) -> Command:
+    """`--store`, `--appraisal-policy` and `--state`, as `store`, `policy` and `state`: give them to `open_store`."""
+    policy = click.option(
+        "--appraisal-policy",
+        "policy",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="POLICY",
+        help="The appraisal policy whose roots are pinned.  [default: the vendors' own roots]",
+    )
+    store = click.option(
+        "--store",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="The store.  [default: endorsements/ in the state folder]",
+    )
+    return store(policy(state_option(command)))
+
+
+def open_store(store: Path | None, policy: Path | None, state: StateFolder) -> EndorsementStore:
+    """The store that the options name.
+
+    Raises:
+        UsageError: it cannot be used, or the policy cannot be read.
+        MalformedInput, TooLarge: the policy is none.
+    """
+    roots = VENDORS if policy is None else roots_of(read_appraisal_policy(policy))
+    return EndorsementStore(store or state.endorsements, roots)
+
+
+def now() -> int:
+    """Seconds since 1970."""
+    return int(time.time())  # noqa: TID251 - whether something is in date is asked of the calendar
+
+
+def moment(at: int) -> str:
+    """A moment, in 16 characters: `2026-11-21 12:00`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,52 @@
+"""Carries endorsements across an air gap: a file of them, written whole, and imported part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from cloister.attest.endorsements import describe
+from cloister.endorsements.store import EndorsementStore
+from cloister.errors import MalformedInput, TooLarge, UsageError
+from cloister.examination import Step
+from cloister.formats import canonical
+from cloister.formats.endorsement_bundle import EndorsementBundle, Kept, kind_of
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of one part of a bundle."""
+
+    kind: str
+    subject: str  # empty where it says none
+    refused_by: Step | None  # the step that it failed
+    until: int | None  # seconds since 1970
+
+
+def encode_bundle(kept: Iterable[Kept]) -> bytes:
+    """A bundle of these, each once, by kind and subject.
+
+    Raises:
+        UsageError: there are none.
+    """
+    ordered = sorted(set(kept), key=lambda one: (kind_of(one), describe(one).subject))
+    if not ordered:
+        raise UsageError("a bundle of nothing")
+    return canonical.encode(EndorsementBundle(kept=tuple(ordered)))
+
+
+def import_bundle(bundle: EndorsementBundle, store: EndorsementStore, *, at: int) -> Iterator[Imported]:
+    """Examine each part by itself at `at` (seconds since 1970), and keep what passes.
+
+    Raises:
+        DamagedEndorsement: what the store has in a part's place is damaged.
+        Unavailable: the disk failed.
+    """
+    for kept in bundle.kept:
+        examination = store.take(kept, at=at)
+        failed = next((step for step in examination.steps if step.id in examination.failed), None)
+        try:
+            own = describe(kept)
+            yield Imported(own.kind, own.subject, failed, own.until)
+        except (MalformedInput, TooLarge):
+            yield Imported(kind_of(kept), "", failed, None)
