@@ -6,6 +6,8 @@ import asyncio
 import collections
 import contextlib
 
+from cloister.formats.binary_http import Response
+
 
 class TrivialEngine:
     """HTTP/1.1 with content lengths and kept connections, and no more."""
@@ -44,3 +46,13 @@ class TrivialEngine:
                 await writer.drain()
         self._open.discard(writer)
         writer.transport.abort()
+
+
+class EchoEngine:
+    """An engine within this process that answers what it was asked."""
+
+    def missing(self):
+        return ()
+
+    async def ask(self, request, *, seconds):
+        return Response(200, (("content-type", "text/plain"),), b"heard " + request.body)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from tests.doubles.trivial_engine import EchoEngine
 from tests.doubles.whole_system import eventually
 
 from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
@@ -18,7 +19,6 @@ from cloister.client.memory_file import MemoryFile
 from cloister.client.relay import Relay
 from cloister.client.session import Session
 from cloister.errors import Unavailable
-from cloister.formats.binary_http import Response
 from cloister.formats.evidence import MAXIMUM_COMPLETED, parse_evidence
 from cloister.formats.release import parse_release
 from cloister.ledger.statements import open_statement
@@ -42,16 +42,6 @@ ON: dict[str, tuple[Callable[[bytes], MadeTee], Callable[[bytes], MadeTee]]] = {
 }
 
 
-class Echo:
-    """An engine that answers what it was asked."""
-
-    def missing(self):
-        return ()
-
-    async def ask(self, request, *, seconds):
-        return Response(200, (("content-type", "text/plain"),), b"heard " + request.body)
-
-
 def session_with(system, tmp_path):
     policy = system.trust_policy()
     return Session(policy, MemoryFile(tmp_path / "memory", genesis=policy.constitution), Relay(system.url("relay")))
@@ -69,7 +59,7 @@ async def last_release(system):
 @pytest.mark.parametrize(("kms_on", "gateway_on"), ON.values(), ids=ON)
 async def test_a_request_is_answered_through_a_chain_that_begins_in_hardware(tmp_path, kms_on, gateway_on):
     system = LocalSystem(tmp_path, kms_on=kms_on, gateway_on=gateway_on)
-    async with system.running(Echo()), session_with(system, tmp_path) as session:
+    async with system.running(EchoEngine()), session_with(system, tmp_path) as session:
         answer = await session.send(AUDIO)
         assert answer.response.body.endswith(b"RIFF a voice")
         assert answer.verified.gateway == system.secrets.sign.public
@@ -85,7 +75,7 @@ async def test_a_request_is_answered_through_a_chain_that_begins_in_hardware(tmp
 async def test_the_steps_of_the_hardware_are_shown_to_the_client_and_kept_with_the_release(tmp_path):
     kms_on, gateway_on = ON["TDX, gateways with GPUs"]
     system = LocalSystem(tmp_path, kms_on=kms_on, gateway_on=gateway_on)
-    async with system.running(Echo()), session_with(system, tmp_path) as session:
+    async with system.running(EchoEngine()), session_with(system, tmp_path) as session:
         await session.send(AUDIO)
         assert set(TDX_STEPS) < set((await session.examine()).passed)
         release, _ = await last_release(system)
@@ -125,7 +115,7 @@ async def test_a_gateway_on_other_hardware_gets_no_key_and_says_which_check_fail
 async def test_a_client_whose_trust_policy_takes_no_other_roots_refuses_made_up_hardware(tmp_path):
     kms_on, gateway_on = ON["a KMS on TDX, gateways on SEV-SNP"]
     system = LocalSystem(tmp_path, kms_on=kms_on, gateway_on=gateway_on)
-    async with system.running(Echo()):
+    async with system.running(EchoEngine()):
         policy = system.trust_policy()
         strict = type(policy)(**{name: getattr(policy, name) for name in policy.__struct_fields__} | {"unsafe": ()})
         memory = MemoryFile(tmp_path / "memory", genesis=policy.constitution)

@@ -1,13 +1,24 @@
-"""Which TEE this process runs in. Today there is one: the software TEE, which says so everywhere."""
+"""Which TEE this process runs in: the one that its settings name, or whatever this machine is (`auto`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from cloister.errors import UsageError
+from cloister.formats.evidence import GpuEvidence
+from cloister.node.evidence import Tee
 from cloister.storage.key_file import read_signing_key
+from cloister.tee.collectors.collected import Collected, Collector
+from cloister.tee.collectors.detected import Wanted, open_collector
+from cloister.tee.collectors.machine import Machine
+from cloister.tee.collectors.nvml import collect_gpus
 from cloister.tee.measurement import measure_this_process
 from cloister.tee.software import SoftwareTee
+
+Platform = Literal["software"] | Wanted
 
 
 def measured_workload(extra: Mapping[str, bytes]) -> bytes:
@@ -21,11 +32,55 @@ def measured_workload(extra: Mapping[str, bytes]) -> bytes:
     return measure_this_process(extra).workload
 
 
-def open_software_tee(platform_key: Path, extra: Mapping[str, bytes]) -> SoftwareTee:
-    """The software TEE of this process, with the platform key whose seed is in the file; `extra` is measured too.
+@dataclass(frozen=True, slots=True)
+class HardwareTee:
+    """The TEE that this machine is, with its GPUs where they are shown too."""
+
+    collector: Collector
+    machine: Machine
+    workload: bytes  # as this process finds it; what the loader measured is in the evidence
+    with_gpus: bool
+
+    @property
+    def platform(self) -> str:
+        """As `Tee`."""
+        return self.collector.platform
+
+    def collect(self, report_data: bytes, *, challenge: bytes) -> Collected:
+        """As `Tee`."""
+        return self.collector.collect(report_data, challenge=challenge)
+
+    def gpus(self, nonce: bytes) -> tuple[GpuEvidence, ...]:
+        """As `Tee`."""
+        if not self.with_gpus:
+            return ()
+        return tuple(one.evidence for one in collect_gpus(nonce, load=self.machine.nvml))
+
+
+@dataclass(frozen=True, slots=True)
+class TeeSettings:
+    """What a service's settings say of its TEE."""
+
+    platform: Platform
+    platform_key: Path | None  # of the software TEE: 32 bytes, an Ed25519 seed
+    gpus: bool = False  # whether evidence shows the GPUs of this machine
+
+
+def open_tee(settings: TeeSettings, workload: bytes, *, machine: Machine | None = None) -> Tee:
+    """The TEE of this process, whose workload was measured to be these 48 bytes.
 
     Raises:
-        UsageError: the seed cannot be read, or others may read it.
-        MeasurementRefused, ClosureRefused: as `measured_workload`.
+        UsageError: the settings do not fit each other, or the platform key cannot be read, or others may read it.
+        NoTee, TeeUnavailable, TeeFault, TeeDenied: this machine is no such TEE, and what was looked for.
     """
-    return SoftwareTee(read_signing_key(platform_key), measured_workload(extra))
+    if settings.platform == "software":
+        if settings.platform_key is None:
+            raise UsageError("the software TEE needs `platform_key`, the file of its seed; hardware is platform = auto")
+        if settings.gpus:
+            raise UsageError("gpus: nothing ties a GPU to a software TEE")
+        return SoftwareTee(read_signing_key(settings.platform_key), workload)
+    if settings.platform_key is not None:
+        raise UsageError(f"platform_key is the software TEE's, and platform is {settings.platform}: leave one out")
+    here = machine or Machine()
+    collector = open_collector(here, settings.platform)
+    return HardwareTee(collector, here, workload, settings.gpus)

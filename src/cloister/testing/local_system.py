@@ -37,6 +37,7 @@ from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
 from cloister.services.gateway.security import GatewaySecurity, Runs
 from cloister.services.gateway.security import security_settings as gateway_settings
 from cloister.services.gateway.service import assemble
+from cloister.services.kms.endorsing import Endorsing
 from cloister.services.kms.security import KmsSecurity
 from cloister.services.kms.security import security_settings as kms_settings
 from cloister.services.kms.service import serve_kms, wall_clock
@@ -81,6 +82,7 @@ class LocalSystem:
     # On what made-up hardware KMS and gateways run, from their workload; the software TEE where nothing is said.
     kms_on: Callable[[bytes], MadeTee] | None = None
     gateway_on: Callable[[bytes], MadeTee] | None = None
+    endorsing: Endorsing | None = None  # of the KMS; what the made-up vendors say, where nothing is said
 
     def __post_init__(self) -> None:
         """Write constitution and contract."""
@@ -244,6 +246,7 @@ class LocalSystem:
     async def run_kms(self, stack: contextlib.AsyncExitStack, *, port: int = 0) -> None:
         """The KMS; `/ready` says when it serves."""
         constitution, contract = self.write_papers()
+        made = [tee for tee in (self.tee, self.gateway_tee) if isinstance(tee, MadeTee)]
         await self._run(
             stack,
             "kms",
@@ -261,7 +264,7 @@ class LocalSystem:
                 self.tee,
                 stop,
                 clock=wall_clock,
-                endorsing=MadeEndorsing([tee for tee in (self.tee, self.gateway_tee) if isinstance(tee, MadeTee)]),
+                endorsing=self.endorsing or MadeEndorsing(made),
             ),
         )
 

@@ -69,7 +69,7 @@ class MadeEndorsing:
     def __init__(self, tees: Iterable[MadeTee]) -> None:
         self._tees = tuple(tees)
 
-    async def endorsements(self, evidence: Evidence) -> tuple[Endorsement, ...]:
+    async def endorsements(self, evidence: Evidence, roots: VendorRoots, *, asker: str) -> tuple[Endorsement, ...]:  # noqa: ARG002 - as relying parties ask
         """What there is for evidence of one of them."""
         alike = (tee for tee in self._tees if tee.platform == evidence.platform)
         return next((tee.fetched() for tee in alike if bool(tee.gpus(bytes(32))) == bool(evidence.gpu)), ())

@@ -163,7 +163,8 @@ class KmsKeys:
         node = self._node
         try:
             challenge = await self._kms.challenge()
-            shown = evidence(
+            shown = await asyncio.to_thread(  # of a GPU it takes a second
+                evidence,
                 node.tee,
                 challenge=challenge,
                 settings=node.settings,

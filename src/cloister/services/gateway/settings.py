@@ -8,6 +8,7 @@ from typing import Literal
 
 from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK
 from cloister.hosting.tls import PeerTls, ServerTls
+from cloister.node.device import Platform
 from cloister.services.gateway.security import GatewaySecurity
 
 
@@ -18,9 +19,11 @@ class GatewaySettings:
     port: int
     kms_url: str  # http://127.0.0.1:port or https://host:port
     contract: Path  # signed entries, first to current
-    platform_key: Path  # of the software TEE: 32 bytes, an Ed25519 seed
     state: Path  # engines are staged below it, or where root's sandbox user can get to
     run_folder: Path  # for the engine's socket; made if missing, ours alone
+    platform: Platform = "software"  # auto: whatever TEE this machine is
+    platform_key: Path | None = None  # of the software TEE: 32 bytes, an Ed25519 seed
+    gpus: bool = False  # whether evidence shows this machine's GPUs, as the contract's appraisal policy may want
     engine: Literal["speech", "echo"] = "speech"
     workers: int = 1  # sandboxes, each serves as many requests at a time as there are processors
     gateway_workers: int = 1  # processes that serve clients; at more than one they are apart from this one

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from cloister.attest.evidence import EvidenceRejected
+from cloister.attest.roots import roots_of
 from cloister.attest.seen import SEEN_NOTHING
 from cloister.contract.release import Asked, ReleaseDecision, ReleaseRefused, examine_publication, examine_release
 from cloister.contract.replay import LogRefused
@@ -24,7 +25,7 @@ from cloister.errors import Unavailable
 from cloister.formats import canonical
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
-from cloister.formats.evidence import parse_evidence
+from cloister.formats.evidence import Evidence, parse_evidence
 from cloister.formats.release import MAXIMUM_SENT, parse_release_request
 from cloister.ledger.checkpoints import VerifiedCheckpoint
 from cloister.ledger.statements import entry_digest, open_statement, sign_statement
@@ -153,7 +154,7 @@ class Kms:
         evidence = parse_evidence(request.evidence, limit=MAXIMUM_SENT)
         challenge = evidence.binding.challenge
         live = self._challenges.use(challenge, at=monotonic())
-        whole = with_endorsements(evidence, await self._endorsing.endorsements(evidence) if live else ())
+        whole = await self._completed(evidence, request.contract) if live else evidence
         asked = Asked(request.contract, request.key_id, whole, challenge, live, self._seen)
         async with self._lock:
             try:
@@ -198,6 +199,14 @@ class Kms:
         self._publish()
         return release_reply(published, entry, appended, key)
 
+    async def _completed(self, evidence: Evidence, contract: bytes) -> Evidence:
+        """The evidence of a node that answers a challenge of this instance's, for a contract of the log's."""
+        line = self._history.state.lines.get(contract)
+        if line is None:
+            return evidence
+        roots = roots_of(line.current.appraisal)
+        return with_endorsements(evidence, await self._endorsing.endorsements(evidence, roots, asker=contract.hex()))
+
     def _decide(self, asked: Asked) -> ReleaseDecision:
         return examine_release(self._history.state, asked, instance=self._instance.key, at=self._now()).require()
 
@@ -219,8 +228,13 @@ class Kms:
 
     async def _endorse_itself(self) -> None:
         """Have what vendors say for this instance's own evidence, as of now; clients have no other source."""
-        shown = self._instance.collected(self._history.checkpoint, self._history.state.constitution)
-        self._instance.endorsements = await self._endorsing.endorsements(shown)
+        constitution = self._history.state.constitution
+        shown = self._instance.collected(self._history.checkpoint, constitution)
+        roots = roots_of(constitution.appraisal)
+        found = await self._endorsing.endorsements(shown, roots, asker="this KMS")
+        # What cannot be had anew now may be in date still: the clients say.
+        if {one.kind for one in found} >= {one.kind for one in self._instance.endorsements}:
+            self._instance.endorsements = found
 
     async def _settle(self) -> None:
         """Say what the log lacks: this instance under the constitution in force, and the epochs that are due."""

@@ -16,12 +16,12 @@ from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_services
 from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
-from cloister.node.device import open_software_tee
+from cloister.node.device import TeeSettings, measured_workload, open_tee
 from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
 from cloister.peers.ledger import LedgerClient
-from cloister.services.kms.endorsing import Endorsing
+from cloister.services.kms.endorsing import Endorsing, endorsing_of
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
 from cloister.services.kms.routes import routes
@@ -38,10 +38,11 @@ def run(settings: KmsSettings) -> None:
         UsageError: a file of the settings cannot be read.
     """
     logs.configure("kms", level=settings.log_level)
-    tee = open_software_tee(settings.platform_key, {})
+    tee = open_tee(TeeSettings(settings.platform, settings.platform_key), measured_workload({}))
 
     async def main(stop: asyncio.Event) -> None:
-        await serve_kms(settings, tee, stop, clock=wall_clock)
+        async with endorsing_of(settings.endorsements, clock=wall_clock) as endorsing:
+            await serve_kms(settings, tee, stop, clock=wall_clock, endorsing=endorsing)
 
     run_until_stopped(main)
 

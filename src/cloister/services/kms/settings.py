@@ -8,6 +8,8 @@ from pathlib import Path
 from cloister.hosting.loopback import LOOPBACK
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.tls import PeerTls, ServerTls
+from cloister.node.device import Platform
+from cloister.services.kms.endorsing import EndorsementSettings
 from cloister.services.kms.security import KmsSecurity
 
 
@@ -18,7 +20,9 @@ class KmsSettings:
     port: int
     ledger_url: str  # http://127.0.0.1:port or https://host:port
     constitution: Path  # signed entries, the genesis first; what the log lacks of them is logged at the start
-    platform_key: Path  # of the software TEE: 32 bytes, an Ed25519 seed
+    platform: Platform = "software"  # auto: whatever TEE this machine is
+    platform_key: Path | None = None  # of the software TEE: 32 bytes, an Ed25519 seed
+    endorsements: EndorsementSettings | None = None  # without them, evidence has to carry all that it needs
     contracts: tuple[Path, ...] = ()  # signed entries, each file one contract with its successors; logged likewise
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
     tls: ServerTls | None = None

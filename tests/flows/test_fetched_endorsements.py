@@ -1,0 +1,119 @@
+"""A KMS completes evidence from vendors' services and its store: made-up vendors, real sockets, every role running."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+
+import pytest
+from tests.doubles.trivial_engine import EchoEngine
+from tests.doubles.whole_system import eventually
+
+from cloister.attest.evidence import EvidenceRejected
+from cloister.endorsements.fetchers import Fetchers
+from cloister.errors import Unavailable
+from cloister.node.witnessed_clock import WitnessedClock
+from cloister.peers.kms import KmsClient
+from cloister.services.gateway.kms_keys import KeyWithheld, KmsKeys
+from cloister.services.kms.endorsing import EndorsementSettings, FromStore, endorsing_of
+from cloister.services.kms.service import wall_clock
+from cloister.testing.local_system import LocalSystem
+from cloister.testing.made_endorsements import MadeVendors
+from cloister.testing.made_tees import MadeGpus, MadeTdxTee
+from cloister.testing.vendor_services import VendorServices
+
+NOW = int(time.time())
+VENDORS = MadeVendors(NOW)
+
+
+@dataclass(frozen=True)
+class VendorsGpus(MadeGpus):
+    """The GPU that the services speak of."""
+
+    @property
+    def vendor(self):
+        return VENDORS.nvidia
+
+    @property
+    def all(self):
+        return (VENDORS.gpu,)
+
+
+@dataclass(frozen=True)
+class VendorsTee(MadeTdxTee):
+    """A trust domain on the platform that the services speak of."""
+
+    @property
+    def hardware(self):
+        return VENDORS.tdx
+
+
+def kms_on(workload):
+    return VendorsTee(NOW, workload)
+
+
+def gateway_on(workload):
+    return VendorsTee(NOW, workload, VendorsGpus(NOW))
+
+
+def system_with(folder, endorsing):
+    return LocalSystem(folder, kms_on=kms_on, gateway_on=gateway_on, endorsing=endorsing)
+
+
+async def served(kms, system):
+    with contextlib.suppress(Unavailable):
+        return bool(await kms.bundle(system.contract.digest()))
+    return False
+
+
+async def test_what_evidence_needs_is_fetched_once_and_then_found_in_the_store(tmp_path):
+    settings = EndorsementSettings(tmp_path / "store")
+    async with VendorServices(VENDORS) as services, Fetchers.of_vendors(services.urls) as fetchers:
+        first = system_with(tmp_path, FromStore(settings.folder, fetchers, clock=wall_clock))
+        async with first.running(EchoEngine()):
+            asked = list(services.asked)
+    assert any("/tcb?" in one for one in asked)
+    assert any("/v1/rim/" in one for one in asked)
+    (tmp_path / "again").mkdir()
+    async with endorsing_of(EndorsementSettings(settings.folder, fetch=False), clock=wall_clock) as offline:
+        second = system_with(tmp_path / "again", offline)
+        async with second.running(EchoEngine()):
+            assert second.ports["gateway"]
+
+
+async def test_without_what_intel_says_a_kms_ends_with_the_check_that_failed(tmp_path):
+    async with endorsing_of(EndorsementSettings(tmp_path / "store", fetch=False), clock=wall_clock) as empty:
+        system = system_with(tmp_path, empty)
+        with pytest.raises(EvidenceRejected, match=r"evidence\.endorsements"):
+            await run_until_it_ends(system)
+
+
+async def run_until_it_ends(system):
+    async with contextlib.AsyncExitStack() as stack:
+        await system.run_ledger(stack)
+        await system.run_kms(stack)
+        client = await stack.enter_async_context(KmsClient(system.url("kms")))
+        await eventually(lambda: gone(client))
+
+
+async def gone(kms):
+    try:
+        await kms.challenge()
+    except Unavailable as error:
+        return "not serving" not in str(error)
+    return False
+
+
+async def test_a_gpu_whose_certificate_was_revoked_gets_no_key(tmp_path):
+    async with VendorServices(VENDORS) as services, Fetchers.of_vendors(services.urls) as fetchers:
+        system = system_with(tmp_path, FromStore(tmp_path / "store", fetchers, clock=wall_clock))
+        services.revoked = True
+        async with contextlib.AsyncExitStack() as stack:
+            await system.run_ledger(stack)
+            await system.run_kms(stack)
+            client = await stack.enter_async_context(KmsClient(system.url("kms")))
+            keys = KmsKeys(client, system.gateway_node(), clock=WitnessedClock(time.time))
+            await eventually(lambda: served(client, system))
+            with pytest.raises(KeyWithheld, match=r"gpu\.revocation"):
+                await keys.fetch_ahead()
