@@ -17,6 +17,7 @@ import cbor2
 import msgspec
 from tests.doubles.made_evidence import made_evidence
 from tests.doubles.metadata_server import told
+from tests.doubles.tdx_guest_device import answer
 from tests.doubles.tpm_device import TpmDevice
 
 from cloister.attest.certificates import parse_certificate
@@ -73,6 +74,7 @@ from cloister.formats.nvidia_envelope import parse_nvidia_envelope
 from cloister.formats.nvidia_report import parse_nvidia_report
 from cloister.formats.nvidia_rim import parse_manifest, parse_rim_file
 from cloister.formats.pck_certificate import parse_pck_extensions
+from cloister.formats.qgs_message import QgsError, announced_length, parse_quote_answer
 from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
 from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.runtime_log import parse_runtime_log
@@ -293,6 +295,14 @@ def nsm_answer(data: bytes) -> bytes:
         raise MalformedInput(str(error)) from error
 
 
+def qgs_answer(data: bytes) -> bytes:
+    """What a quote generation service answers; that it says no is no find."""
+    try:
+        return parse_quote_answer(data[4 : 4 + announced_length(data[:4])])
+    except QgsError as error:
+        raise MalformedInput(str(error)) from error
+
+
 def tpm_answer(data: bytes) -> None:
     """An answer to each of the commands that evidence needs; that it says no is no find."""
     parsers = (parse_nv_public, parse_nv_data, parse_public_area, parse_pcr_values, parse_quoted)
@@ -362,6 +372,7 @@ def intel_targets() -> dict[str, tuple[Parser, list[bytes]]]:
     quotes = [hardware.quote(), hardware.quote(version=4), hardware.quote(ENCLAVE, version=3)]
     return {
         "intel_quote": (parse_quote, quotes),
+        "qgs_answer": (qgs_answer, [answer(b"quote")]),
         "intel_collateral": (parse_collateral, [msgspec.json.encode(collateral)]),
         "intel_document": (lambda data: signed_document(data, "tcbInfo"), [document]),
         "pck_extensions": (parse_pck_extensions, [hardware.extensions()]),

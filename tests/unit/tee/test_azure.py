@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.doubles.device_kernel import DeviceKernel
 from tests.doubles.metadata_server import metadata_server, pem, told
-from tests.doubles.tee_reports import CHAIN, CHIP, ENDORSED, TDX
+from tests.doubles.tee_reports import CHAIN, CHIP, ENDORSED, TDX, td_report
 from tests.doubles.tpm_device import READABLE, TpmDevice
 
 from cloister.attest.azure_vm import examine_azure_snp, examine_azure_tdx
@@ -31,14 +31,6 @@ TD_BODY = replace(TD, report_data=report_data_of(RUNTIME))
 INDEX = 0x01400001
 THIM = "/metadata/THIM/amd/certification"
 TD_QUOTE = "/acc/tdquote"
-
-
-def td_report(td):
-    """As its CPU makes one, as far as anyone reads it."""
-    numbers = td.td_attributes.to_bytes(8, "little") + td.xfam.to_bytes(8, "little")
-    owners = td.mr_td + td.mr_config_id + td.mr_owner + td.mr_owner_config
-    head = b"\x81\0".ljust(128, b"\0")
-    return (head + td.report_data.ljust(384, b"\0") + numbers + owners + b"".join(td.rtmrs)).ljust(1024, b"\0")
 
 
 def quoted(body):

@@ -1,6 +1,7 @@
 """configfs-tsm, asked as the kernel documents it, by way of a kernel that behaves so."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 from tests.doubles.tee_reports import CHIP, TABLE, TDX, snp_report, td_quote
@@ -9,9 +10,12 @@ from tests.doubles.tsm_kernel import TsmKernel
 from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.snp.authentic import SnpEndorsements, examine_snp
 from cloister.attest.tdx.authentic import examine_tdx
+from cloister.formats.snp_certificate_table import ARK, ASK, VCEK, VLEK
+from cloister.formats.snp_report import SigningKey
 from cloister.tee.collectors.collected import NoTee, TeeDenied, TeeFault, TeeUnavailable
 from cloister.tee.collectors.configfs_tsm import ConfigfsTsm, tsm_provider
 from cloister.tee.collectors.machine import Machine
+from cloister.testing.snp_hardware import certificate_table
 from cloister.testing.world import NOON
 
 DATA, CHALLENGE = bytes(range(64)), b"c" * 32
@@ -235,3 +239,11 @@ def test_without_configfs_or_a_tee_behind_it_there_is_none():
     for changes in ({"loaded": False}, {"provider": None}):
         with pytest.raises(NoTee, match="no confidential guest"):
             snp(TsmKernel(snp_report, **changes))
+
+
+def test_of_both_kinds_of_keys_that_a_host_tells_of_the_one_that_signed_is_taken():
+    given = dict(zip((VCEK, VLEK, ASK, ARK), (b"vcek", b"vlek", b"ask", b"ark"), strict=True))
+    signed = replace(CHIP.report(), report_data=DATA, signing_key=SigningKey.VLEK, chip_id=bytes(64))
+    for report, first in ((snp_report(DATA)[0], b"vcek"), (CHIP.sign(signed), b"vlek")):
+        collected = snp(TsmKernel(lambda *_, report=report: (report, certificate_table(given))))
+        assert [one.data for one in collected.endorsements] == [first, b"ask", b"ark"]

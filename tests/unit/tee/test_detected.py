@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tests.doubles.device_kernel import DeviceKernel, Plain
+from tests.doubles.device_kernel import DeviceKernel
 from tests.doubles.nsm_device import NsmDevice
 from tests.doubles.sev_guest_device import SevGuestDevice
+from tests.doubles.tdx_guest_device import TdxGuestDevice
 from tests.doubles.tee_reports import snp_report, td_quote
 from tests.doubles.tpm_device import TpmDevice
 from tests.doubles.tsm_kernel import TsmKernel
@@ -18,11 +19,12 @@ from cloister.tee.collectors.detected import WAYS, open_collector
 from cloister.tee.collectors.machine import Machine
 from cloister.tee.collectors.nitro import NitroEnclave
 from cloister.tee.collectors.sev_guest import SevGuest
+from cloister.tee.collectors.tdx_guest import TdxGuest
 
 AZURE = {"/dev/tpmrm0": lambda: TpmDevice(nv={INDEX: SNP_HCL})}
 SEV = {"/dev/sev-guest": SevGuestDevice}
 NITRO = {"/dev/nsm": NsmDevice}
-TDX_DEVICE = {"/dev/tdx_guest": Plain}
+TDX_DEVICE = {"/dev/tdx_guest": TdxGuestDevice}
 OTHER_TPM = {"/dev/tpmrm0": TpmDevice}
 
 
@@ -48,8 +50,9 @@ def tdx():
         (AZURE, None, AzureVm, "azure-snp"),
         (NITRO, None, NitroEnclave, "nitro"),
         (SEV, None, SevGuest, "snp"),
+        (TDX_DEVICE, None, TdxGuest, "tdx"),
     ],
-    ids=["configfs-snp", "configfs-tdx", "azure", "nitro", "sev-guest"],
+    ids=["configfs-snp", "configfs-tdx", "azure", "nitro", "sev-guest", "tdx-guest"],
 )
 def test_a_machine_is_found_to_be_what_it_is_by_the_first_way_to_its_evidence(devices, tsm, kind, platform):
     found = open_collector(machine(devices, tsm=tsm and tsm()))
@@ -63,13 +66,6 @@ def test_no_tee_is_told_with_all_that_was_looked_for():
     assert said[0] == "no TEE was found here. Looked for:"
     assert [line.split(": ")[0] for line in said[1:4]] == [way.looks_for.split(": ")[0] for way in WAYS[:3]]
     assert len(said) == len(WAYS) + 1
-
-
-def test_a_tdreport_is_never_taken_for_evidence():
-    with pytest.raises(NoTee, match=r"a TDREPORT only, which nobody can verify from afar.*kernel from 6.7"):
-        open_collector(machine(TDX_DEVICE))
-    with pytest.raises(NoTee, match=r"/dev/tdx_guest: there, and cannot be opened \(Permission denied\)"):
-        open_collector(machine({}, denied=("/dev/tdx_guest",)), "tdx")
 
 
 def test_two_platforms_are_refused_unless_one_is_named():

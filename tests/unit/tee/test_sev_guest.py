@@ -3,7 +3,7 @@
 import errno
 
 import pytest
-from tests.doubles.device_kernel import DeviceKernel
+from tests.doubles.device_kernel import DeviceKernel, Told
 from tests.doubles.sev_guest_device import GET_EXTENDED, GET_REPORT, SevGuestDevice
 from tests.doubles.tee_reports import CHIP, snp_report
 
@@ -85,18 +85,6 @@ def test_the_guests_own_level_is_asked_for_where_the_kernel_tells_it():
 
 
 LEVEL = "sys/devices/system/cpu/sev/vmpl"
-
-
-class Told:
-    def __init__(self, text):
-        self.text = text
-
-    def read(self, size):
-        piece, self.text = self.text[:size], self.text[size:]
-        return piece
-
-    def close(self):
-        pass
 
 
 def test_a_level_above_the_guests_own_is_refused_with_the_firmwares_code():

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from cloister.errors import CloisterError
 from cloister.tee.collectors.collected import NoTee, TeeDenied, TeeFault, TeeUnavailable
 from cloister.tee.collectors.metadata_service import MetadataService
 from cloister.tee.collectors.nvml import load_nvml
+from cloister.tee.collectors.quote_service import connect_vsock
 
 T = TypeVar("T")
 _INTERRUPTIONS: Final = 16  # that one call bears; a signal handler that raises ends it at once
@@ -58,6 +60,7 @@ class Machine:
     sleep: Callable[[float], None] = time.sleep
     metadata: MetadataService = field(default_factory=MetadataService)  # of Azure's VMs
     nvml: Callable[[], Any] = load_nvml  # the library of NVIDIA's driver
+    host: Callable[[int], socket.socket] = connect_vsock  # a connection to a port of the host
 
     def place(self, path: str) -> str:
         """Where `path`, relative to the root, lies."""

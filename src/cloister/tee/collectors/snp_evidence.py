@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.endorsements import Endorsement
-from cloister.formats.snp_certificate_table import CRL, declared_length, parse_certificate_table
-from cloister.formats.snp_report import REPORT_SIZE, parse_snp_report
+from cloister.formats.snp_certificate_table import ARK, ASK, CRL, VCEK, VLEK, declared_length, parse_certificate_table
+from cloister.formats.snp_report import REPORT_SIZE, SigningKey, parse_snp_report
 from cloister.tee.collectors.collected import Collected, TeeFault
 
 
@@ -25,18 +27,19 @@ def collected_snp(buffer: bytes, table: bytes, report_data: bytes) -> Collected:
         raise TeeFault(f"the secure processor's answer is no SEV-SNP report: {error}") from error
     if parsed.report.report_data != report_data:
         raise TeeFault("the SEV-SNP report carries other report data than was asked for: it answers somebody else")
-    endorsements, remarks = _endorsements(table)
+    endorsements, remarks = _endorsements(table, VLEK if parsed.report.signing_key is SigningKey.VLEK else VCEK)
     return Collected(report, endorsements, remarks)
 
 
-def _endorsements(table: bytes) -> tuple[tuple[Endorsement, ...], tuple[str, ...]]:
+def _endorsements(table: bytes, key: UUID) -> tuple[tuple[Endorsement, ...], tuple[str, ...]]:
+    """What the host says of the key that signed, and of those above it; a host may tell of both kinds of keys."""
     if not any(table):
         return (), ()
     try:
         given = parse_certificate_table(table[: declared_length(table)])
     except (MalformedInput, TooLarge) as error:
         return (), (f"the host's certificate table was left out: {error}",)
-    found = [Endorsement(kind="amd-certificates", data=one) for one in given.chain() if one]
+    found = [Endorsement(kind="amd-certificates", data=one) for kind in (key, ASK, ARK) if (one := given.get(kind))]
     if revocations := given.get(CRL):
         found.append(Endorsement(kind="amd-revocations", data=revocations))
     return tuple(found), ()
