@@ -156,7 +156,7 @@ class MadeDevice:
             fields.PROTECTED_PCIE_STATUS: self.pcie,
             fields.FEATURE_FLAG: self.mode,
             fields.SWITCH_IDS: self.link_id or b"".join(one[::-1] for one in self.linked) or None,
-            fields.GPU_IDS: b"".join(self.linked) + bytes(64) if self.link_id else None,
+            fields.GPU_IDS: b"".join(self.linked).ljust(64, b"\0") + b"\xff" * 64 if self.link_id else None,
         }
         return {kind: value for kind, value in own.items() if value is not None} | dict(self.opaque)
 
