@@ -34,6 +34,14 @@ class Step:
     detail: str = ""
 
 
+class RefusedSteps(Refused):
+    """Several checks failed, and all are told: `failed`, in their order; the first is the refusal's own."""
+
+    def __init__(self, failed: Sequence[Step]) -> None:
+        super().__init__(failed[0].id, failed[0].detail)
+        self.failed = tuple(failed)
+
+
 @dataclass(frozen=True, slots=True)
 class Examination(Generic[T]):
     """All steps in their order, and the verified value if every one of them passed."""
@@ -65,6 +73,17 @@ class Examination(Generic[T]):
         if self._value is None:
             raise self.refusal(self.steps[-1].id, "the examination yielded nothing")
         return self._value
+
+    def require_telling_all(self) -> T:
+        """The verified value.
+
+        Raises:
+            RefusedSteps: of every step that failed; of the first that was not reached where none did.
+        """
+        failed = [step for step in self.steps if step.outcome is Outcome.FAILED]
+        if failed:
+            raise RefusedSteps(failed)
+        return self.require()
 
 
 class Steps:

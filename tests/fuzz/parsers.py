@@ -23,6 +23,7 @@ from tests.doubles.tpm_device import TpmDevice
 from cloister.attest.certificates import parse_certificate
 from cloister.attest.endorsements import describe
 from cloister.attest.ocsp import parse_answer
+from cloister.attest.request import sign_attestation_request
 from cloister.attest.snp.endorsement_key import read_endorsement_key
 from cloister.cli.explained.formats import explain
 from cloister.cli.policy_examples import EXAMPLES, example_text
@@ -35,7 +36,13 @@ from cloister.engines.transcription_form import TranscriptionForm, read_form
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import binary_http, canonical, key_config, snp_report
 from cloister.formats.add_checkpoint import AddCheckpoint, parse_add_checkpoint
-from cloister.formats.appraisal_policy_file import parse_appraisal_policy
+from cloister.formats.appraisal_policy_file import (
+    format_appraisal_policy,
+    no_comment,
+    parse_appraisal_policy,
+    parse_verifier_policy,
+)
+from cloister.formats.attestation_request import parse_attestation_demand, parse_attestation_request
 from cloister.formats.attestation_result import encode_attestation_result, parse_attestation_result
 from cloister.formats.azure_evidence import parse_azure_buffers, parse_azure_evidence
 from cloister.formats.azure_metadata import parse_chip_certificates, parse_td_quote_answer
@@ -118,14 +125,14 @@ from cloister.testing.event_logs import (
     startup_locality,
 )
 from cloister.testing.made_endorsements import MadeVendors
-from cloister.testing.made_tokens import MadeVerifier, attestation_result
+from cloister.testing.made_tokens import MadeVerifier, attestation_result, verifier_policy
 from cloister.testing.nitro_hardware import MadeNitro
 from cloister.testing.nvidia_hardware import MadeDevice, MadeRim, NvidiaVendor, der
 from cloister.testing.ocsp_answers import Responder
 from cloister.testing.snp_hardware import SnpHardware
 from cloister.testing.tdx_hardware import ENCLAVE, TdxHardware
 from cloister.testing.tpm_hardware import MadeTpm
-from cloister.testing.world import NOON, World
+from cloister.testing.world import NOON, World, appraisal
 
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\naudio\r\n--b--\r\n'
 OHTTP_KEY = KemPrivateKey.generate(X25519_HKDF_SHA256)
@@ -222,11 +229,17 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
 
 def token_targets() -> dict[str, tuple[Parser, list[bytes]]]:
     """What a verifier signs, and its keys."""
-    verifier, result = MadeVerifier(), attestation_result(SigningKey.generate())
+    verifier, result, world = MadeVerifier(), attestation_result(SigningKey.generate()), World()
+    shown = parse_evidence(world.bundle().evidence)
+    policy = format_appraisal_policy(verifier_policy(appraisal(SigningKey.generate()), "kms"), comment=no_comment)
+    request = sign_attestation_request(world.kms.sign, shown, policy="p", audience="a", nonce=bytes(32))
     return {
         "attestation_result": (parse_attestation_result, [encode_attestation_result(result)]),
+        "attestation_request": (parse_attestation_request, [canonical.encode(request)]),
+        "attestation_demand": (parse_attestation_demand, [CoseSign1.parse(request.demand).payload or b""]),
         "jws": (parse_jws, [verifier.token(result)]),
         "jwk_set": (parse_key_set, [verifier.key_set]),
+        "verifier_policy": (parse_verifier_policy, [policy.encode()]),
     }
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import canonical
+from cloister.formats.attestation_request import parse_attestation_demand, parse_attestation_request
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
 from cloister.formats.evidence import parse_evidence, parse_software_report
@@ -24,6 +25,8 @@ from cloister.formats.statement import parse_statement
 from cloister.formats.trust_policy import parse_trust_policy
 
 PARSERS = [
+    parse_attestation_demand,
+    parse_attestation_request,
     parse_constitution,
     parse_contract,
     parse_epoch,
@@ -70,4 +73,4 @@ def test_what_parses_is_its_one_encoding(data):
 @pytest.mark.parametrize("parse", PARSERS, ids=lambda parse: parse.__name__)
 def test_nothing_over_the_cap_is_parsed(parse):
     with pytest.raises(TooLarge):
-        parse(bytes(8 * 1024 * 1024))
+        parse(bytes(9 * 1024 * 1024))

@@ -18,6 +18,7 @@ from cloister.attest.nitro import NITRO_APPRAISAL_STEPS, NITRO_STEPS
 from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
 from cloister.attest.nvidia.device import DEVICE_STEPS
 from cloister.attest.nvidia.rim import RIM_STEPS
+from cloister.attest.request import ATTESTATION_STEPS
 from cloister.attest.result import TOKEN_STEPS
 from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS
 from cloister.attest.snp.authentic import SNP_STEPS
@@ -69,6 +70,7 @@ DOORS = {
     "TrustedKeys": "trust/keys.py",
     "VerifiedBundle": "trust/bundle.py",
     "VerifiedCheckpoint": "ledger/checkpoints.py",
+    "VerifiedDemand": "attest/request.py",
     "VerifiedReceipt": "trust/receipt.py",
     "VerifiedResult": "attest/result.py",
     "VerifiedRelease": "trust/release_reply.py",
@@ -89,6 +91,7 @@ def table():
 
 def test_the_table_names_every_step_and_no_other():
     steps = {
+        *ATTESTATION_STEPS,
         *AZURE_SNP_APPRAISAL_STEPS,
         *AZURE_SNP_STEPS,
         *AZURE_TDX_APPRAISAL_STEPS,
@@ -142,6 +145,7 @@ def test_no_examination_performs_a_step_twice():
         RIM_STEPS,
         (*SGX_STEPS, *SGX_APPRAISAL_STEPS),
         (*TDX_STEPS, *TDX_APPRAISAL_STEPS),
+        ATTESTATION_STEPS,
         TOKEN_STEPS,
     ):
         assert len(set(steps)) == len(steps)

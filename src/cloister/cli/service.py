@@ -28,6 +28,7 @@ SERVICES: Final[Mapping[str, Place]] = {
     "ledger": Place("cloister.services.ledger.settings:LedgerSettings", "cloister.services.ledger.service:run"),
     "kms": Place("cloister.services.kms.settings:KmsSettings", "cloister.services.kms.service:run"),
     "gateway": Place("cloister.services.gateway.settings:GatewaySettings", "cloister.services.gateway.service:run"),
+    "verifier": Place("cloister.services.verifier.settings:VerifierSettings", "cloister.services.verifier.service:run"),
     "relay": Place("cloister.services.relay.settings:RelaySettings", "cloister.services.relay.service:run"),
     "proxy": Place("cloister.services.proxy.settings:ProxySettings", "cloister.services.proxy.service:run"),
 }
@@ -49,7 +50,7 @@ files that cloister up writes, in the state folder's config/, are good examples.
 @click.argument("name", metavar="NAME", type=click.Choice(list(SERVICES)))
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Its settings, TOML.")
 def service(name: str, config: Path | None) -> None:
-    """Run one service in the foreground until SIGTERM: witness, ledger, kms, gateway, relay or proxy."""
+    """Run one service in the foreground until SIGTERM: witness, ledger, kms, verifier, gateway, relay or proxy."""
     forbid_core_dumps()
     if config is not None and not config.is_file():
         raise UsageError(f"there is no settings file {config}")

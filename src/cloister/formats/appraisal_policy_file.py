@@ -1,5 +1,7 @@
 """Appraisal policies as a person writes them: TOML, bytes in hexadecimal digits (docs/formats/appraisal-policy.md).
 
+A verifier's policy is one with reference values for roles beside it.
+
 The record's own types say what each key is, so that nothing is guessed from how a value looks: where the type is bytes,
 text has to be lower-case hex digits, and is text everywhere else. Every key has to stand there, those that the record
 has a default for too; a key that is not known is refused.
@@ -11,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 import msgspec.inspect as schema
@@ -20,6 +22,7 @@ from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.appraisal_policy import AppraisalPolicy
 from cloister.formats.runtime_log import lower_hex
 from cloister.formats.toml_text import line_of, toml_text
+from cloister.formats.verifier_policy import VerifierPolicy
 
 MAXIMUM_POLICY: Final = 256 * 1024  # bytes
 _DEPTH: Final = 8  # tables within tables
@@ -27,6 +30,7 @@ _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,3}")
 _WHERE: Final = re.compile(r"^(.*) - at (?:`key` in )?`\$\.?(.*)`$", re.DOTALL)
 
 Path = tuple[str | int, ...]
+Policy = TypeVar("Policy", bound=AppraisalPolicy)
 
 
 class _Wrong(Exception):
@@ -44,22 +48,31 @@ def parse_appraisal_policy(data: bytes) -> AppraisalPolicy:
         TooLarge: over the cap; nothing was parsed.
         MalformedInput: no appraisal policy; the sentence names the key, and the line where it or its table begins.
     """
+    return _parse(data, AppraisalPolicy, "an appraisal policy")
+
+
+def parse_verifier_policy(data: bytes) -> VerifierPolicy:
+    """Parse a verifier's policy file; raises as `parse_appraisal_policy`."""
+    return _parse(data, VerifierPolicy, "a verifier's policy")
+
+
+def _parse(data: bytes, record: type[Policy], what: str) -> Policy:
     if len(data) > MAXIMUM_POLICY:
-        raise TooLarge(f"an appraisal policy of {len(data)} bytes, the cap is {MAXIMUM_POLICY}")
+        raise TooLarge(f"{what} of {len(data)} bytes, the cap is {MAXIMUM_POLICY}")
     try:
         text = data.decode()
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise MalformedInput(f"not an appraisal policy: {error}") from error
+        raise MalformedInput(f"not {what}: {error}") from error
     try:
-        value = _read(table, _type(), ())
-        return msgspec.convert(value, AppraisalPolicy, strict=True, builtin_types=(bytes,))
+        value = _read(table, _type(record), ())
+        return msgspec.convert(value, record, strict=True, builtin_types=(bytes,))
     except _Wrong as error:
-        raise MalformedInput(_sentence(text, error.path, str(error))) from error
+        raise MalformedInput(f"not {what}: {_sentence(text, error.path, str(error))}") from error
     except msgspec.ValidationError as error:
         found = _WHERE.match(str(error))
         where, sentence = ("", str(error)) if found is None else (found[2], found[1])
-        raise MalformedInput(_sentence(text, _path(where), sentence)) from error
+        raise MalformedInput(f"not {what}: {_sentence(text, _path(where), sentence)}") from error
 
 
 def format_appraisal_policy(policy: AppraisalPolicy, *, comment: Callable[[Sequence[str]], str]) -> str:
@@ -74,8 +87,8 @@ def no_comment(_path: Sequence[str]) -> str:
 
 
 @cache
-def _type() -> schema.Type:
-    return schema.type_info(AppraisalPolicy)
+def _type(record: type[AppraisalPolicy]) -> schema.Type:
+    return schema.type_info(record)
 
 
 def _spelled(value: Any) -> Any:
@@ -168,4 +181,4 @@ def _path(where: str) -> Path:
 
 def _sentence(text: str, path: Path, sentence: str) -> str:
     named = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path).removeprefix(".")
-    return f"not an appraisal policy: line {line_of(text, path)}: {named or 'the file'}: {sentence}"
+    return f"line {line_of(text, path)}: {named or 'the file'}: {sentence}"

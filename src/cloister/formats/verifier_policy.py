@@ -1,9 +1,9 @@
-"""What a verifier holds evidence against: an appraisal policy with reference values for each role (docs/formats)."""
+"""What a verifier holds evidence against: an appraisal policy, with reference values for each role that it takes."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -12,17 +12,16 @@ from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference
 from cloister.formats.jws import encode_base64url
 
 
-class VerifierPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class VerifierPolicy(AppraisalPolicy, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Stands where a contract or constitution would: a verifier knows none, so its policy names code and settings."""
 
-    version: Literal[1] = 1
-    appraisal: AppraisalPolicy
     roles: Annotated[tuple[RoleReference, ...], msgspec.Meta(min_length=1, max_length=16)]
 
     def __post_init__(self) -> None:
         """One role's reference values stand in one place."""
+        super().__post_init__()
         if len({reference.role for reference in self.roles}) != len(self.roles):
-            raise ValueError("each role has one set of reference values")
+            raise ValueError("a role has one set of reference values")
 
     def digest(self) -> bytes:
         """SHA-256 of the deterministic encoding, 32 bytes."""

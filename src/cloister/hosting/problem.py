@@ -1,7 +1,8 @@
 """Problem details (RFC 9457): what a service says over HTTP when it cannot or will not do something.
 
-Members: `type`, `title`, `status`, `detail`, and of ours `check` (the id of a failed check) and `retry` (whether the
-same request may succeed later). Nothing in it quotes what a user sent.
+Members: `type`, `title`, `status`, `detail`, and of ours `check` (the id of a failed check), `failed` (all of them,
+where a service tells them all) and `retry` (whether the same request may succeed later). Nothing in it quotes what a
+user sent.
 """
 
 from __future__ import annotations
@@ -11,9 +12,18 @@ from http import HTTPStatus
 import msgspec
 
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge
+from cloister.examination import RefusedSteps
 
 MEDIA_TYPE = "application/problem+json"
 MAXIMUM_BYTES = 16_384
+MAXIMUM_FAILED, MAXIMUM_SHORTFALL = 32, 300  # checks that are told, and characters of each shortfall
+
+
+class FailedCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """One check that failed, and by how much."""
+
+    check: str
+    shortfall: str
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,6 +35,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry: bool
     type: str = "about:blank"
     check: str | None = None
+    failed: tuple[FailedCheck, ...] = ()
 
 
 def problem_of(error: CloisterError) -> Problem:
@@ -35,8 +46,14 @@ def problem_of(error: CloisterError) -> Problem:
         status=error.status,
         detail=str(error),
         check=error.check if isinstance(error, Refused) else None,
+        failed=_failed(error) if isinstance(error, RefusedSteps) else (),
         retry=error.retry,
     )
+
+
+def _failed(error: RefusedSteps) -> tuple[FailedCheck, ...]:
+    told = error.failed[:MAXIMUM_FAILED]
+    return tuple(FailedCheck(check=step.id, shortfall=step.detail[:MAXIMUM_SHORTFALL]) for step in told)
 
 
 def problem(status: int, detail: str, *, retry: bool = False) -> Problem:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge, Unavailable, UsageError
+from cloister.examination import Outcome, RefusedSteps, Step
 from cloister.hosting.problem import MAXIMUM_BYTES, Problem, parse
 from cloister.hosting.tls import PeerTls, peer_tls, renewing
 
@@ -140,6 +141,8 @@ class Exchange:
             problem = Problem(title="", status=answer.status, detail=f"status {answer.status}", retry=False)
         if problem.retry or answer.status >= 500:
             return Unavailable(f"{self.name}: {problem.detail}")
+        if problem.failed:
+            return RefusedSteps([Step(one.check, Outcome.FAILED, one.shortfall) for one in problem.failed])
         if problem.check is not None:
             return Refused(problem.check, f"{self.name}: {problem.detail.removeprefix(f'{problem.check}: ')}")
         return PeerRefused(f"{self.name} refused: {problem.detail}", answer=answer.status)

@@ -1,4 +1,4 @@
-"""Signing keys in files: the 32 raw bytes of an Ed25519 seed, readable by their owner only."""
+"""Keys in files, readable by their owner only; those of Ed25519 as the 32 raw bytes of the seed."""
 
 from __future__ import annotations
 
@@ -19,21 +19,36 @@ def read_signing_key(path: Path) -> SigningKey:
     Raises:
         UsageError: it cannot be read, others may read it, or it is not a seed.
     """
+    seed = read_secret(path, limit=32)
+    if len(seed) != 32:
+        raise UsageError(f"the key file {path} does not hold the 32 bytes of an Ed25519 seed")
+    return SigningKey.from_seed(seed)
+
+
+def write_signing_key(path: Path, key: SigningKey) -> None:
+    """Write `key` to a new file; raises as `write_secret`."""
+    write_secret(path, key.seed)
+
+
+def read_secret(path: Path, *, limit: int) -> SecretBytes:
+    """What is in `path`; of a longer file `limit` bytes and one more.
+
+    Raises:
+        UsageError: it cannot be read, or others may read it.
+    """
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            seed = file.read(33)
+            secret = SecretBytes(file.read(limit + 1))
     except OSError as error:
         raise UsageError(f"the key file {path} cannot be read: {error.strerror}") from error
     if mode & 0o077:
         raise UsageError(f"the key file {path} is readable by others (mode {mode:o}); make it 600")
-    if len(seed) != 32:
-        raise UsageError(f"the key file {path} does not hold the 32 bytes of an Ed25519 seed")
-    return SigningKey.from_seed(SecretBytes(seed))
+    return secret
 
 
-def write_signing_key(path: Path, key: SigningKey) -> None:
-    """Write `key` to a new file, mode 0600, on disk when it returns: whole, or not there at all.
+def write_secret(path: Path, secret: SecretBytes) -> None:
+    """Write `secret` to a new file, mode 0600, on disk when it returns: whole, or not there at all.
 
     Raises:
         UsageError: the file exists or cannot be made.
@@ -43,7 +58,7 @@ def write_signing_key(path: Path, key: SigningKey) -> None:
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(key.seed.reveal())
+            file.write(secret.reveal())
             file.flush()
             os.fsync(file.fileno())
         os.link(partial, path)  # fails where there is one, which a rename would replace

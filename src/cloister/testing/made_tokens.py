@@ -12,6 +12,7 @@ from cloister.attest.vectors import passed_vector
 from cloister.crypto.es384 import Es384Key
 from cloister.crypto.jws import sign_jws
 from cloister.crypto.signing import SigningKey
+from cloister.formats.appraisal_policy import AppraisalPolicy
 from cloister.formats.attestation_result import (
     CPU,
     PROFILE,
@@ -24,11 +25,12 @@ from cloister.formats.attestation_result import (
     confirmation,
     encode_attestation_result,
 )
-from cloister.formats.evidence import Unsafe
+from cloister.formats.evidence import Role, Unsafe
 from cloister.formats.jwk import encode_key_set, thumbprint
 from cloister.formats.jws import encode_base64url
 from cloister.formats.trustworthiness import TrustworthinessVector
-from cloister.testing.world import NOON, PLATFORM, WORKLOAD
+from cloister.formats.verifier_policy import VerifierPolicy
+from cloister.testing.world import NOON, PLATFORM, WORKLOAD, reference
 
 ISSUER = "https://verifier.test"
 AUDIENCE = "https://relying-party.test"
@@ -58,6 +60,11 @@ class MadeVerifier:
     def token(self, result: AttestationResult, *, typ: str = TOKEN_TYPE) -> bytes:
         """`result`, signed."""
         return sign_jws(self.key, encode_attestation_result(result), typ=typ)
+
+
+def verifier_policy(appraisal: AppraisalPolicy, *roles: Role) -> VerifierPolicy:
+    """`appraisal` with the reference values of these tests for `roles`."""
+    return VerifierPolicy(**msgspec.structs.asdict(appraisal), roles=tuple(map(reference, roles)))
 
 
 def part(vector: TrustworthinessVector = AFFIRMING, policy: str = POLICY) -> Submodule:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from cloister.cli.local.machines import GRACE_SECONDS
-from cloister.cli.local.roles import ROLES
+from cloister.cli.local.roles import ROLES as LOCAL_ROLES
 from cloister.cli.service import SERVICES
 from cloister.cli.service import service as service_command
 from cloister.hosting.settings import load
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
+ROLES = (*LOCAL_ROLES, "verifier")  # which a system of its own has no need of
 EXPOSURE = {"gateway": 35}  # by `systemd-analyze security`, of 100; bubblewrap takes namespaces
 LEAST_EXPOSURE = 15
 

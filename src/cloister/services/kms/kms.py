@@ -27,11 +27,11 @@ from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
 from cloister.formats.evidence import Evidence, parse_evidence
 from cloister.formats.release import MAXIMUM_SENT, parse_release_request
+from cloister.hosting.challenges import CHALLENGE_SIZE, Challenges
 from cloister.ledger.checkpoints import VerifiedCheckpoint
 from cloister.ledger.statements import entry_digest, open_statement, sign_statement
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.bundle import Moment, make_bundle
-from cloister.services.kms.challenges import CHALLENGE_SIZE, Challenges
 from cloister.services.kms.endorsing import AsCarried, Endorsing, with_endorsements
 from cloister.services.kms.epochs import EpochKeys, active_epoch, due_window, next_epoch, own_epochs
 from cloister.services.kms.history import Appended, History, Ledger

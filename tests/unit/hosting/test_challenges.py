@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloister.services.kms.challenges import Challenges
+from cloister.hosting.challenges import Challenges
 
 
 def table(capacity: int = 4) -> Challenges:

@@ -1,0 +1,151 @@
+"""The verifier itself: gives out challenges, judges what answers them, and signs what it found."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+
+import msgspec
+import structlog
+
+from cloister.attest.evidence import AppraisedEvidence, Expected, examine_evidence
+from cloister.attest.request import VerifiedDemand, examine_attestation_request
+from cloister.attest.roots import roots_of
+from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
+from cloister.crypto.jws import sign_jws
+from cloister.errors import Unavailable, UsageError
+from cloister.examination import RefusedSteps, Step
+from cloister.formats.appraisal_policy import RoleReference
+from cloister.formats.attestation_request import parse_attestation_request
+from cloister.formats.attestation_result import TOKEN_TYPE, AttestationResult, encode_attestation_result
+from cloister.formats.evidence import Evidence
+from cloister.formats.verifier_policy import VerifierPolicy
+from cloister.hosting.challenges import CHALLENGE_SIZE, Challenges
+from cloister.services.verifier.endorsing import Endorsing, roots_digest
+from cloister.services.verifier.result import Issue, attestation_result
+from cloister.services.verifier.settings import VerifierLimits
+from cloister.services.verifier.signing_keys import SigningKeys
+
+
+class UnknownPolicy(UsageError):
+    """A request names a policy that this verifier was not given."""
+
+    status = 404
+
+
+class Verifier:
+    """One verifier, over its keys and policies."""
+
+    def __init__(
+        self,
+        issuer: str,
+        policies: Mapping[str, VerifierPolicy],
+        keys: SigningKeys,
+        endorsing: Endorsing,
+        *,
+        limits: VerifierLimits,
+        clock: Callable[[], int],
+    ) -> None:
+        """`policies` by name; `clock` gives seconds since 1970."""
+        self.issuer = issuer
+        self.policies = policies
+        self._keys = keys
+        self._endorsing = endorsing
+        self._limits = limits
+        self._clock = clock
+        self._seen: dict[bytes, SeenEndorsements] = {}  # by the digest of the roots
+        self._challenges = Challenges(seconds=limits.challenge_seconds, capacity=limits.challenges)
+
+    def challenge(self) -> bytes:
+        """A fresh challenge, 32 bytes, for one piece of evidence."""
+        challenge = secrets.token_bytes(CHALLENGE_SIZE)
+        self._challenges.issue(challenge, at=monotonic())
+        return challenge
+
+    def key_set(self) -> list[bytes]:
+        """The public keys by which tokens are checked."""
+        self._turn(self._clock())
+        return self._keys.shown()
+
+    async def attest(self, data: bytes, *, asker: str) -> bytes:
+        """The token that a node asks for; `asker` is whom vendors' limits count it to.
+
+        Raises:
+            TooLarge, MalformedInput: not a request.
+            UnknownPolicy: it names none of this verifier's.
+            RefusedSteps: names every check that failed; nothing was signed.
+            Unavailable: endorsements are missing that may be there later.
+        """
+        request = parse_attestation_request(data)
+        asked = examine_attestation_request(request, self._use).require_telling_all()
+        policy = self.policies.get(asked.demand.policy)
+        if policy is None:
+            raise UnknownPolicy(f"no such policy here; there are {', '.join(sorted(self.policies))}")
+        at = self._clock()
+        appraised = await self._judge(asked, policy, at, asker)
+        structlog.get_logger().info("attested", policy=asked.demand.policy, platform=appraised.platform)
+        issue = Issue(self.issuer, at, self._limits.token_seconds)
+        return self._sign(attestation_result(asked, appraised, policy.id, issue), at=at)
+
+    def _use(self, challenge: bytes) -> bool:
+        return self._challenges.use(challenge, at=monotonic())
+
+    async def _judge(self, asked: VerifiedDemand, policy: VerifierPolicy, at: int, asker: str) -> AppraisedEvidence:
+        roots = roots_of(policy)
+        gathered = await self._endorsing.gather(asked.evidence, roots, at=at, asker=asker)
+        completed = msgspec.structs.replace(asked.evidence, endorsements=gathered.endorsements)
+        digest = roots_digest(roots)
+        seen = self._seen.get(digest, SEEN_NOTHING)
+        try:
+            # Appraisal takes milliseconds, a GPU's some tens: other requests are not to wait for it.
+            appraised = await asyncio.to_thread(judge, completed, policy, at=at, seen=seen)
+        except RefusedSteps as refusal:
+            if gathered.retry:
+                raise Unavailable(f"endorsements are missing: {'; '.join(gathered.missing)}") from refusal
+            checks = [step.id for step in refusal.failed]
+            structlog.get_logger().info("refused", policy=asked.demand.policy, checks=", ".join(checks))
+            raise _with_missing(refusal, gathered.missing) from refusal
+        self._seen[digest] = self._seen.get(digest, SEEN_NOTHING).merged(appraised.seen)
+        return appraised
+
+    def _sign(self, result: AttestationResult, *, at: int) -> bytes:
+        self._turn(at)
+        return sign_jws(self._keys.signer(at=at), encode_attestation_result(result), typ=TOKEN_TYPE)
+
+    def _turn(self, at: int) -> None:
+        """Turn the keys over; a disk that takes no new one stops no token, as long as there are keys."""
+        try:
+            self._keys.turn(at=at)
+        except (UsageError, OSError) as error:
+            structlog.get_logger().warning("the signing keys cannot be turned over", reason=str(error))
+
+
+def judge(evidence: Evidence, policy: VerifierPolicy, *, at: int, seen: SeenEndorsements) -> AppraisedEvidence:
+    """The evidence, appraised as of `at`, seconds since 1970, with nothing older than was `seen`.
+
+    Raises:
+        RefusedSteps: every check that failed.
+    """
+    expected = Expected(
+        evidence.binding.challenge,  # it was live, and is used up now
+        evidence.binding.subject,  # a verifier knows no contracts: its relying parties hold the claim
+        _reference(policy, evidence),
+    )
+    return examine_evidence(evidence, policy, expected, at=at, seen=seen).require_telling_all()
+
+
+def _with_missing(refusal: RefusedSteps, missing: Sequence[str]) -> RefusedSteps:
+    """The refusal, with what could not be had named where it failed first."""
+    if not missing:
+        return refusal
+    first, *others = refusal.failed
+    told = Step(first.id, first.outcome, f"{first.detail}; missing here: {'; '.join(missing)}")
+    return RefusedSteps([told, *others])
+
+
+def _reference(policy: VerifierPolicy, evidence: Evidence) -> RoleReference:
+    """The reference values of the node's role; of another, which it will be refused for, where the policy has none."""
+    own = [reference for reference in policy.roles if reference.role == evidence.settings.role]
+    return (own or list(policy.roles))[0]
