@@ -36,7 +36,7 @@ from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats import endorsement_bundle as bundle
 from cloister.formats.appraisal_policy import VendorRoots
-from cloister.formats.endorsement_bundle import Kept, Kind, kind_of
+from cloister.formats.endorsement_bundle import Kept, Kind, kind_of, require_form
 from cloister.formats.nvidia_policy import NvidiaUnsafe
 from cloister.formats.nvidia_rim import parse_rim_file
 from cloister.formats.snp_report import SigningKey
@@ -115,7 +115,9 @@ def examine_endorsement(
     """
     steps = Steps(ENDORSEMENT_STEPS, EndorsementRefused)
     # 1. Certificates, lists and documents that parse, and say what they are of.
-    read = steps.attempt("endorsement.form", lambda: _read(kept), MalformedInput, TooLarge, found=kind_of(kept))
+    read = steps.attempt(
+        "endorsement.form", lambda: _read(require_form(kept)), MalformedInput, TooLarge, found=kind_of(kept)
+    )
     if read is None:
         return steps.stopped()
     own = _described(kept, read)

@@ -9,7 +9,7 @@ from typing import Final
 from cloister.attest.nvidia.device import DeviceEvidence
 from cloister.endorsements.needs import Device, EvidenceLike
 from cloister.errors import MalformedInput, TooLarge
-from cloister.formats.azure_evidence import parse_azure_evidence
+from cloister.formats.azure_evidence import parse_azure_buffers
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import MAXIMUM_COMPLETED, parse_evidence
 from cloister.formats.intel_quote import TEE_SGX, declared_length, parse_quote
@@ -69,7 +69,7 @@ def _tsm(data: bytes) -> EvidenceLike:
 
 
 def _azure(data: bytes) -> EvidenceLike:
-    return BareEvidence(f"azure-{parse_azure_evidence(data).hcl.kind}", data)
+    return BareEvidence(f"azure-{parse_azure_buffers(data).hcl.kind}", data)
 
 
 def _nitro(data: bytes) -> EvidenceLike:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 from typing import ClassVar, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -118,7 +118,7 @@ def _chain(answer: VendorAnswer, header: str) -> str:
     encoded = answer.headers.get(header, "")
     if not encoded:
         raise MalformedInput(f"no header {header}")
-    found = parse_certificates(unquote(encoded, errors="strict").encode())
+    found = parse_certificates(unquote_to_bytes(encoded.encode("utf-8", "surrogateescape")))
     return b"".join(one.public_bytes(Encoding.PEM) for one in found).decode()
 
 

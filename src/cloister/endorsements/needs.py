@@ -34,7 +34,7 @@ from cloister.endorsements.wanted import (
 )
 from cloister.errors import MalformedInput
 from cloister.formats.appraisal_policy import VendorRoots
-from cloister.formats.azure_evidence import AzureEvidence, parse_azure_evidence
+from cloister.formats.azure_evidence import AzureEvidence, parse_azure_buffers
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.nvidia_policy import NvidiaUnsafe
 from cloister.formats.snp_report import SigningKey, SnpReport, parse_snp_report
@@ -174,14 +174,14 @@ def _intel(quote: bytes, tee: Tee, roots: VendorRoots, at: int) -> tuple[IntelNe
 
 
 def _azure_snp(data: bytes) -> SnpNeed:
-    told = parse_azure_evidence(data)
+    told = parse_azure_buffers(data)
     report = parse_snp_report(told.hcl.hardware).report
     _require_vm(told, report.report_data)
     return _snp_need(told.hcl.hardware, report)
 
 
 def _azure_tdx(data: bytes, roots: VendorRoots, at: int) -> IntelNeed:
-    told = parse_azure_evidence(data)
+    told = parse_azure_buffers(data)
     if told.td_quote is None:
         raise MalformedInput("a TDREPORT without a TD quote: have the VM get one, and send that too")
     need, quote = _intel(told.td_quote, "TDX", roots, at)

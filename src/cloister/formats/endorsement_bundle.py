@@ -123,6 +123,21 @@ def kind_of(kept: Kept) -> Kind:
     return kinds[type(kept)]
 
 
+def require_form(kept: Kept) -> Kept:
+    """Hold one that code put together against its own format: what is kept shall be read again.
+
+    Raises:
+        MalformedInput: a part is over its cap, or not of its form.
+    """
+    try:
+        again: Kept = msgspec.convert(
+            msgspec.to_builtins(kept, builtin_types=(bytes,)), type(kept), builtin_types=(bytes,)
+        )
+    except msgspec.ValidationError as error:
+        raise MalformedInput(f"not what is kept of a vendor's words: {error}") from error
+    return again
+
+
 class EndorsementBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A file of them. Nobody signs it: each of its parts is signed by its vendor."""
 

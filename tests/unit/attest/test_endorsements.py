@@ -168,6 +168,8 @@ MALFORMED: dict[str, Kept] = {
     "TCB info that is none": msgspec.structs.replace(VENDORS.tcb_info(), body="{}"),
     "an identity of what quotes nothing here": VENDORS.qe_identity(id="QVE"),
     "a manifest that is none": msgspec.structs.replace(VENDORS.manifests()[0], data=b"<rim/>"),
+    "a signature over its form": msgspec.structs.replace(VENDORS.tcb_info(), signature="aB" * 64),
+    "a manifest under an id that is none": msgspec.structs.replace(VENDORS.manifests()[0], id="../roots"),
     "an answer of another certificate": msgspec.structs.replace(VENDORS.answers()[0], data=VENDORS.answers()[1].data),
 }
 
@@ -179,6 +181,10 @@ def test_what_does_not_parse_is_named_as_such(case):
     assert examination.failed == ["endorsement.form"]
     with pytest.raises(EndorsementRefused, match=r"endorsement\.form"):
         examination.require()
+
+
+@pytest.mark.parametrize("case", [case for case in MALFORMED if "form" not in case and "an id that" not in case])
+def test_what_does_not_parse_does_not_describe_itself(case):
     with pytest.raises(MalformedInput):
         describe(MALFORMED[case])
 
