@@ -6,6 +6,7 @@ from typing import Any
 import msgspec.inspect as schema
 from hypothesis import strategies as st
 
+from cloister.formats.appraisal_policy import SnpImage, SnpPlatform
 from cloister.formats.snp_policy import SnpMinimum
 from cloister.formats.snp_tcb import Product
 from cloister.formats.tpm_policy import TpmPolicy
@@ -40,7 +41,14 @@ def _tpm(values):
     return values | {"pcrs": {index % 16: ones for index, ones in values["pcrs"].items()}}
 
 
-_MENDED = {SnpMinimum: _minimum, TpmPolicy: _tpm}  # what their own words say beyond their types
+def _guest(values):
+    """Each launch measurement boots a workload that is said."""
+    measurements = sorted(set(values["report"].measurements))
+    images = tuple(SnpImage(measurement=one, workload=one[::-1]) for one in measurements)
+    return values | {"images": images}
+
+
+_MENDED = {SnpMinimum: _minimum, SnpPlatform: _guest, TpmPolicy: _tpm}  # what their own words say beyond their types
 
 
 def _integer(kind):

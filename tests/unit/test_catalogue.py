@@ -48,6 +48,7 @@ DOORS = {
     "AppraisedSnp": "attest/snp/appraised.py",
     "AppraisedSgx": "attest/tdx/appraised.py",
     "AppraisedTdx": "attest/tdx/appraised.py",
+    "AppraisedVendorEvidence": "attest/vendor_evidence.py",
     "AuthenticCollateral": "attest/tdx/collateral.py",
     "AuthenticIntelQuote": "attest/tdx/quote.py",
     "AuthenticAzure": "attest/azure.py",

@@ -11,6 +11,7 @@ from cloister.cli.main import Entry, load
 
 VERBS: Final[Mapping[str, Entry]] = {
     "show": Entry("cloister.cli.evidence_show:show", "Say what a file of evidence says; nothing of it is checked."),
+    "verify": Entry("cloister.cli.evidence_verify:verify", "Verify evidence against an appraisal policy, offline."),
     "collect": Entry("cloister.cli.evidence_collect:collect", "Collect the evidence of this machine's TEE."),
 }
 

@@ -98,7 +98,7 @@ def _report(report: NvidiaReport, name: str) -> Part:
     signed = report.signed
     first = fields({"nonce": signed.nonce, "slot": signed.slot, "response_nonce": signed.response_nonce}, _SAYS)
     opaque = tuple(
-        Field(name=f"opaque.{field}", value=_opaque(field, value), says=_opaque_says(field))
+        Field(name=f"opaque.{field}", value=opaque_text(field, value), says=_opaque_says(field))
         for field, value in signed.opaque.items()
     )
     measurements = tuple(
@@ -127,7 +127,7 @@ def _opaque_says(field: int) -> str:
     return f"Field {field} of NVIDIA's opaque data: {known or 'which NVIDIA does not describe'}."
 
 
-def _opaque(field: int, value: bytes) -> str:
+def opaque_text(field: int, value: bytes) -> str:
     """Text where it is text; the VBIOS as it is written; else bytes."""
     if field == VBIOS_VERSION and len(value) >= 5 and not any(value[5:]):
         return ".".join(f"{byte:02X}" for byte in (*value[3::-1], value[4]))

@@ -1,0 +1,384 @@
+"""`cloister evidence verify` over made-up hardware of every platform, as a person runs it."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from tests.doubles.made_evidence import auxblob, tsm, tsm_json
+from tests.unit.attest.test_azure_vm import BOUND, POLICY, RUNTIME, TDX_POLICY, td_report
+from tests.unit.attest.test_nvidia import DEVICE, VENDOR
+from tests.unit.attest.test_nvidia import POLICY as GPU_POLICY
+
+import cloister
+from cloister.cli.main import run
+from cloister.endorsements.store import EndorsementStore
+from cloister.formats import canonical
+from cloister.formats.appraisal_policy import (
+    AppraisalPolicy,
+    AzureSnpPlatform,
+    AzureTdxPlatform,
+    NitroPlatform,
+    SnpImage,
+    SnpPlatform,
+    TdxPlatform,
+    VendorRoots,
+    exceptions,
+)
+from cloister.formats.appraisal_policy_file import format_appraisal_policy, no_comment
+from cloister.formats.endorsement_bundle import AmdKey, AmdRevocations, EndorsementBundle
+from cloister.formats.nitro_policy import NitroImage, NitroPolicy
+from cloister.formats.snp_report import GuestPolicy
+from cloister.formats.snp_tcb import Tcb
+from cloister.formats.workload_event import register_value
+from cloister.testing.azure_hardware import azure_evidence, hcl_report, report_data_of
+from cloister.testing.nitro_hardware import MadeNitro
+from cloister.testing.nvidia_hardware import MadeRim, measured
+from cloister.testing.ocsp_answers import Responder
+from cloister.testing.snp_hardware import SnpHardware
+from cloister.testing.tdx_hardware import ENCLAVE, TD, TdxHardware
+from cloister.testing.world import NOON
+
+CHIP, TDX, NITRO = SnpHardware(), TdxHardware(at=NOON), MadeNitro(NOON)
+CHALLENGE = b"\x0c" * 32
+WORKLOAD = b"w" * 48
+REPORT = replace(CHIP.report(), report_data=CHALLENGE.ljust(64, b"\0"))
+ENDORSED = CHIP.endorsements()
+ROOTS = VendorRoots(
+    amd=dict(CHIP.roots),
+    intel=tuple(TDX.roots),
+    nitro=tuple(NITRO.roots),
+    nvidia_devices=(VENDOR.device_root.pin,),
+    nvidia_manifests=(VENDOR.rim_root.pin,),
+)
+SNP = SnpPlatform(
+    report=CHIP.policy(), images=(SnpImage(measurement=REPORT.measurement, workload=WORKLOAD),), gpu="none"
+)
+NITRO_PCRS = NITRO.fields()["pcrs"]
+ENCLAVE_IMAGE = NitroImage(pcr0=NITRO_PCRS[0], pcr1=NITRO_PCRS[1], pcr2=NITRO_PCRS[2])
+DOCUMENT = NitroPolicy(images=(ENCLAVE_IMAGE,), pcrs={}, maximum_age_seconds=300, maximum_ahead_seconds=5)
+AMD = {f"{at}.der": data for at, data in enumerate(ENDORSED.chain)} | {"crl": ENDORSED.revocations[0]}
+INTEL = {"collateral.json": msgspec.json.encode(TDX.collateral())}
+CHALLENGED = ("--challenge", CHALLENGE.hex())
+ANY = ("--unsafe-any-challenge",)
+
+
+@pytest.fixture
+def verify(tmp_path, monkeypatch, capsys):
+    """Write evidence, policy and endorsements into files, and verify them."""
+
+    def verified(data, platform, endorsements, *options, at=NOON):
+        flags = () if platform is None else exceptions(platform)
+        platforms = () if platform is None else (platform,)
+        policy = AppraisalPolicy(
+            unsafe=tuple(dict.fromkeys(("UnsafeAllowOtherRoots", *flags))), roots=ROOTS, platforms=platforms
+        )
+        (tmp_path / "policy.toml").write_text(format_appraisal_policy(policy, comment=no_comment))
+        (tmp_path / "file").write_bytes(data)
+        (tmp_path / "given").mkdir(exist_ok=True)
+        for name, content in endorsements.items():
+            (tmp_path / "given" / name).write_bytes(content)
+        monkeypatch.chdir(tmp_path)
+        common = ("--appraisal-policy", "policy.toml", "--endorsements", "given", "--at", str(at))
+        monkeypatch.setattr(sys, "argv", ["cloister", "evidence", "verify", "file", *common, *options])
+        code = run()
+        said = capsys.readouterr()
+        return SimpleNamespace(code=code, out=said.out, err=said.err, failed=failed(said.out))
+
+    return verified
+
+
+def failed(out):
+    return out.rpartition(" steps failed: ")[2].strip(".\n").split(", ") if "REFUSED" in out else []
+
+
+def azure_snp(nonce=CHALLENGE):
+    report = replace(CHIP.report(), report_data=report_data_of(RUNTIME))
+    return azure_evidence(hcl_report(CHIP.sign(report), RUNTIME), nonce, beside={"vcek": CHIP.certificate()})
+
+
+def azure_tdx():
+    hcl = hcl_report(td_report(BOUND), RUNTIME, tdx=True)
+    return azure_evidence(hcl, CHALLENGE, beside={"td_quote": TDX.quote(BOUND)})
+
+
+def nitro(**changes):
+    given = {"user_data": CHALLENGE.ljust(64, b"\0"), "nonce": CHALLENGE} | changes
+    return NITRO.document(**given)
+
+
+def envelope(device=DEVICE, nonce=CHALLENGE):
+    report, chain = (base64.b64encode(one).decode() for one in (device.report(nonce), device.chain()))
+    return json.dumps([{"arch": "HOPPER", "nonce": nonce.hex(), "evidence": report, "certificate": chain}]).encode()
+
+
+def rims():
+    made = {
+        "driver.xml": {at: [measured(at)] for at in range(32)},
+        "vbios.xml": {at: [measured(at)] for at in range(32, 64)},
+    }
+    versions = {"driver.xml": DEVICE.driver, "vbios.xml": "96.00.9F.00.01"}
+    files = {
+        name: MadeRim(version=versions[name], measurements=measurements).file(VENDOR.rim_signer)
+        for name, measurements in made.items()
+    }
+    responder = Responder(life=VENDOR.life)
+    answers = [*DEVICE.answers(responder), *VENDOR.rim_answers(responder)]
+    return files | {f"{at}.ocsp": data for at, data in enumerate(answers)}
+
+
+PLATFORMS = {
+    "snp": (CHIP.sign(REPORT), SNP, AMD),
+    "snp-tsm": (tsm_json(tsm(CHIP.sign(REPORT), auxblob())), SNP, {"crl": ENDORSED.revocations[0]}),
+    "tdx": (
+        TDX.quote(replace(TD, report_data=CHALLENGE.ljust(64, b"\0"))),
+        TdxPlatform(quote=TDX_POLICY, gpu="none"),
+        INTEL,
+    ),
+    "azure-snp": (azure_snp(), AzureSnpPlatform(report=CHIP.policy(), vm=POLICY, gpu="none"), AMD),
+    "azure-tdx": (azure_tdx(), AzureTdxPlatform(quote=TDX_POLICY, vm=POLICY, gpu="none"), INTEL),
+    "nitro": (nitro(), NitroPlatform(document=DOCUMENT), {}),
+    "gpu": (envelope(), msgspec.structs.replace(SNP, gpu=GPU_POLICY), rims()),
+}
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_good_evidence_that_answers_the_challenge_is_accepted(verify, name):
+    data, platform, endorsements = PLATFORMS[name]
+    challenge = CHALLENGE.ljust(32 if name.startswith("azure") else 64, b"\0") if "azure" in name else CHALLENGE
+    ran = verify(data, platform, endorsements, "--challenge", challenge.hex())
+    assert ran.code == 0, ran.out + ran.err
+    assert "ACCEPTED: all" in ran.out
+    assert "! UnsafeAllowOtherRoots: roots other than the vendors' are taken" in ran.out
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_evidence_that_answers_another_challenge_is_refused_by_that_alone(verify, name):
+    data, platform, endorsements = PLATFORMS[name]
+    ran = verify(data, platform, endorsements, "--challenge", "0d" * 32)
+    step = {"snp": "snp.report-data", "tdx": "tdx.report-data", "nitro": "nitro.nonce", "gpu": "gpu.nonce"}
+    assert ran.code == 3
+    assert step.get(name.partition("-")[0], "tpm.nonce") in ran.failed
+    assert set(ran.failed) <= {*step.values(), "tpm.nonce", "nitro.user-data", "evidence.gpu"}
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_freshness_is_never_left_out_by_oversight(verify, name):
+    data, platform, endorsements = PLATFORMS[name]
+    silent = verify(data, platform, endorsements)
+    assert (silent.code, "may be a replay: give --challenge HEX" in silent.err) == (2, True)
+    ran = verify(data, platform, endorsements, *ANY)
+    assert ran.code == 0
+    assert "(not checked: any challenge is taken)" in ran.out
+    assert "! --unsafe-any-challenge: nothing says that this was made for you, or lately" in ran.out
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_a_platform_that_the_policy_does_not_name_is_refused(verify, name):
+    data, _, endorsements = PLATFORMS[name]
+    ran = verify(data, None, endorsements, *ANY)
+    assert ran.code == 3
+    assert ran.failed == ["evidence.gpu" if name == "gpu" else "evidence.platform"]
+
+
+def test_every_failed_check_is_told_with_its_shortfall_and_what_to_do(verify):
+    low = Tcb(None, 3, 0, 8, 115)
+    tcb = low.encode(CHIP.product)
+    report = replace(REPORT, policy=GuestPolicy(REPORT.policy.bits | 1 << 19), vmpl=1, reported_tcb=tcb)
+    own = CHIP.certificate(tcb=low)
+    ran = verify(CHIP.sign(report, tcb=low), SNP, AMD | {"0.der": own}, *CHALLENGED)
+    assert ran.code == 3
+    assert ran.failed == ["snp.debug", "snp.vmpl", "snp.tcb"]
+    assert "allows DEBUG: the host can read the guest" in ran.out
+    assert "VMPL 1 asked for the report; accepted: 0" in ran.out
+    assert "snp 8 is below 24; microcode 115 is below 219: update the SEV firmware" in ran.out
+    assert "cloister: refused by snp.debug: " in ran.err
+
+
+def test_what_was_not_reached_stands_there_too(verify):
+    ran = verify(CHIP.sign(replace(REPORT, report_data=bytes(64)))[:-520] + bytes(520), SNP, AMD, *CHALLENGED)
+    assert ran.code == 3
+    assert "· snp.debug" in ran.out
+
+
+def test_all_bytes_that_it_has_to_carry_can_be_given(verify):
+    data = CHIP.sign(replace(REPORT, report_data=b"\5" * 64))
+    assert verify(data, SNP, AMD, "--report-data", "05" * 64).code == 0
+    assert verify(data, SNP, AMD, "--report-data", "05" * 63 + "06").failed == ["snp.report-data"]
+    short = verify(data, SNP, AMD, "--report-data", "05" * 32)
+    assert (short.code, "32 bytes to carry: evidence of snp carries 64" in short.err) == (2, True)
+    both = verify(data, SNP, AMD, "--report-data", "05" * 64, *ANY)
+    assert (both.code, "--unsafe-any-challenge takes whatever stands there" in both.err) == (2, True)
+
+
+def test_a_nitro_enclaves_user_data_and_nonce_are_both_held(verify):
+    data = nitro(user_data=b"\5" * 64)
+    policy = NitroPlatform(document=DOCUMENT)
+    assert verify(data, policy, {}, *CHALLENGED, "--report-data", "05" * 64).code == 0
+    assert verify(data, policy, {}, *CHALLENGED).failed == ["nitro.user-data"]
+    assert verify(data, policy, {}, "--report-data", "05" * 64).failed == ["nitro.nonce"]
+
+
+def test_a_workload_is_asked_for_by_its_measurement(verify):
+    for name, register in (("snp", None), ("nitro", register_value(WORKLOAD, "sha384"))):
+        data, platform, endorsements = PLATFORMS[name]
+        if register is not None:
+            data = nitro(pcrs=NITRO_PCRS | {16: register})
+        assert verify(data, platform, endorsements, *CHALLENGED, "--workload", WORKLOAD.hex()).code == 0
+        other = verify(data, platform, endorsements, *CHALLENGED, "--workload", "aa" * 48)
+        assert (other.code, other.failed) == (3, ["evidence.workload"])
+    assert "which workload runs was not asked for" in verify(*PLATFORMS["snp"], *CHALLENGED).out
+
+
+def test_without_endorsements_it_is_said_what_is_missing(verify):
+    ran = verify(*PLATFORMS["snp"][:2], {}, *CHALLENGED)
+    assert (ran.code, ran.failed) == (3, ["snp.endorsement"])
+    assert "no certificate of the endorsement key came along: fetch it from AMD's KDS" in ran.out
+    ran = verify(*PLATFORMS["tdx"][:2], {}, *CHALLENGED)
+    assert (ran.code, ran.failed) == (3, ["tdx.lists"])
+    assert "no Intel collateral came along" in ran.out
+    ran = verify(*PLATFORMS["gpu"][:2], {}, *CHALLENGED)
+    assert "gpu.revocation" in ran.failed
+
+
+def test_of_several_keys_the_one_for_this_report_is_taken(verify):
+    others = {
+        "another chip": SnpHardware(chip="second").certificate(),
+        "another tcb": CHIP.certificate(tcb=Tcb(None, 1, 0, 1, 1)),
+    }
+    assert verify(CHIP.sign(REPORT), SNP, AMD | others, *CHALLENGED).code == 0
+
+
+def test_a_file_that_is_no_endorsement_is_named_and_passed_over(verify):
+    ran = verify(CHIP.sign(REPORT), SNP, AMD | {"readme": b"hello"}, *CHALLENGED)
+    assert ran.code == 0
+    assert "note: readme is no endorsement that is known here, and was passed over" in ran.out
+
+
+@pytest.mark.parametrize("place", ["one file", "bundle", "store"])
+def test_endorsements_come_from_a_file_a_bundle_or_a_store_too(verify, tmp_path, place):
+    first, second, root = ENDORSED.chain
+    kept = (AmdKey(chain=(first, second, root)), AmdRevocations(data=ENDORSED.revocations[0], issuer=root))
+    path = tmp_path / place
+    options = [*CHALLENGED, "--endorsements", str(path)]
+    if place == "one file":
+        path.write_bytes(INTEL["collateral.json"])
+        assert verify(*PLATFORMS["tdx"][:2], {}, *options).code == 0
+        return
+    if place == "bundle":
+        path.write_bytes(canonical.encode(EndorsementBundle(kept=kept)))
+    else:
+        store = EndorsementStore(path, ROOTS)
+        assert not any(store.take(one, at=NOON).failed for one in kept)
+    assert verify(CHIP.sign(REPORT), SNP, {}, *options).code == 0
+
+
+def test_a_machines_gpus_are_verified_with_its_cpu(verify, tmp_path):
+    platform = msgspec.structs.replace(SNP, gpu=GPU_POLICY)
+    alone = verify(CHIP.sign(REPORT), platform, AMD | rims(), *CHALLENGED)
+    assert (alone.code, alone.failed) == (3, ["gpu.count", "evidence.gpu"])
+    (tmp_path / "gpus.json").write_bytes(envelope())
+    assert verify(CHIP.sign(REPORT), platform, AMD | rims(), *CHALLENGED, "--gpus", "gpus.json").code == 0
+    unwanted = verify(CHIP.sign(REPORT), SNP, AMD | rims(), *CHALLENGED, "--gpus", "gpus.json")
+    assert unwanted.failed == ["evidence.gpu"]
+    silent = verify(
+        CHIP.sign(REPORT), platform, AMD | rims(), "--report-data", REPORT.report_data.hex(), "--gpus", "gpus.json"
+    )
+    assert silent.failed == ["gpu.nonce", "evidence.gpu"]
+    assert "nothing says which nonce the GPUs were asked with" in silent.out
+
+
+def test_a_gpus_report_comes_with_its_certificates_in_a_file(verify, tmp_path):
+    (tmp_path / "chain.pem").write_bytes(DEVICE.chain())
+    platform = msgspec.structs.replace(SNP, gpu=GPU_POLICY)
+    data = DEVICE.report(CHALLENGE)
+    assert verify(data, platform, rims(), *CHALLENGED, "--chain", "chain.pem").code == 0
+    ran = verify(data, platform, rims(), *CHALLENGED)
+    assert (ran.code, "give its certificates too, with --chain FILE" in ran.err) == (2, True)
+    ran = verify(data, platform, rims(), "--challenge", "0c" * 16, "--chain", "chain.pem")
+    assert (ran.code, "16 bytes to answer: the nonce of GPUs has 32" in ran.err) == (2, True)
+
+
+def test_a_manifest_is_verified_by_itself(verify):
+    platform = msgspec.structs.replace(SNP, gpu=GPU_POLICY)
+    files = rims()
+    assert verify(files["driver.xml"], platform, files, *ANY).code == 0
+    assert verify(files["driver.xml"].replace(b"550.90.07", b"550.90.08"), platform, files, *ANY).failed == [
+        "rim.signature"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (TDX.quote(ENCLAVE, version=3), None),
+        (b"nonsense", "not evidence of a format that is known here"),
+        (ENDORSED.chain[0], "is an endorsement: give it with --endorsements"),
+        (ENDORSED.revocations[0], "is an endorsement: give it with --endorsements"),
+    ],
+    ids=["enclave", "nonsense", "certificate", "list"],
+)
+def test_what_no_policy_takes_is_refused_or_said(verify, data, says):
+    ran = verify(data, SNP, AMD, *ANY)
+    assert ran.code == (3 if says is None else 2)
+    assert says is None or says in ran.err
+
+
+def test_a_paravisors_report_by_itself_lacks_a_quote(verify):
+    report = replace(CHIP.report(), report_data=report_data_of(RUNTIME))
+    _, platform, endorsements = PLATFORMS["azure-snp"]
+    ran = verify(hcl_report(CHIP.sign(report), RUNTIME), platform, endorsements, *ANY)
+    assert (ran.code, ran.failed) == (3, ["tpm.signature"])
+    assert "no quote of the vTPM came along" in ran.out
+
+
+def test_json_says_the_same_to_a_program(verify):
+    ran = verify(*PLATFORMS["snp"], *CHALLENGED, "--json")
+    said = json.loads(ran.out)
+    assert (said["accepted"], said["platform"], said["challenge"], said["workload"]) == (
+        True,
+        "snp",
+        "checked",
+        "not asked",
+    )
+    assert {step["outcome"] for step in said["steps"]} == {"passed"}
+    refused = json.loads(verify(*PLATFORMS["snp"], "--challenge", "0d" * 32, "--json").out)
+    assert [step["id"] for step in refused["steps"] if step["outcome"] == "failed"] == ["snp.report-data"]
+    assert refused["accepted"] is False
+
+
+def test_evidence_comes_from_standard_input_too(verify, monkeypatch):
+    stream = SimpleNamespace(buffer=io.BytesIO(CHIP.sign(REPORT)))
+    monkeypatch.setattr(sys, "stdin", stream)
+    verify(CHIP.sign(REPORT), SNP, AMD, *CHALLENGED)
+    sys.argv[3] = "-"
+    assert run() == 0
+
+
+def test_it_is_judged_at_a_moment(verify):
+    late = verify(*PLATFORMS["snp"], *CHALLENGED, at="2030-01-01T00:00:00Z")
+    assert {"snp.chain", "snp.revocation"} <= set(late.failed)
+    assert "as things stood at 2030-01-01 00:00:00 UTC" in late.out
+    assert verify(*PLATFORMS["snp"], *CHALLENGED, at="yesterday").code == 2
+
+
+def test_it_needs_no_network(verify, tmp_path):
+    """In a network namespace of its own, in which there is nothing, not even a loopback that is up."""
+    unshare = ["unshare", "--net", "--user", "--map-root-user"]
+    if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody make a network namespace")
+    assert verify(*PLATFORMS["snp"], *CHALLENGED).code == 0
+    source = cloister.__path__[0].rpartition("/")[0]
+    ran = subprocess.run(
+        [*unshare, sys.executable, "-m", *sys.argv],
+        cwd=tmp_path,
+        env={"PYTHONPATH": source, "HOME": str(tmp_path)},
+        capture_output=True,
+        check=False,
+    )
+    assert (ran.returncode, b"ACCEPTED: all" in ran.stdout) == (0, True), ran.stderr
