@@ -61,12 +61,6 @@ def system_with(folder, endorsing):
     return LocalSystem(folder, kms_on=kms_on, gateway_on=gateway_on, endorsing=endorsing)
 
 
-async def served(kms, system):
-    with contextlib.suppress(Unavailable):
-        return bool(await kms.bundle(system.contract.digest()))
-    return False
-
-
 async def test_what_evidence_needs_is_fetched_once_and_then_found_in_the_store(tmp_path):
     settings = EndorsementSettings(tmp_path / "store")
     async with VendorServices(VENDORS) as services, Fetchers.of_vendors(services.urls) as fetchers:
@@ -109,11 +103,7 @@ async def test_a_gpu_whose_certificate_was_revoked_gets_no_key(tmp_path):
     async with VendorServices(VENDORS) as services, Fetchers.of_vendors(services.urls) as fetchers:
         system = system_with(tmp_path, FromStore(tmp_path / "store", fetchers, clock=wall_clock))
         services.revoked = True
-        async with contextlib.AsyncExitStack() as stack:
-            await system.run_ledger(stack)
-            await system.run_kms(stack)
-            client = await stack.enter_async_context(KmsClient(system.url("kms")))
+        async with system.kms_alone(), KmsClient(system.url("kms")) as client:
             keys = KmsKeys(client, system.gateway_node(), clock=WitnessedClock(time.time))
-            await eventually(lambda: served(client, system))
             with pytest.raises(KeyWithheld, match=r"gpu\.revocation"):
                 await keys.fetch_ahead()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 from tests.doubles.trivial_engine import EchoEngine
-from tests.doubles.whole_system import eventually
 
 from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
 from cloister.attest.snp.authentic import SNP_STEPS
@@ -18,7 +16,6 @@ from cloister.client.exchange import UserRequest
 from cloister.client.memory_file import MemoryFile
 from cloister.client.relay import Relay
 from cloister.client.session import Session
-from cloister.errors import Unavailable
 from cloister.formats.evidence import MAXIMUM_COMPLETED, parse_evidence
 from cloister.formats.release import parse_release
 from cloister.ledger.statements import open_statement
@@ -83,12 +80,6 @@ async def test_the_steps_of_the_hardware_are_shown_to_the_client_and_kept_with_t
     assert not set(SNP_STEPS) & set(release.checks)
 
 
-async def served(kms, system):
-    with contextlib.suppress(Unavailable):
-        return bool(await kms.bundle(system.contract.digest()))
-    return False
-
-
 @pytest.mark.parametrize(
     ("found", "check"),
     [
@@ -101,13 +92,9 @@ async def served(kms, system):
 async def test_a_gateway_on_other_hardware_gets_no_key_and_says_which_check_failed(tmp_path, found, check):
     kms_on, gateway_on = ON["SEV-SNP, gateways with GPUs"]
     system = LocalSystem(tmp_path, kms_on=kms_on, gateway_on=gateway_on)
-    async with contextlib.AsyncExitStack() as stack:
-        await system.run_ledger(stack)
-        await system.run_kms(stack)
-        client = await stack.enter_async_context(KmsClient(system.url("kms")))
+    async with system.kms_alone(), KmsClient(system.url("kms")) as client:
         system.gateway_on = found
         keys = KmsKeys(client, system.gateway_node(), clock=WitnessedClock(time.time))
-        await eventually(lambda: served(client, system))
         with pytest.raises(KeyWithheld, match=check):
             await keys.fetch_ahead()
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from cloister.crypto.hpke import X_WING
 from cloister.crypto.signing import SigningKey
+from cloister.errors import Unavailable
 from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SoftwarePlatform
 from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
 from cloister.formats.constitution import Constitution, Log, Witness
@@ -205,6 +206,16 @@ class LocalSystem:
             await self.run_relay(stack)
             yield self
 
+    @contextlib.asynccontextmanager
+    async def kms_alone(self) -> AsyncIterator[LocalSystem]:
+        """Witness, ledger and KMS, which serves the contract when this returns."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self.run_ledger(stack)
+            await self.run_kms(stack)
+            kms = await stack.enter_async_context(KmsClient(self.url("kms")))
+            await _until_served(kms, self.contract.digest())
+            yield self
+
     async def run_ledger(self, stack: contextlib.AsyncExitStack) -> None:
         """The witness, and the ledger that it watches."""
         await self.run_witness(stack)
@@ -342,6 +353,20 @@ class LocalSystem:
         for path, entry in papers:
             path.write_bytes(encode_list([entry]))
         return papers[0][0], papers[1][0]
+
+
+async def _until_served(kms: KmsClient, contract: bytes) -> None:
+    """Wait for the first bundle of a contract.
+
+    Raises:
+        TimeoutError: it did not come.
+    """
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            with contextlib.suppress(Unavailable):
+                await kms.bundle(contract)
+                return
+            await asyncio.sleep(0.05)
 
 
 async def _until(true: Callable[[], bool]) -> None:
