@@ -9,6 +9,7 @@ from tests.doubles.tee_reports import CHAIN, TABLE, snp_report
 from tests.doubles.tsm_kernel import TsmKernel
 
 from cloister.cli.evidence_collect import collect
+from cloister.cli.explained.formats import explain
 from cloister.errors import UsageError
 from cloister.formats.nvidia_envelope import parse_nvidia_envelope
 from cloister.formats.nvidia_report import parse_nvidia_report
@@ -110,3 +111,11 @@ def test_without_gpus_that_attest_nothing_is_written(run, tmp_path):
     with pytest.raises(NoTee, match="not in confidential mode"):
         run("--gpus", "--out", tmp_path / "e", machine=machine)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_file_that_is_written_is_one_that_evidence_show_can_read(run, tmp_path):
+    run("--gpus", "--out", tmp_path / "e", machine=Machine(calls=TsmKernel(snp_report), nvml=NvmlLibrary))
+    what = {path.name: explain(path.read_bytes()).title for path in tmp_path.iterdir()}
+    assert what["e"].startswith("AMD SEV-SNP attestation report")
+    assert "NVIDIA" in what["e.gpus"]
+    assert {"e.amd-certificates.1", "e.amd-certificates.3", "e.amd-revocations.4"} < set(what)
