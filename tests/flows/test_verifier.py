@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -18,8 +19,14 @@ from cloister.attest.request import sign_attestation_request
 from cloister.cli.main import cli
 from cloister.crypto.signing import SigningKey
 from cloister.examination import RefusedSteps
+from cloister.formats.appraisal_policy import RoleReference
 from cloister.formats.appraisal_policy_file import format_appraisal_policy, no_comment
+from cloister.formats.evidence import SecuritySettings
+from cloister.formats.verifier_policy import VerifierPolicy
+from cloister.node.evidence import evidence as node_evidence
+from cloister.node.keys import NodeSecrets
 from cloister.peers.verifier import VerifierClient
+from cloister.testing.made_tees import MadeGpus, MadeSnpTee, policy_of
 from cloister.testing.made_tokens import verifier_policy
 from cloister.testing.world import Node, appraisal, evidence
 
@@ -31,10 +38,10 @@ ISSUER = "https://verifier.test"
 class Process:
     """`cloister service verifier` on a port of its own, and a node that its one policy takes."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, policy=None):
         self.folder = folder
         self.platform, self.node = SigningKey.generate(), Node()
-        self.policy = verifier_policy(appraisal(self.platform), "gateway")
+        self.policy = policy or verifier_policy(appraisal(self.platform), "gateway")
         (folder / "gateways.toml").write_text(format_appraisal_policy(self.policy, comment=no_comment))
         (folder / "verifier.toml").write_text(
             f'port = 0\nissuer = "{ISSUER}"\nfolder = "{folder}/state"\nready = "{folder}/port"\n'
@@ -192,3 +199,25 @@ def test_a_relying_party_may_take_any_key_and_contract_by_saying_so(attested, fo
     report = json.loads(ran.stdout)
     assert (report["passed"], report["claims"]["aud"]) == (True, AUDIENCE)
     assert report["software_tee"]
+
+
+async def test_a_made_up_snp_node_with_a_gpu_has_a_submodule_for_each(tmp_path):
+    now, workload, secrets = int(time.time()), b"w" * 48, NodeSecrets.generate()
+    tee = MadeSnpTee(now, workload, MadeGpus(now))
+    taken = policy_of([tee], [workload])
+    settings = SecuritySettings(role="gateway", unsafe=taken.unsafe, values={})
+    own = RoleReference(role="gateway", workloads=(workload,), settings=(settings.digest(),))
+    policy = VerifierPolicy(**msgspec.structs.asdict(taken), roles=(own,))
+    async with Process(tmp_path, policy) as process, VerifierClient(process.url) as client:
+        challenge = await client.challenge()
+        shown = node_evidence(tee, challenge=challenge, settings=settings, subject=SUBJECT, keys=secrets.public)
+        shown = replace(shown, endorsements=(*shown.endorsements, *tee.fetched()))
+        request = sign_attestation_request(secrets.sign, shown, policy="gateways", audience=AUDIENCE, nonce=NONCE)
+        (tmp_path / "node.jwt").write_bytes(await client.attest(request))
+        await process.keep_keys()
+    command = process.verify(key=secrets.sign.public.hex(), accept="UnsafeAllowOtherRoots")
+    ran = await cloister_command(*command, home=tmp_path)
+    assert ran.code == 0, ran.out + ran.err
+    parts = dict(line.split("  ", 1) for line in ran.out.splitlines() if line.startswith(("cpu", "gpu0")))
+    assert set(parts) == {"cpu", "gpu0"}
+    assert all("hardware 97 contraindicated, runtime-opaque 2 affirming" in said for said in parts.values())

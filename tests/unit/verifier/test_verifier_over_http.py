@@ -22,7 +22,7 @@ from cloister.formats.attestation_result import MEDIA_TYPE, PROFILE
 from cloister.hosting.problem import parse as parse_problem
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.verifier import VerifierClient
-from cloister.services.verifier.endorsing import Endorsing, Gathered, StoredEndorsements
+from cloister.services.verifier.endorsing import AsCarried, Endorsing, Gathered
 from cloister.services.verifier.routes import routes
 from cloister.services.verifier.service import read_policies
 from cloister.services.verifier.settings import VerifierLimits
@@ -43,7 +43,7 @@ class Setting:
     platform: SigningKey = field(default_factory=SigningKey.generate)
     node: Node = field(default_factory=Node)
     limits: VerifierLimits = field(default_factory=VerifierLimits)
-    endorsing: Endorsing = field(default_factory=lambda: StoredEndorsements({}, None))
+    endorsing: Endorsing = field(default_factory=AsCarried)
     url: str = ""  # once it is served
 
     @property

@@ -1,9 +1,10 @@
-"""Where a verifier gets what a node's evidence came without: stores, one for each set of roots, and vendors."""
+"""Where a verifier gets the endorsements that evidence came without: a store, and the vendors' services behind it."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -16,6 +17,7 @@ from cloister.formats import canonical
 from cloister.formats.appraisal_policy import VendorRoots
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import Evidence
+from cloister.services.verifier.settings import EndorsementSettings
 
 WHOLE: Final = frozenset({"software", "nitro"})  # platforms whose evidence is all there is
 
@@ -36,19 +38,30 @@ class Endorsing(Protocol):
         """What evidence that is judged under `roots` needs, at `at` (seconds since 1970), asked for by `asker`."""
 
 
-class StoredEndorsements:
-    """Stores, and fetchers behind them."""
+class AsCarried:
+    """Adds nothing: what a node brought along has to do."""
 
-    def __init__(self, stores: Mapping[bytes, EndorsementStore], fetchers: Fetchers | None) -> None:
-        """`stores` by the digest of their roots; without `fetchers` nobody is asked for anything."""
-        self._stores = stores
+    async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str) -> Gathered:  # noqa: ARG002 - as `Endorsing`
+        """As `Endorsing`."""
+        return Gathered(evidence.endorsements)
+
+
+class StoredEndorsements:
+    """A store in a folder, apart for each set of roots, and the vendors' services behind it or none."""
+
+    def __init__(self, folder: Path, fetchers: Fetchers | None) -> None:
+        self._folder = folder
         self._fetchers = fetchers
 
     async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str) -> Gathered:
-        """As `Endorsing`. Evidence whose own signature does not hold is left as it came: nobody is asked for it."""
+        """As `Endorsing`. Evidence whose own signature does not hold is left as it came: nobody is asked for it.
+
+        Raises:
+            UsageError, Unavailable: the folder cannot be used.
+        """
         if evidence.platform in WHOLE and not evidence.gpu:
             return Gathered(evidence.endorsements)
-        store = self._stores[roots_digest(roots)]
+        store = EndorsementStore(self._folder, roots)
         try:
             found = await complete(evidence, store, self._fetchers, at=at, asker=asker)
         except (Refused, MalformedInput, TooLarge):
@@ -57,13 +70,20 @@ class StoredEndorsements:
         return Gathered(found.endorsements, missing, any(one.retry for one in found.missing))
 
 
-def open_stores(folder: Path, roots: Iterable[VendorRoots]) -> dict[bytes, EndorsementStore]:
-    """A store in `folder` for each set of roots.
+@contextlib.asynccontextmanager
+async def endorsing_of(settings: EndorsementSettings | None) -> AsyncIterator[Endorsing]:
+    """What the settings ask for.
 
     Raises:
-        UsageError: the folder cannot be used.
+        UsageError: an address is not one of HTTPS, nor of this machine.
     """
-    return {roots_digest(one): EndorsementStore(folder, one) for one in roots}
+    if settings is None:
+        yield AsCarried()
+    elif settings.fetch:
+        async with Fetchers.of_vendors(settings.vendors) as fetchers:
+            yield StoredEndorsements(settings.folder, fetchers)
+    else:
+        yield StoredEndorsements(settings.folder, None)
 
 
 def roots_digest(roots: VendorRoots) -> bytes:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cloister.attest.roots import roots_of
-from cloister.endorsements.fetchers import Fetchers
 from cloister.errors import MalformedInput, TooLarge, UsageError
 from cloister.formats.appraisal_policy_file import parse_verifier_policy
 from cloister.formats.verifier_policy import VerifierPolicy
@@ -17,7 +14,7 @@ from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_everyone
 from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
-from cloister.services.verifier.endorsing import StoredEndorsements, open_stores
+from cloister.services.verifier.endorsing import endorsing_of
 from cloister.services.verifier.routes import routes
 from cloister.services.verifier.settings import VerifierSettings
 from cloister.services.verifier.signing_keys import SigningKeys
@@ -43,11 +40,8 @@ async def serve_verifier(settings: VerifierSettings, stop: asyncio.Event, *, clo
     """
     policies = read_policies(settings.policies)
     keys = SigningKeys.open(settings.folder / "keys", key_seconds=settings.tokens.key_seconds, at=clock())
-    limits, held = settings.limits, settings.endorsements
-    stores = open_stores(held.folder or settings.folder / "endorsements", map(roots_of, policies.values()))
-    async with contextlib.AsyncExitStack() as entered:
-        fetchers = await entered.enter_async_context(Fetchers.of_vendors(held.urls())) if held.fetch else None
-        endorsing = StoredEndorsements(stores, fetchers)
+    limits = settings.limits
+    async with endorsing_of(settings.endorsements) as endorsing:
         verifier = Verifier(settings.issuer, policies, keys, endorsing, limits=settings.tokens, clock=clock)
         listening = listen_to_everyone(settings.address, settings.port, settings.tls)
         app = routes(verifier, limits=limits)
