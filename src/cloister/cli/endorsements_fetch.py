@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import msgspec
@@ -85,6 +85,13 @@ def url_options(command: click.decorators.FC) -> click.decorators.FC:
 @click.option("--out", metavar="BUNDLE", type=click.Path(path_type=Path, dir_okay=False), help="Write all of it here.")
 @store_options
 @url_options
+@click.option(
+    "--ca",
+    "ca_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="PEM: who may certify mirrors, beside those whom this machine trusts.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was found and what is missing as JSON.")
 def fetch(
     paths: Sequence[Path],
@@ -94,7 +101,7 @@ def fetch(
     state: StateFolder,
     *,
     as_json: bool,
-    **urls: str,
+    **vendors: Any,
 ) -> None:
     """Fetch what the evidence in each FILE needs of vendors into the store, and write it into a bundle.
 
@@ -102,7 +109,7 @@ def fetch(
     """
     opened = open_store(store, policy, state)
     evidence = [(path, _read(path)) for path in paths]
-    found = asyncio.run(_complete([one for _, one in evidence], opened, VendorUrls(**urls)))
+    found = asyncio.run(_complete([one for _, one in evidence], opened, VendorUrls(**vendors)))
     if as_json:
         told = [_told(path, one) for (path, _), one in zip(evidence, found, strict=True)]
         click.echo(msgspec.json.format(msgspec.json.encode(told)).decode())

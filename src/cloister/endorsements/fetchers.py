@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol, Self
 
 from cloister.endorsements.amd_kds import KDS_URL, AmdKds
@@ -15,6 +17,7 @@ from cloister.endorsements.intel_pcs import PCS_URL, ROOT_LIST_URL, IntelPcs, sp
 from cloister.endorsements.nvidia_services import OCSP_URL, RIM_URL, NvidiaRims, OcspResponder
 from cloister.endorsements.vendor_site import Patience, VendorRefused, VendorSite, VendorUnavailable, Waits
 from cloister.endorsements.wanted import Wanted
+from cloister.errors import UsageError
 from cloister.formats.endorsement_bundle import Kept, Kind
 
 _MOST_ASKERS: Final = 4096
@@ -45,6 +48,7 @@ class VendorUrls:
     intel_root_list_url: str = ROOT_LIST_URL  # the whole address of the root's revocation list
     nvidia_rim_url: str = RIM_URL
     nvidia_ocsp_url: str = OCSP_URL
+    ca_file: Path | None = None  # PEM: who may certify mirrors, beside those whom this machine trusts anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class Fetchers:
         """Those of AMD, Intel and NVIDIA.
 
         Raises:
-            UsageError: an address is not one of HTTPS, nor of this machine.
+            UsageError: an address is not one of HTTPS, nor of this machine; or the CA's file cannot be read.
         """
         root_url, root_path = split_root_list_url(urls.intel_root_list_url)
         named = {
@@ -105,7 +109,8 @@ class Fetchers:
             "NVIDIA's RIM service": urls.nvidia_rim_url,
             "NVIDIA's OCSP responder": urls.nvidia_ocsp_url,
         }
-        sites = [VendorSite(name, url, patience=patience, waits=waits) for name, url in named.items()]
+        tls = _tls(urls.ca_file)
+        sites = [VendorSite(name, url, tls=tls, patience=patience, waits=waits) for name, url in named.items()]
         kds, pcs, roots, rims, responder = sites
         fetchers: list[Fetcher] = [AmdKds(kds), IntelPcs(pcs, roots, root_path), NvidiaRims(rims)]
         fetchers.append(OcspResponder(responder))
@@ -141,13 +146,19 @@ class Fetchers:
             if unproven is not None:
                 self._count(unproven)
             task = self._asked[question] = asyncio.create_task(fetcher.fetch(wanted))
-            task.add_done_callback(lambda _: self._asked.pop(question, None))
+            task.add_done_callback(lambda done: self._ended(question, done))
         kept = await asyncio.shield(task)
         self._answered[wanted.subject] = self._clock()
         self._answered.move_to_end(wanted.subject)
         while len(self._answered) > _MOST_ANSWERED:
             self._answered.popitem(last=False)
         return kept
+
+    def _ended(self, question: tuple[Kind, str], task: asyncio.Task[Kept]) -> None:
+        """Who asked may have left: then nobody else looks at how it ended."""
+        self._asked.pop(question, None)
+        if not task.cancelled():
+            task.exception()
 
     def answered_within(self, wanted: Wanted, seconds: float) -> bool:
         """Whether this was answered so short a time ago."""
@@ -176,3 +187,13 @@ class Fetchers:
         self._counted.move_to_end(asker)
         while len(self._counted) > _MOST_ASKERS:
             self._counted.popitem(last=False)
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:  # ssl's own is one
+            raise UsageError(f"the CA's file {ca_file} cannot be used: {error.strerror or 'no PEM in it'}") from error
+    return context

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import secrets
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -84,8 +85,16 @@ class VendorSite:
     followed to the same host and port only.
     """
 
-    def __init__(self, name: str, url: str, *, patience: Patience | None = None, waits: Waits | None = None) -> None:
-        """`name` is what errors call the service, `url` its prefix.
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        patience: Patience | None = None,
+        waits: Waits | None = None,
+    ) -> None:
+        """`name` is what errors call the service, `url` its prefix; `tls` says who may certify it, else this machine.
 
         Raises:
             UsageError: `url` is not one of HTTPS, nor of HTTP on this machine.
@@ -99,6 +108,7 @@ class VendorSite:
         self.name = name
         self._url = url.rstrip("/")
         self._origin = (parts.scheme, parts.netloc)
+        self._tls = tls or ssl.create_default_context()
         self._patience = patience or Patience()
         self._waits = waits or Waits()
         self._not_before = 0.0  # on the loop's clock: whoever asks heeds what another was told
@@ -107,7 +117,7 @@ class VendorSite:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_AT_ONCE),
+            connector=aiohttp.TCPConnector(limit=_AT_ONCE, ssl=self._tls),
             timeout=aiohttp.ClientTimeout(total=self._patience.answer_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -186,6 +196,8 @@ class VendorSite:
                     if response.status == 200:
                         return VendorAnswer(await self._body(response, limit), response.headers)
                     url = self._elsewhere(response)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise VendorRefused(f"{self.name} is not who it should be: {_why(error)}") from error
         except TimeoutError as error:
             raise _Later(f"nothing within {self._patience.answer_seconds:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -231,6 +243,11 @@ class VendorSite:
             return min(max(0.0, parsedate_to_datetime(value).timestamp() - self._waits.now()), _LONGEST_REST)
         except (ValueError, TypeError, OverflowError):
             return None
+
+
+def _why(error: aiohttp.ClientConnectorCertificateError) -> str:
+    """What is wrong with its certificate, in OpenSSL's words."""
+    return getattr(error.certificate_error, "verify_message", "") or "its certificate"
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final, Self
 from urllib.parse import quote
@@ -35,8 +36,10 @@ class VendorServices:
     `asked` lists what was asked for; a `fault` may answer in place of the service, or return None.
     """
 
-    def __init__(self, vendors: MadeVendors) -> None:
+    def __init__(self, vendors: MadeVendors, *, tls: ssl.SSLContext | None = None) -> None:
+        """In the clear, or with `tls`."""
         self.vendors = vendors
+        self._tls = tls
         self.asked: list[str] = []
         self.fault: Fault | None = None
         self.revoked = False  # whether the responder says so of whatever it is asked
@@ -44,15 +47,14 @@ class VendorServices:
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
-        await self.start(0)
+        await self._start()
         return self
 
     async def __aexit__(self, *_raised: object) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def start(self, port: int) -> None:
-        """Listen on this port of 127.0.0.1; 0 for any."""
+    async def _start(self) -> None:
         application = web.Application()
         application.router.add_get("/vcek/v1/{product}/cert_chain", self._chain)
         application.router.add_get("/vcek/v1/{product}/crl", self._list)
@@ -66,10 +68,10 @@ class VendorServices:
         application.middlewares.append(self._before)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
         host, bound = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{bound}"
+        self.url = f"{'https' if self._tls else 'http'}://{host}:{bound}"
 
     @property
     def urls(self) -> VendorUrls:
@@ -126,7 +128,7 @@ class VendorServices:
         if found is None:
             raise web.HTTPNotFound
         digest = hashlib.sha256(found.data).hexdigest()
-        told = {"id": found.id, "rim": base64.b64encode(found.data).decode(), "sha256": digest, "rim_format": "SWID"}
+        told = {"id": found.id, "rim": base64.b64encode(found.data).decode(), "sha256": digest, "rim_format": "TCG"}
         return web.Response(body=msgspec.json.encode(told), content_type="application/json")
 
     async def _answer(self, request: web.Request) -> web.Response:

@@ -1,12 +1,15 @@
 """Vendors' services are asked over loopback: whole evidence is completed by them, and a lying one can but withhold."""
 
 import asyncio
+import dataclasses
+import ssl
 from dataclasses import replace
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.doubles import vendor_evidence as made
+from tests.doubles.certificates import Authority
 from tests.doubles.vendor_evidence import NOON, VENDORS, failed
 from tests.doubles.vendor_faults import body, status
 
@@ -277,3 +280,35 @@ async def test_an_address_without_tls_is_of_this_machine_only():
         with pytest.raises(UsageError, match="AMD"):
             Fetchers.of_vendors(VendorUrls(amd_kds_url=url))
     Fetchers.of_vendors(VendorUrls())
+
+
+async def test_a_mirror_is_known_by_its_certificate(tmp_path, store):
+    authority = Authority(tmp_path)
+    certificate, key = authority.signed("mirror.test")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    async with VendorServices(VENDORS, tls=tls) as mirror:
+        known = dataclasses.replace(mirror.urls, ca_file=authority.path)
+        async with Fetchers.of_vendors(known, patience=IMPATIENT) as asked:
+            assert (await complete(made.tdx(), store, asked, at=NOON, asker="tests")).missing == ()
+        async with Fetchers.of_vendors(mirror.urls, patience=IMPATIENT) as asked:
+            found = await complete(made.snp(), store, asked, at=NOON, asker="tests")
+    assert "is not who it should be" in str(found.missing[0])
+
+
+@pytest.mark.parametrize("data", [None, b"no certificate"], ids=["no file", "no PEM"])
+def test_a_ca_that_cannot_be_read_is_named(data, tmp_path):
+    path = tmp_path / "ca.pem"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(UsageError, match=r"ca\.pem cannot be used"):
+        Fetchers.of_vendors(VendorUrls(ca_file=path))
+
+
+async def test_who_left_before_a_failure_leaves_nothing_behind(services, fetchers):
+    services.fault = status(404)
+    leaving = asyncio.create_task(fetchers.fetch(WantedAmdList(Product.MILAN), unproven=None))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(VendorUnknown):  # which the one who left never saw
+        await fetchers.fetch(WantedAmdList(Product.MILAN), unproven=None)
