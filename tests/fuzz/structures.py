@@ -23,14 +23,17 @@ def restructured(data: bytes, other: bytes, chance: random.Random) -> bytes:
     """A structural mutant; `data` itself where nothing in it could be changed so. `other` lends parts."""
     if _PEM.search(data):
         return _in_pem(data, other, chance)
-    if data[:1] in (b"{", b"["):
-        return _in_json(data, chance)
-    if data[:1] == b"<":
-        return _in_xml(data, chance)
-    return _in_der(data, chance) if data[:1] == b"\x30" else data
+    try:
+        if data[:1] in (b"{", b"["):
+            return _in_json(data, chance)
+        if data[:1] == b"<":
+            return _in_xml(data, chance)
+    except (ValueError, etree.LxmlError):  # it only begins so
+        return data
+    return _in_der(data, chance) if len(der_values(data)) == 1 and data[:1] == b"\x30" else data
 
 
-def _shuffled(parts: list[Any], lent: list[Any], chance: random.Random) -> list[Any]:
+def shuffled(parts: list[Any], lent: list[Any], chance: random.Random) -> list[Any]:
     """One part left out, doubled, moved, or put in another's place."""
     parts, at = list(parts), chance.randrange(len(parts))
     match chance.randrange(4):
@@ -47,7 +50,7 @@ def _shuffled(parts: list[Any], lent: list[Any], chance: random.Random) -> list[
 
 def _in_pem(data: bytes, other: bytes, chance: random.Random) -> bytes:
     found = list(_PEM.finditer(data))
-    blocks = _shuffled([one.group() for one in found], _PEM.findall(other), chance)
+    blocks = shuffled([one.group() for one in found], _PEM.findall(other), chance)
     between = [data[one.end() : two.start()] for one, two in pairwise(found)]
     joined = b"".join(block + gap for block, gap in zip(blocks, [*between, b"", b""], strict=False))
     return data[: found[0].start()] + joined + data[found[-1].end() :]
@@ -58,7 +61,7 @@ def _in_json(data: bytes, chance: random.Random) -> bytes:
     places = list(_containers(document))
     place = chance.choice(places)
     if isinstance(place, list):
-        place[:] = _shuffled(place, [], chance)
+        place[:] = shuffled(place, [], chance)
         return json.dumps(document).encode()
     names = list(place)
     one, two = chance.choice(names), chance.choice(names)
@@ -81,7 +84,7 @@ def _in_xml(data: bytes, chance: random.Random) -> bytes:
     root = etree.fromstring(data)
     parents = [one for one in root.iter() if len(one)]
     parent = chance.choice(parents)
-    parent[:] = [etree.fromstring(etree.tostring(one)) for one in _shuffled(list(parent), list(root.iter()), chance)]
+    parent[:] = [etree.fromstring(etree.tostring(one)) for one in shuffled(list(parent), list(root.iter()), chance)]
     written: bytes = etree.tostring(root, xml_declaration=data.startswith(b"<?xml"), encoding="UTF-8")
     return written
 
@@ -95,7 +98,7 @@ def _in_der(data: bytes, chance: random.Random) -> bytes:
         at = chance.choice(inner)
         parts[at] = _in_der(parts[at], chance)
     elif parts:
-        parts = _shuffled(parts, parts, chance)
+        parts = shuffled(parts, parts, chance)
     return _sized(head, b"".join(parts))
 
 
