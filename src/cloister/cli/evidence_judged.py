@@ -10,13 +10,8 @@ from cloister.attest.nvidia.chain import NvidiaTerms
 from cloister.attest.nvidia.rim import examine_nvidia_rim
 from cloister.attest.ocsp import STAPLED
 from cloister.attest.roots import roots_of
-from cloister.attest.vendor_evidence import (
-    ANYTHING,
-    Carried,
-    VendorTerms,
-    examine_vendor_evidence,
-    examine_vendor_gpus,
-)
+from cloister.attest.vendor_evidence import examine_vendor_evidence, examine_vendor_gpus
+from cloister.attest.vendor_hardware import ANYTHING, Carried, VendorTerms
 from cloister.cli.endorsement_sources import read_endorsements
 from cloister.cli.evidence_read import ReadEvidence
 from cloister.errors import UsageError
