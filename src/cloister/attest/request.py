@@ -19,7 +19,8 @@ from cloister.formats.attestation_request import (
     AttestationRequest,
     parse_attestation_demand,
 )
-from cloister.formats.evidence import MAXIMUM_COMPLETED, Evidence, parse_evidence
+from cloister.formats.evidence import Evidence, parse_evidence
+from cloister.formats.release import MAXIMUM_SENT
 
 ATTESTATION_STEPS: Final = (
     "attestation.evidence",
@@ -66,7 +67,7 @@ def examine_attestation_request(
     # 1. Evidence, whose challenge is used up from here on.
     evidence = steps.attempt(
         "attestation.evidence",
-        lambda: parse_evidence(request.evidence, limit=MAXIMUM_COMPLETED),
+        lambda: parse_evidence(request.evidence, limit=MAXIMUM_SENT),
         MalformedInput,
         TooLarge,
         found=f"{len(request.evidence)} bytes",

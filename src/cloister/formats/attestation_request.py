@@ -13,11 +13,11 @@ import msgspec
 from cloister.formats import canonical
 from cloister.formats.attestation_result import Text
 from cloister.formats.canonical import Digest, Name
-from cloister.formats.evidence import MAXIMUM_COMPLETED
+from cloister.formats.release import MAXIMUM_SENT
 
 DEMAND_TYPE = "application/vnd.cloister.attestation-demand+cbor"
 MAXIMUM_DEMAND = 4096  # bytes, signature included
-MAXIMUM_REQUEST = MAXIMUM_COMPLETED + MAXIMUM_DEMAND + 1024  # bytes
+MAXIMUM_REQUEST = MAXIMUM_SENT + MAXIMUM_DEMAND + 1024  # bytes
 
 RelyingPartyNonce = Annotated[bytes, msgspec.Meta(min_length=8, max_length=64)]
 
@@ -37,7 +37,7 @@ class AttestationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     version: Literal[1] = 1
     demand: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAXIMUM_DEMAND)]
-    evidence: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAXIMUM_COMPLETED)]
+    evidence: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAXIMUM_SENT)]
 
 
 def parse_attestation_request(data: bytes) -> AttestationRequest:

@@ -25,8 +25,8 @@ MAXIMUM_LIFETIME: Final = 300  # seconds from `iat` to `exp`
 CPU: Final = "cpu"  # the submodule of the processor; those of GPUs are gpu0, gpu1, …
 UNSAFE_FLAGS: Final = frozenset(name for names in get_args(Unsafe) for name in get_args(names))
 
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=r"^[ -~]+$")]
-PolicyId = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^ni:///sha-256;[A-Za-z0-9_-]{43}$")]  # RFC 6920
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=r"^[ -~]+\Z")]
+PolicyId = Annotated[str, msgspec.Meta(max_length=57, pattern=r"^ni:///sha-256;[A-Za-z0-9_-]{43}$")]  # RFC 6920
 Hex32 = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9a-f]{64}$")]
 Hex48 = Annotated[str, msgspec.Meta(max_length=96, pattern=r"^[0-9a-f]{96}$")]
 Base64Url = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]

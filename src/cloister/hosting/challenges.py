@@ -5,16 +5,19 @@ They live in memory: evidence that answered another instance, or this one before
 
 from __future__ import annotations
 
+import threading
+
 CHALLENGE_SIZE = 32  # bytes
 
 
 class Challenges:
-    """The open challenges, oldest first. Times are seconds of a monotonic clock."""
+    """The open challenges, oldest first, for all threads of a process. Times are seconds of a monotonic clock."""
 
     def __init__(self, *, seconds: int, capacity: int) -> None:
         self._seconds = seconds
         self._capacity = capacity
         self._expires: dict[bytes, float] = {}
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._expires)
@@ -25,14 +28,16 @@ class Challenges:
         When the table is full the oldest goes: an honest node answers in milliseconds, so it takes a flood of the
         whole table in that time to unseat it, and a full table that refused would be the cheaper attack.
         """
-        self._forget_expired(at)
-        if len(self._expires) >= self._capacity:
-            del self._expires[next(iter(self._expires))]
-        self._expires[challenge] = at + self._seconds
+        with self._lock:
+            self._forget_expired(at)
+            if len(self._expires) >= self._capacity:
+                del self._expires[next(iter(self._expires))]
+            self._expires[challenge] = at + self._seconds
 
     def use(self, challenge: bytes, *, at: float) -> bool:
         """Whether `challenge` was open; it no longer is, whatever becomes of the request that answers it."""
-        expires = self._expires.pop(challenge, None)
+        with self._lock:
+            expires = self._expires.pop(challenge, None)
         return expires is not None and at < expires
 
     def _forget_expired(self, at: float) -> None:

@@ -48,7 +48,6 @@ class VerifierSettings:
     tls: ServerTls | None = None  # everyone is served: relying parties fetch the keys
     tokens: VerifierLimits = field(default_factory=VerifierLimits)
     endorsements: EndorsementSettings | None = None  # by itself, what nodes bring along has to do
-    # fewer at a time than other services: evidence with its endorsements has up to 8 MiB
-    limits: ServiceLimits = field(default_factory=lambda: ServiceLimits(requests=32))
+    limits: ServiceLimits = field(default_factory=ServiceLimits)
     ready: Path | None = None  # the port is written there when it is served
     log_level: str = "info"

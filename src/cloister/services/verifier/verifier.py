@@ -78,8 +78,8 @@ class Verifier:
             RefusedSteps: names every check that failed; nothing was signed.
             Unavailable: endorsements are missing that may be there later.
         """
-        request = parse_attestation_request(data)
-        asked = examine_attestation_request(request, self._use).require_telling_all()
+        # Nothing is known of the sender yet: what takes long to read shall hold nobody else up.
+        asked = await asyncio.to_thread(self._read, data)
         policy = self.policies.get(asked.demand.policy)
         if policy is None:
             raise UnknownPolicy(f"no such policy here; there are {', '.join(sorted(self.policies))}")
@@ -88,6 +88,9 @@ class Verifier:
         structlog.get_logger().info("attested", policy=asked.demand.policy, platform=appraised.platform)
         issue = Issue(self.issuer, at, self._limits.token_seconds)
         return self._sign(attestation_result(asked, appraised, policy.id, issue), at=at)
+
+    def _read(self, data: bytes) -> VerifiedDemand:
+        return examine_attestation_request(parse_attestation_request(data), self._use).require_telling_all()
 
     def _use(self, challenge: bytes) -> bool:
         return self._challenges.use(challenge, at=monotonic())
