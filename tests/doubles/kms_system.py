@@ -21,6 +21,7 @@ from cloister.hosting.serving import serve_until
 from cloister.ledger.statements import sign_statement
 from cloister.node.evidence import evidence
 from cloister.node.keys import NodeSecrets
+from cloister.services.kms.endorsing import Endorsing
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
 from cloister.services.kms.routes import routes
@@ -79,10 +80,12 @@ class KmsSystem:
     def sign_constitution(self, constitution: Constitution) -> bytes:
         return sign_statement("constitution", constitution, self.signers)
 
-    def kms(self, *, security: KmsSecurity = SECURITY, tee: WorldTee | None = None) -> Kms:
+    def kms(
+        self, *, security: KmsSecurity = SECURITY, tee: WorldTee | None = None, endorsing: Endorsing | None = None
+    ) -> Kms:
         """A fresh instance, not started."""
         instance = Instance(tee or self.tee, NodeSecrets.generate(), security)
-        return Kms(self.ledger, instance, genesis=self.genesis, clock=lambda: self.now)
+        return Kms(self.ledger, instance, genesis=self.genesis, clock=lambda: self.now, endorsing=endorsing)
 
     async def started(self) -> Kms:
         """A fresh instance that serves the contract."""

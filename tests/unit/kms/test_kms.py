@@ -20,6 +20,7 @@ from cloister.formats.release import (
     ReleaseReply,
     Revocation,
     parse_epoch,
+    parse_kms_instance,
     parse_release,
     parse_release_reply,
 )
@@ -431,3 +432,28 @@ async def test_the_log_replays_to_the_state_that_the_kms_acts_on(system, node):
     assert state == kms._history.state
     assert state.void == 0
     assert canonical.encode(state.constitution) == canonical.encode(system.constitution)
+
+
+class SlowVendors:
+    """Vendors that take half a minute, and date what they say when they say it."""
+
+    def __init__(self, system):
+        self.system = system
+        self.said: list[int] = []
+
+    async def endorsements(self, evidence, roots, *, asker):
+        self.system.now += 30
+        self.said.append(self.system.now)
+        return ()
+
+
+async def test_evidence_is_judged_at_a_checkpoint_that_is_no_older_than_what_vendors_said_for_it(system):
+    vendors = SlowVendors(system)
+    kms = system.kms(endorsing=vendors)
+    await kms.start([system.contract_entry])
+    (shown,) = [one for one in map(open_statement, system.ledger.log.entries) if one.kind == "kms"]
+    assert parse_kms_instance(shown.payload).at >= vendors.said[-1]
+    system.now += SECURITY.head_seconds
+    await kms.follow()
+    assert len(vendors.said) == 2
+    assert examine(system, kms).require().checkpoint.cosigned_at >= vendors.said[-1]

@@ -111,8 +111,8 @@ class Kms:
             await self._history.follow(appended.checkpoint)
             for entry in given:
                 await self._log(entry)
+            await self._endorse_itself()  # before the checkpoint at whose time it is judged: vendors date what they say
             await self._history.follow(await self._ledger.renew_checkpoint())
-            await self._endorse_itself()
             await self._settle()
             self._publish()
             self.started, self.trouble = True, ""
