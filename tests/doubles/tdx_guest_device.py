@@ -7,10 +7,10 @@ import struct
 import threading
 from dataclasses import dataclass, field, replace
 
-from tests.doubles.tee_reports import TDX, td_report
+from tests.doubles.tee_reports import TDX
 from tests.doubles.tsm_kernel import fault
 
-from cloister.testing.tdx_hardware import TD
+from cloister.testing.tdx_hardware import TD, td_report
 
 
 @dataclass

@@ -22,11 +22,3 @@ def snp_report(inblob, privlevel=0):
 def td_quote(inblob, _=0):
     """A quote with the rest of its buffer behind it, and no table."""
     return TDX.quote(replace(TD, report_data=inblob)) + bytes(3000), b""
-
-
-def td_report(td):
-    """A TDREPORT as its CPU makes one, as far as anyone reads it."""
-    numbers = td.td_attributes.to_bytes(8, "little") + td.xfam.to_bytes(8, "little")
-    owners = td.mr_td + td.mr_config_id + td.mr_owner + td.mr_owner_config
-    head = b"\x81\0".ljust(128, b"\0")
-    return (head + td.report_data.ljust(384, b"\0") + numbers + owners + b"".join(td.rtmrs)).ljust(1024, b"\0")

@@ -24,7 +24,15 @@ from cloister.peers.kms import KmsClient
 from cloister.peers.ledger import LedgerClient
 from cloister.services.gateway.kms_keys import KeyWithheld, KmsKeys
 from cloister.testing.local_system import LocalSystem
-from cloister.testing.made_tees import MadeAzureTee, MadeGpus, MadeNitroTee, MadeSnpTee, MadeTdxTee, MadeTee
+from cloister.testing.made_tees import (
+    MadeAzureTdxTee,
+    MadeAzureTee,
+    MadeGpus,
+    MadeNitroTee,
+    MadeSnpTee,
+    MadeTdxTee,
+    MadeTee,
+)
 from cloister.testing.world import WORKLOAD
 
 NOW = int(time.time())
@@ -33,7 +41,7 @@ GPUS = MadeGpus(NOW, devices=2)
 ON: dict[str, tuple[Callable[[bytes], MadeTee], Callable[[bytes], MadeTee]]] = {
     "SEV-SNP, gateways with GPUs": (partial(MadeSnpTee, NOW), partial(MadeSnpTee, NOW, gpu_vendor=GPUS)),
     "TDX, gateways with GPUs": (partial(MadeTdxTee, NOW), partial(MadeTdxTee, NOW, gpu_vendor=GPUS)),
-    "Azure's VMs": (partial(MadeAzureTee, NOW), partial(MadeAzureTee, NOW)),
+    "Azure's VMs": (partial(MadeAzureTdxTee, NOW), partial(MadeAzureTee, NOW)),
     "Nitro Enclaves": (partial(MadeNitroTee, NOW), partial(MadeNitroTee, NOW)),
     "a KMS on TDX, gateways on SEV-SNP": (partial(MadeTdxTee, NOW), partial(MadeSnpTee, NOW)),
 }

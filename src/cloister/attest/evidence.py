@@ -19,7 +19,14 @@ from cloister.attest.software import authenticate_software
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
-from cloister.formats.appraisal_policy import AppraisalPolicy, NitroPlatform, Platform, RoleReference, SoftwarePlatform
+from cloister.formats.appraisal_policy import (
+    AppraisalPolicy,
+    NitroPlatform,
+    Platform,
+    RoleReference,
+    SoftwarePlatform,
+    takes,
+)
 from cloister.formats.evidence import Evidence, NodeKeys, gpu_digest
 
 SOFTWARE_WORDS = "software TEE: protects nothing from this machine's owner"
@@ -86,7 +93,7 @@ def examine_evidence(
     """
     steps = Steps(EVIDENCE_STEPS, EvidenceRejected)
     # 1. A platform that the policy takes. An empty list takes none.
-    platform = next((one for one in policy.platforms if one.__struct_config__.tag == evidence.platform), None)
+    platform = takes(policy, evidence.platform)
     shortfall = f"platform {evidence.platform} is not accepted"
     steps.check("evidence.platform", platform is not None, shortfall, found=evidence.platform)
     # 2. The software TEE only where the policy says so in so many words.

@@ -120,6 +120,11 @@ class AppraisalPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise ValueError(f"{', '.join(hidden)} stands in a platform and not in the policy's own list")
 
 
+def takes(policy: AppraisalPolicy, platform: str) -> Platform | None:
+    """What a policy says of the platform of this name; None where it does not take it."""
+    return next((one for one in policy.platforms if one.__struct_config__.tag == platform), None)
+
+
 def exceptions(platform: Platform) -> tuple[Unsafe, ...]:
     """The `Unsafe…` names that a platform's parts accept."""
     match platform:

@@ -15,6 +15,7 @@ import msgspec
 from cloister.formats.appraisal_policy import (
     AppraisalPolicy,
     AzureSnpPlatform,
+    AzureTdxPlatform,
     Gpu,
     NitroPlatform,
     Platform,
@@ -43,7 +44,7 @@ from cloister.testing.nitro_hardware import MadeNitro
 from cloister.testing.nvidia_hardware import MadeDevice, MadeRim, NvidiaVendor, measured
 from cloister.testing.ocsp_answers import Responder
 from cloister.testing.snp_hardware import SnpHardware
-from cloister.testing.tdx_hardware import DAY, TD, TdxHardware, image_of
+from cloister.testing.tdx_hardware import DAY, TD, TdxHardware, image_of, td_report
 from cloister.testing.tpm_hardware import MadeTpm
 
 _BOOT = (0, 1, 2, 3, 4, 5, 6, 7)  # PCRs of firmware, boot loader and secure boot
@@ -286,16 +287,53 @@ class MadeAzureTee(_WithGpus):
         """As `MadeTee`."""
         return AzureSnpPlatform(
             report=msgspec.structs.replace(self.hardware.policy(), measurements=(b"p" * 48,)),
-            vm=AzurePolicy(
-                vm_configuration={"secure-boot": True},
-                tpm=TpmPolicy(bank="sha256", pcrs={index: (PCRS[index],) for index in _BOOT}),
-            ),
+            vm=_vm_policy(),
             gpu=self.gpu_policy(),
         )
 
     def roots(self) -> VendorRoots:
         """As `MadeTee`."""
         return msgspec.structs.replace(self.gpu_roots(), amd=dict(self.hardware.roots))
+
+
+@dataclass(frozen=True)
+class MadeAzureTdxTee(_WithGpus):
+    """The same on TDX, where the paravisor is what the module measures."""
+
+    platform: Literal["azure-tdx"] = "azure-tdx"
+
+    @property
+    def hardware(self) -> TdxHardware:
+        """Its platform, and the vendor behind it."""
+        return TdxHardware(at=self.at, seed="made-up cloud")
+
+    def collect(self, report_data: bytes, *, challenge: bytes) -> Collected:  # noqa: ARG002 - the quote has one field
+        """As `Tee`: `report_data` are the quote's 32 bytes."""
+        runtime = runtime_data()
+        domain = replace(TD, report_data=report_data_of(runtime))
+        hcl = hcl_report(td_report(domain), runtime, tdx=True)
+        beside, tpm = {"td_quote": self.hardware.quote(domain)}, MadeAzureTee(self.at, self.workload).tpm
+        return Collected(azure_evidence(hcl, report_data, beside=beside, tpm=tpm))
+
+    def fetched(self) -> tuple[Endorsement, ...]:
+        """As `MadeTee`."""
+        collateral = Endorsement(kind="intel-collateral", data=msgspec.json.encode(self.hardware.collateral()))
+        return (collateral, *super().fetched())
+
+    def platform_policy(self, workloads: Collection[bytes]) -> AzureTdxPlatform:  # noqa: ARG002 - the register tells them
+        """As `MadeTee`."""
+        quote = self.hardware.policy(image_of(TD))
+        return AzureTdxPlatform(quote=quote, vm=_vm_policy(), gpu=self.gpu_policy())
+
+    def roots(self) -> VendorRoots:
+        """As `MadeTee`."""
+        return msgspec.structs.replace(self.gpu_roots(), intel=tuple(self.hardware.roots))
+
+
+def _vm_policy() -> AzurePolicy:
+    """What both of Azure's kinds here meet besides their hardware's policy."""
+    tpm = TpmPolicy(bank="sha256", pcrs={index: (PCRS[index],) for index in _BOOT})
+    return AzurePolicy(vm_configuration={"secure-boot": True}, tpm=tpm)
 
 
 @dataclass(frozen=True)

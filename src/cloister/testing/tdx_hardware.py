@@ -307,6 +307,14 @@ def encode_td_report(report: TdReport) -> bytes:
     )
 
 
+def td_report(report: TdReport) -> bytes:
+    """The TDREPORT of the same TD, 1,024 bytes, as far as anyone reads it; its MAC is its CPU's secret."""
+    numbers = report.td_attributes.to_bytes(8, "little") + report.xfam.to_bytes(8, "little")
+    owners = report.mr_td + report.mr_config_id + report.mr_owner + report.mr_owner_config
+    head = b"\x81\0".ljust(128, b"\0") + report.report_data.ljust(384, b"\0")
+    return (head + numbers + owners + b"".join(report.rtmrs)).ljust(1024, b"\0")
+
+
 def encode_enclave_report(report: EnclaveReport, *, report_data: bytes | None = None) -> bytes:
     """The body of an enclave's report."""
     return struct.pack(

@@ -21,7 +21,7 @@ from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.tpm_policy import TpmPolicy
 from cloister.testing.azure_hardware import PCRS, azure_evidence, hcl_report, report_data_of, runtime_data
 from cloister.testing.snp_hardware import SnpHardware
-from cloister.testing.tdx_hardware import TD, TdxHardware, image_of
+from cloister.testing.tdx_hardware import TD, TdxHardware, image_of, td_report
 
 NOW = 1_800_000_000
 NONCE = b"\7" * 64
@@ -36,13 +36,6 @@ def snp_examined(*, data=RUNTIME, chip=CHIP, endorsed=CHIP):
     hcl = hcl_report(chip.sign(report), data)
     evidence = parse_azure_evidence(azure_evidence(hcl, NONCE, beside={"vcek": endorsed.certificate()}))
     return examine_azure_snp(evidence, endorsed.endorsements(), roots=CHIP.roots, at=NOW, unsafe=(), seen=SEEN_NOTHING)
-
-
-def td_report(td):
-    """As its CPU makes one, as far as anyone reads it."""
-    numbers = td.td_attributes.to_bytes(8, "little") + td.xfam.to_bytes(8, "little")
-    owners = td.mr_td + td.mr_config_id + td.mr_owner + td.mr_owner_config
-    return (bytes(128) + td.report_data.ljust(384, b"\0") + numbers + owners + b"".join(td.rtmrs)).ljust(1024, b"\0")
 
 
 BOUND = replace(TD, report_data=report_data_of(RUNTIME))

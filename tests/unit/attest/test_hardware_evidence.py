@@ -21,6 +21,7 @@ from cloister.formats.evidence import SecuritySettings, gpu_nonce, parse_evidenc
 from cloister.node.evidence import evidence
 from cloister.node.keys import NodeSecrets
 from cloister.testing.made_tees import (
+    MadeAzureTdxTee,
     MadeAzureTee,
     MadeGpus,
     MadeNitroTee,
@@ -42,6 +43,7 @@ TEES = {
     "tdx": TDX,
     "tdx with GPUs": MadeTdxTee(NOW, WORKLOAD, GPUS),
     "azure-snp": MadeAzureTee(NOW, WORKLOAD),
+    "azure-tdx": MadeAzureTdxTee(NOW, WORKLOAD),
     "nitro": MadeNitroTee(NOW, WORKLOAD),
 }
 
@@ -101,7 +103,13 @@ def test_evidence_is_refused_under_another_platforms_policy(tee, other):
 @pytest.mark.parametrize("tee", TEES.values(), ids=TEES)
 def test_made_up_hardware_is_a_stranger_where_the_vendors_roots_hold(tee):
     held = msgspec.structs.replace(policy(tee), roots="vendors")
-    chains = {"snp": "snp.chain", "azure-snp": "snp.chain", "tdx": "tdx.pck-chain", "nitro": "nitro.chain"}
+    chains = {
+        "snp": "snp.chain",
+        "azure-snp": "snp.chain",
+        "tdx": "tdx.pck-chain",
+        "azure-tdx": "tdx.pck-chain",
+        "nitro": "nitro.chain",
+    }
     assert examined(tee, held=held).failed[0] == chains[tee.platform]
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 from tests.doubles.made_evidence import auxblob, tsm, tsm_json
-from tests.unit.attest.test_azure_vm import BOUND, POLICY, RUNTIME, TDX_POLICY, td_report
+from tests.unit.attest.test_azure_vm import BOUND, POLICY, RUNTIME, TDX_POLICY
 from tests.unit.attest.test_nvidia import DEVICE, VENDOR
 from tests.unit.attest.test_nvidia import POLICY as GPU_POLICY
 
@@ -39,7 +39,7 @@ from cloister.testing.nitro_hardware import MadeNitro
 from cloister.testing.nvidia_hardware import MadeRim, measured
 from cloister.testing.ocsp_answers import Responder
 from cloister.testing.snp_hardware import SnpHardware
-from cloister.testing.tdx_hardware import ENCLAVE, TD, TdxHardware
+from cloister.testing.tdx_hardware import ENCLAVE, TD, TdxHardware, td_report
 from cloister.testing.world import NOON
 
 CHIP, TDX, NITRO = SnpHardware(), TdxHardware(at=NOON), MadeNitro(NOON)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.doubles.device_kernel import DeviceKernel
 from tests.doubles.metadata_server import metadata_server, pem, told
-from tests.doubles.tee_reports import CHAIN, CHIP, ENDORSED, TDX, td_report
+from tests.doubles.tee_reports import CHAIN, CHIP, ENDORSED, TDX
 from tests.doubles.tpm_device import READABLE, TpmDevice
 
 from cloister.attest.azure_vm import examine_azure_snp, examine_azure_tdx
@@ -20,7 +20,7 @@ from cloister.tee.collectors.collected import NoTee, TeeDenied, TeeFault, TeeUna
 from cloister.tee.collectors.machine import Machine
 from cloister.tee.collectors.metadata_service import MetadataService
 from cloister.testing.azure_hardware import AZURE_TPM, PCRS, hcl_report, report_data_of, runtime_data
-from cloister.testing.tdx_hardware import TD
+from cloister.testing.tdx_hardware import TD, td_report
 from cloister.testing.tpm_hardware import MadeTpm
 from cloister.testing.world import NOON
 

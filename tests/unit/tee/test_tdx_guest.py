@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.doubles.device_kernel import DeviceKernel, Told
 from tests.doubles.tdx_guest_device import TdxGuestDevice, answer, quote_service, quoted
-from tests.doubles.tee_reports import TDX, td_report
+from tests.doubles.tee_reports import TDX
 
 from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.tdx.authentic import examine_tdx
@@ -14,7 +14,7 @@ from cloister.tee.collectors.collected import NoTee, TeeDenied, TeeFault, TeeUna
 from cloister.tee.collectors.machine import Machine
 from cloister.tee.collectors.quote_service import connect_vsock, quote_of
 from cloister.tee.collectors.tdx_guest import open_tdx_guest
-from cloister.testing.tdx_hardware import TD
+from cloister.testing.tdx_hardware import TD, td_report
 from cloister.testing.world import NOON
 
 DATA, CHALLENGE = bytes(range(64)), b"c" * 32

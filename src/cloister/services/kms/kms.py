@@ -23,6 +23,7 @@ from cloister.contract.state import ContractLine, EpochRecord
 from cloister.crypto.hpke import KemPrivateKey
 from cloister.errors import Unavailable
 from cloister.formats import canonical
+from cloister.formats.appraisal_policy import takes
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
 from cloister.formats.evidence import Evidence, parse_evidence
@@ -202,8 +203,8 @@ class Kms:
     async def _completed(self, evidence: Evidence, contract: bytes) -> Evidence:
         """The evidence of a node that answers a challenge of this instance's, for a contract of the log's."""
         line = self._history.state.lines.get(contract)
-        if line is None:
-            return evidence
+        if line is None or not takes(line.current.appraisal, evidence.platform):
+            return evidence  # it will be refused: no vendor is asked for that
         roots = roots_of(line.current.appraisal)
         return with_endorsements(evidence, await self._endorsing.endorsements(evidence, roots, asker=contract.hex()))
 
