@@ -18,10 +18,11 @@ from cloister.cli.evidence_file import read_evidence
 from cloister.cli.state_folder import StateFolder
 from cloister.cli.terminal import printable
 from cloister.client.durable import replace_file
+from cloister.endorsements.asker_limits import AskerLimits
 from cloister.endorsements.bare_evidence import read_bare_evidence
 from cloister.endorsements.bundle import encode_bundle
 from cloister.endorsements.completion import Completed, complete
-from cloister.endorsements.fetchers import AskerLimits, Fetchers, VendorUrls
+from cloister.endorsements.fetchers import Fetchers, VendorUrls
 from cloister.endorsements.needs import EvidenceLike
 from cloister.endorsements.store import EndorsementStore
 from cloister.errors import MalformedInput, Unavailable

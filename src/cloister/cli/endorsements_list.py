@@ -71,7 +71,7 @@ def list_(store: Path | None, policy: Path | None, state: StateFolder, *, as_jso
     else:
         for one in stored:
             _show(one, at)
-        click.echo(f"{len(stored)} endorsements, {sum(not _in_date(one, at) for one in stored)} of them not in date")
+        click.echo(f"{len(stored)} endorsements, {sum(not one.counts(at) for one in stored)} of them not in date")
     _require_whole(found)
 
 
@@ -107,10 +107,6 @@ def _all(store: EndorsementStore) -> Iterator[Stored | DamagedEndorsement]:
         yield from store.of_kind(kind)
 
 
-def _in_date(one: Stored, at: int) -> bool:
-    return one.described.first <= at <= one.described.until
-
-
 def _require_whole(found: list[Stored | DamagedEndorsement]) -> None:
     for one in found:
         if isinstance(one, DamagedEndorsement):
@@ -119,7 +115,7 @@ def _require_whole(found: list[Stored | DamagedEndorsement]) -> None:
 
 def _show(one: Stored, at: int) -> None:
     own = one.described
-    mark, style = ("✓", "green") if _in_date(one, at) else ("✗", "bold red")
+    mark, style = ("✓", "green") if one.counts(at) else ("✗", "bold red")
     life = f"{moment(own.first)} to {moment(own.until)}"
     console().print(Text(mark, style=style) + Text(f" {own.kind:<22} {life}  {printable(own.subject)}"))
 
@@ -131,6 +127,6 @@ def _told(one: Stored, at: int) -> dict[str, object]:
         "subject": own.subject,
         "from": own.first,
         "until": own.until,
-        "in_date": _in_date(one, at),
+        "in_date": one.counts(at),
         "file": str(one.path),
     }

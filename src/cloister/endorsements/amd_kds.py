@@ -6,6 +6,8 @@ from AMD, and hands them to its guests.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -22,17 +24,19 @@ from cloister.formats.snp_tcb import Product, Tcb
 KDS_URL: Final = "https://kdsintf.amd.com"
 _MAXIMUM_CHAIN: Final = 4 * MAXIMUM_CERTIFICATE  # bytes in PEM
 _MAXIMUM_LIST: Final = 1024 * 1024  # bytes
+_CHAIN_SECONDS: Final = 3600.0
 _NAMES: Final = {"fmc": "fmcSPL", "bootloader": "blSPL", "tee": "teeSPL", "snp": "snpSPL", "microcode": "ucodeSPL"}
 
 
 class AmdKds:
-    """Fetches over one site. The few chains of authorities, which do not change, are asked for once."""
+    """Fetches over one site. The few chains of authorities, which hardly change, are asked for once an hour."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"amd-key", "amd-revocations"})
 
-    def __init__(self, site: VendorSite) -> None:
+    def __init__(self, site: VendorSite, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.site = site
-        self._authorities: dict[Product, tuple[bytes, bytes]] = {}  # ASK and ARK in DER
+        self._clock = clock
+        self._authorities: dict[Product, tuple[float, bytes, bytes]] = {}  # when it came; ASK and ARK in DER
 
     async def fetch(self, wanted: Wanted) -> Kept:
         """What AMD answers, unexamined.
@@ -62,14 +66,15 @@ class AmdKds:
 
     async def _above(self, product: Product) -> tuple[bytes, bytes]:
         """ASK and ARK of a product's VCEKs."""
-        if product not in self._authorities:
+        at, signer, root = self._authorities.get(product, (0.0, b"", b""))
+        if not root or self._clock() - at > _CHAIN_SECONDS:
             answer = await self.site.get(f"/vcek/v1/{product}/cert_chain", limit=_MAXIMUM_CHAIN)
             found = parse_certificates(answer.body)
             if len(found) != 2:
                 raise MalformedInput(f"{len(found)} certificates for {product}, where the ASK and the ARK are due")
             signer, root = (one.public_bytes(Encoding.DER) for one in found)
-            self._authorities[product] = signer, root
-        return self._authorities[product]
+            self._authorities[product] = self._clock(), signer, root
+        return signer, root
 
 
 def key_path(product: Product, chip_id: bytes, tcb: Tcb) -> str:

@@ -30,7 +30,7 @@ from cloister.formats.endorsements import Endorsement
 from cloister.formats.nvidia_rim import parse_rim_file
 from cloister.formats.snp_policy import UnsafeSnp
 
-ANSWER_SECONDS: Final = 300.0  # who can ask an OCSP responder asks again after this time
+AGAIN_SECONDS: Final = 300.0  # what is in date is not asked for again sooner
 _UNCHECKED: Final[tuple[UnsafeSnp, ...]] = ("UnsafeAllowSnpWithoutRevocation",)  # the list is asked for by itself
 REMEDY: Final = (
     "cloister endorsements fetch --for EVIDENCE --out BUNDLE where there is a network, then"
@@ -106,12 +106,12 @@ class _Gathering:
         """The same, or why not."""
         try:
             await asyncio.to_thread(self._take_offered, wanted)
-            found = await asyncio.to_thread(self.store.get, wanted.kind, wanted.subject, at=self.at)
-            if self.fetchers is None:
-                return found or Missing(wanted.words, f"it is not in the store, or not in date; {REMEDY}", retry=False)
-            if found is not None and not self._asks_again(wanted):
-                return found
-            return await self._fetched(wanted, self.fetchers, found)
+            stored = await asyncio.to_thread(self.store.find, wanted.kind, wanted.subject)
+            found = stored if stored is not None and stored.counts(self.at) else None
+            if self.fetchers is not None and (found is None or self._is_due(wanted, found, self.fetchers)):
+                return await self._fetched(wanted, self.fetchers, found)
+            reason = f"it is not in the store, or not in date; {REMEDY}"
+            return Missing(wanted.words, reason, retry=False) if found is None else found.kept
         except DamagedEndorsement as error:
             return Missing(wanted.words, str(error), retry=False)
 
@@ -121,22 +121,24 @@ class _Gathering:
             if known is None or known.kept != kept:
                 self.store.take(kept, at=self.at, subject=wanted.subject)
 
-    async def _fetched(self, wanted: Wanted, fetchers: Fetchers, found: Kept | None) -> Kept | Missing:
+    async def _fetched(self, wanted: Wanted, fetchers: Fetchers, found: Stored | None) -> Kept | Missing:
         """What the vendor says now. Where it is silent, what there is holds until its own end, as the vendor said."""
         try:
             fetched = await fetchers.fetch(wanted, unproven=self.unproven)
             examination = await asyncio.to_thread(self.store.take, fetched, at=self.at, subject=wanted.subject)
             return examination.require().kept
         except (Unavailable, VendorRefused, Refused) as error:
-            return found or Missing(wanted.words, str(error), retry=error.retry)
+            return Missing(wanted.words, str(error), retry=error.retry) if found is None else found.kept
 
-    def _asks_again(self, wanted: Wanted) -> bool:
-        """An answer that is in date is asked for again all the same by who can: it tells of revocation sooner."""
-        return (
-            wanted.kind == "ocsp-answer"
-            and self.fetchers is not None
-            and not self.fetchers.answered_within(wanted, ANSWER_SECONDS)
-        )
+    def _is_due(self, wanted: Wanted, found: Stored, fetchers: Fetchers) -> bool:
+        """Whether who can ask asks for what is in date all the same: not again and again where nobody answers.
+
+        An OCSP answer, since a newer one tells of a revocation sooner; anything else in the last quarter of its life,
+        so that the vendor may be silent for days before anything is missing.
+        """
+        own = found.described
+        ending = own.until - self.at < (own.until - own.first) // 4
+        return (wanted.kind == "ocsp-answer" or ending) and not fetchers.asked_within(wanted, AGAIN_SECONDS)
 
 
 async def _amd(need: SnpNeed | None, gathering: _Gathering) -> list[Kept]:

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Final, Protocol, Self
 
 from cloister.endorsements.amd_kds import KDS_URL, AmdKds
+from cloister.endorsements.asker_limits import AskerCounts, AskerLimits
 from cloister.endorsements.intel_pcs import PCS_URL, ROOT_LIST_URL, IntelPcs, split_root_list_url
 from cloister.endorsements.nvidia_services import OCSP_URL, RIM_URL, NvidiaRims, OcspResponder
-from cloister.endorsements.vendor_site import Patience, VendorRefused, VendorSite, VendorUnavailable, Waits
+from cloister.endorsements.vendor_site import Patience, VendorRefused, VendorSite, VendorUnknown, Waits
 from cloister.endorsements.wanted import Wanted
 from cloister.errors import UsageError
 from cloister.formats.endorsement_bundle import Kept, Kind
 
-_MOST_ASKERS: Final = 4096
-_MOST_ANSWERED: Final = 65_536
+UNKNOWN_SECONDS: Final = 600.0  # what a vendor does not have is not asked for again so soon
+_MOST_ENDED: Final = 65_536
 
 
 class Fetcher(Protocol):
@@ -51,15 +52,6 @@ class VendorUrls:
     ca_file: Path | None = None  # PEM: who may certify mirrors, beside those whom this machine trusts anyway
 
 
-@dataclass(frozen=True, slots=True)
-class AskerLimits:
-    """How often one asker, and all together, may have a vendor asked for what nothing has proven yet."""
-
-    seconds: float = 3600.0
-    each: int = 8
-    all: int = 256
-
-
 class Fetchers:
     """All fetchers of a process; an asynchronous context manager.
 
@@ -78,12 +70,10 @@ class Fetchers:
         """`sites` are what the fetchers ask: entered and left with this."""
         self._sites = sites
         self._fetchers = {kind: one for one in fetchers for kind in one.kinds}
-        self._limits = limits or AskerLimits()
+        self._counts = AskerCounts(limits or AskerLimits(), clock)
         self._clock = clock
         self._asked: dict[tuple[Kind, str], asyncio.Task[Kept]] = {}  # by kind and subject
-        self._answered: OrderedDict[str, float] = OrderedDict()  # by subject: when
-        self._counted: OrderedDict[str, list[float]] = OrderedDict()  # by asker: when
-        self._counted_all: list[float] = []
+        self._ended: OrderedDict[tuple[Kind, str], tuple[float, str]] = OrderedDict()  # when; what is not there
         self._open = contextlib.AsyncExitStack()
 
     @classmethod
@@ -141,52 +131,30 @@ class Fetchers:
         if fetcher is None:
             raise VendorRefused(f"nobody here is asked for {wanted.words}")
         question = (wanted.kind, wanted.subject)
+        at, unknown = self._ended.get(question, (0.0, ""))
+        if unknown and self._clock() - at <= UNKNOWN_SECONDS:
+            raise VendorUnknown(unknown)
         task = self._asked.get(question)
         if task is None:
             if unproven is not None:
-                self._count(unproven)
+                self._counts.count(unproven)
             task = self._asked[question] = asyncio.create_task(fetcher.fetch(wanted))
-            task.add_done_callback(lambda done: self._ended(question, done))
-        kept = await asyncio.shield(task)
-        self._answered[wanted.subject] = self._clock()
-        self._answered.move_to_end(wanted.subject)
-        while len(self._answered) > _MOST_ANSWERED:
-            self._answered.popitem(last=False)
-        return kept
+            task.add_done_callback(lambda done: self._end(question, done))
+        return await asyncio.shield(task)
 
-    def _ended(self, question: tuple[Kind, str], task: asyncio.Task[Kept]) -> None:
-        """Who asked may have left: then nobody else looks at how it ended."""
+    def asked_within(self, wanted: Wanted, seconds: float) -> bool:
+        """Whether a vendor was asked for this so short a time ago, with an answer or without."""
+        ended = self._ended.get((wanted.kind, wanted.subject))
+        return ended is not None and self._clock() - ended[0] <= seconds
+
+    def _end(self, question: tuple[Kind, str], task: asyncio.Task[Kept]) -> None:
+        """Remember that, and how, it ended; whoever asked may have left."""
         self._asked.pop(question, None)
-        if not task.cancelled():
-            task.exception()
-
-    def answered_within(self, wanted: Wanted, seconds: float) -> bool:
-        """Whether this was answered so short a time ago."""
-        at = self._answered.get(wanted.subject)
-        return at is not None and self._clock() - at <= seconds
-
-    def _count(self, asker: str) -> None:
-        """Count one question of an asker's.
-
-        Raises:
-            VendorUnavailable: there were too many of late, of this asker or of all.
-        """
-        since = self._clock() - self._limits.seconds
-        own = [at for at in self._counted.get(asker, []) if at > since]
-        self._counted_all = [at for at in self._counted_all if at > since]
-        for counted, most in ((own, self._limits.each), (self._counted_all, self._limits.all)):
-            if len(counted) >= most:
-                later = counted[0] - since if counted else self._limits.seconds
-                raise VendorUnavailable(
-                    f"unproven reports asked for {most} certificates within {self._limits.seconds:g} s: come back in"
-                    f" {later:.0f} s, or import what is missing"
-                )
-        own.append(self._clock())
-        self._counted_all.append(own[-1])
-        self._counted[asker] = own
-        self._counted.move_to_end(asker)
-        while len(self._counted) > _MOST_ASKERS:
-            self._counted.popitem(last=False)
+        error = None if task.cancelled() else task.exception()
+        self._ended[question] = self._clock(), str(error) if isinstance(error, VendorUnknown) else ""
+        self._ended.move_to_end(question)
+        while len(self._ended) > _MOST_ENDED:
+            self._ended.popitem(last=False)
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:

@@ -50,6 +50,10 @@ class Stored:
     described: Described
     path: Path
 
+    def counts(self, at: int) -> bool:
+        """Whether it is in date at `at`, seconds since 1970."""
+        return self.described.first <= at <= self.described.until
+
 
 class EndorsementStore:
     """A store in one folder, for one set of pinned roots. Calls block for as long as the disk takes."""
@@ -99,9 +103,7 @@ class EndorsementStore:
             DamagedEndorsement, Unavailable: the file is not what was written, or cannot be read.
         """
         found = self.find(kind, subject)
-        if found is None or not found.described.first <= at <= found.described.until:
-            return None
-        return found.kept
+        return found.kept if found is not None and found.counts(at) else None
 
     def find(self, kind: Kind, subject: str) -> Stored | None:
         """The newest that was seen of this kind and subject, in date or not; raises as `get` does."""

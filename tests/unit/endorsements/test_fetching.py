@@ -13,11 +13,13 @@ from tests.doubles.certificates import Authority
 from tests.doubles.vendor_evidence import NOON, VENDORS, failed
 from tests.doubles.vendor_faults import body, status
 
+from cloister.endorsements.amd_kds import AmdKds
+from cloister.endorsements.asker_limits import AskerLimits
 from cloister.endorsements.bare_evidence import BareEvidence
 from cloister.endorsements.completion import complete
-from cloister.endorsements.fetchers import AskerLimits, Fetchers, VendorUrls
+from cloister.endorsements.fetchers import Fetchers, VendorUrls
 from cloister.endorsements.store import EndorsementStore
-from cloister.endorsements.vendor_site import Patience, VendorUnavailable, VendorUnknown
+from cloister.endorsements.vendor_site import Patience, VendorSite, VendorUnavailable, VendorUnknown
 from cloister.endorsements.wanted import WantedAmdList, WantedKey
 from cloister.errors import MalformedInput, UsageError
 from cloister.formats.endorsement_bundle import kind_of
@@ -138,9 +140,9 @@ async def test_an_asker_of_what_nothing_has_proven_has_a_limit_and_others_have_t
 
     async with Fetchers.of_vendors(services.urls, limits=limits, clock=lambda: now[0]) as limited:
         assert [await ask(number, "one") for number in range(3)] == [True, True, False]
-        assert [await ask(number, "other") for number in range(3)] == [True, False, False]  # of all together
+        assert [await ask(number, "other") for number in range(3, 6)] == [True, False, False]  # of all together
         now[0] = 101.0
-        assert await ask(5, "one")
+        assert await ask(6, "one")
 
 
 async def test_what_is_proven_has_no_such_limit(services):
@@ -158,6 +160,48 @@ async def test_an_answer_of_a_responder_is_asked_for_again_after_some_minutes(st
             now[0] = at
             assert (await complete(made.gpu(), store, aging, at=NOON, asker="tests")).missing == ()
             assert len(services.asked) == asked
+
+
+async def test_what_is_ending_is_asked_for_ahead_of_its_end(store, services, fetchers):
+    for kept in VENDORS.all():
+        store.take(kept, at=NOON).require()
+    for day, asked in ((0, []), (21, []), (22, ["/vcek/v1/Milan/cert_chain", "/vcek/v1/Milan/crl"])):
+        found = await complete(made.snp(), store, fetchers, at=NOON + day * DAY, asker="tests")
+        assert found.missing == ()
+        assert services.asked == asked
+
+
+async def test_a_vendor_that_is_silent_is_not_asked_by_everyone_while_what_there_is_counts(store, services):
+    now = [0.0]
+    for kept in VENDORS.all():
+        store.take(kept, at=NOON).require()
+    services.fault = status(503)
+    async with Fetchers.of_vendors(services.urls, patience=IMPATIENT, clock=lambda: now[0]) as silent:
+        for at, asked in ((0.0, 8), (299.0, 8), (302.0, 16)):  # four answers, two tries each
+            now[0] = at
+            assert (await complete(made.gpu(), store, silent, at=NOON, asker="tests")).missing == ()
+            assert len(services.asked) == asked
+
+
+async def test_what_a_vendor_does_not_have_is_not_asked_for_again_at_once(store, services):
+    now = [0.0]
+    stranger = made.snp(chip=SnpHardware(seed="made-up", chip="second", life=VENDORS.snp.life))
+    async with Fetchers.of_vendors(services.urls, clock=lambda: now[0]) as asked:
+        for at, count in ((0.0, 2), (599.0, 2), (601.0, 3)):
+            now[0] = at
+            (missing,) = (await complete(stranger, store, asked, at=NOON, asker="tests")).missing
+            assert "does not have" in missing.reason
+            assert len(services.asked) == count
+
+
+async def test_the_authorities_of_a_product_are_asked_for_once_an_hour(services):
+    now = [0.0]
+    async with VendorSite("AMD's", services.url) as site:
+        kds = AmdKds(site, clock=lambda: now[0])
+        for at, count in ((0.0, 1), (3600.0, 1), (3601.0, 2)):
+            now[0] = at
+            await kds.fetch(WantedAmdList(Product.MILAN))
+            assert services.asked.count("/vcek/v1/Milan/cert_chain") == count
 
 
 async def test_a_responder_that_is_silent_changes_nothing_until_its_last_answer_ends(store, services, fetchers):

@@ -11,8 +11,9 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from cloister.endorsements.asker_limits import AskerLimits
 from cloister.endorsements.completion import complete
-from cloister.endorsements.fetchers import AskerLimits, Fetchers, VendorUrls
+from cloister.endorsements.fetchers import Fetchers, VendorUrls
 from cloister.endorsements.store import EndorsementStore
 from cloister.errors import CloisterError
 from cloister.formats.appraisal_policy import VendorRoots
