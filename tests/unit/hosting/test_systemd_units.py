@@ -12,6 +12,7 @@ from cloister.cli.local.roles import ROLES as LOCAL_ROLES
 from cloister.cli.service import SERVICES
 from cloister.cli.service import service as service_command
 from cloister.hosting.settings import load
+from cloister.tee.collectors import sev_guest, tdx_guest, tpm
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
 ROLES = (*LOCAL_ROLES, "verifier")  # which a system of its own has no need of
@@ -88,9 +89,42 @@ def test_every_unit_has_a_user_of_its_own():
     assert made == {user for role in ROLES for user in of(role, "User")}
 
 
-@pytest.mark.skipif(
+def drop_in(key):
+    text = (UNITS / "hardware.conf").read_text()
+    return [line.partition("=")[2] for line in text.splitlines() if line.startswith(f"{key}=")]
+
+
+def test_on_hardware_a_node_reaches_the_devices_that_its_collectors_open_and_no_others():
+    devices = {f"/{device} rw" for device in (sev_guest.DEVICE, tdx_guest.DEVICE, tpm.DEVICE)}
+    assert set(drop_in("DeviceAllow")) == devices | {"char-nvidia* rw"}
+    assert drop_in("DevicePolicy") == ["closed"]
+    assert drop_in("SupplementaryGroups") == ["cloister-tee"]
+    ruled = {
+        line.partition(",")[0] for line in (UNITS / "cloister-tee.rules").read_text().splitlines() if line[0] != "#"
+    }
+    assert ruled == {'KERNEL=="sev-guest"', 'KERNEL=="tdx_guest"'}
+    assert "g cloister-tee -" in (UNITS / "cloister.sysusers.conf").read_text().splitlines()
+
+
+needs_analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing: apt-get install systemd"
 )
+
+
+@needs_analyze
+@pytest.mark.parametrize("role", ["kms", "gateway"])
+def test_systemd_takes_what_is_added_for_hardware_and_still_finds_the_units_closed(role, tmp_path):
+    whole = tmp_path / f"cloister-{role}.service"
+    whole.write_text((UNITS / whole.name).read_text() + "\n" + (UNITS / "hardware.conf").read_text())
+    said = subprocess.run(["systemd-analyze", "verify", str(whole)], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout + said.stderr) == (0, "")
+    threshold = f"--threshold={EXPOSURE.get(role, LEAST_EXPOSURE) + 10}"
+    judged = ["systemd-analyze", "security", "--offline=true", threshold, str(whole)]
+    found = subprocess.run(judged, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout.splitlines()[-1]
+
+
+@needs_analyze
 def test_systemd_takes_the_units_and_finds_them_closed():
     paths = [str(UNITS / f"cloister-{role}.service") for role in ROLES]
     said = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False)

@@ -71,7 +71,7 @@ def test_the_level_below_an_svsm_is_asked_for_where_none_is_named():
 
 
 def test_a_level_that_the_guest_may_not_name_is_refused_with_what_it_may():
-    with pytest.raises(TeeUnavailable, match=r"Invalid argument.*privilege level that this guest runs at"):
+    with pytest.raises(TeeFault, match=r"Invalid argument.*privilege level that this guest runs at"):
         snp(TsmKernel(snp_report, floor=2), privilege_level=1)
 
 
@@ -100,7 +100,7 @@ def test_another_writer_who_does_not_rest_ends_it_after_five_tries():
 
 def test_a_write_that_the_kernel_lost_silently_never_yields_a_report():
     kernel = TsmKernel(snp_report, faults={("commit", "inblob"): [errno.EBUSY]})
-    with pytest.raises(TeeUnavailable, match="64 bytes of report data"):
+    with pytest.raises(TeeFault, match="64 bytes of report data"):
         snp(kernel)
     assert kernel.entries == {}
 
@@ -148,8 +148,8 @@ def test_a_quote_of_another_asker_under_way_is_waited_for():
 @pytest.mark.parametrize(
     ("code", "error", "advice"),
     [
-        (errno.EINVAL, TeeUnavailable, "takes 64 bytes"),
-        (errno.ENOTTY, TeeUnavailable, "restart the guest"),
+        (errno.EINVAL, TeeFault, "takes 64 bytes"),
+        (errno.ENOTTY, TeeFault, "restart the guest"),
         (errno.ETIMEDOUT, TeeUnavailable, "quote generation service"),
         (errno.EIO, TeeUnavailable, "dmesg"),
         (errno.ENXIO, NoTee, "no confidential guest"),

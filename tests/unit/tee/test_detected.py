@@ -1,5 +1,6 @@
 """Which TEE a machine is found to be, and what is said where it is none, or looks like two."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,11 @@ def test_a_platform_that_is_named_and_is_another_is_refused():
 def test_where_a_user_may_not_look_there_may_be_a_tee():
     with pytest.raises(TeeDenied, match=r"/dev/sev-guest: opening /dev/sev-guest: Permission denied. Only root"):
         open_collector(machine({}, denied=("/dev/sev-guest",)))
+
+
+def test_where_configfs_is_roots_the_device_that_a_udev_rule_opens_is_taken():
+    configfs = TsmKernel(snp_report, faults={("mkdir", ""): [errno.EACCES]})
+    assert type(open_collector(machine(SEV, tsm=configfs))) is SevGuest
 
 
 def test_what_does_not_serve_is_told_and_stands_in_the_way_of_nothing_else():

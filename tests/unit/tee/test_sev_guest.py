@@ -114,7 +114,7 @@ def test_a_report_is_cut_where_it_ends_and_not_where_the_response_does():
 
 
 def test_a_wiped_key_is_said_with_what_to_do():
-    with pytest.raises(TeeUnavailable, match="restart the guest"):
+    with pytest.raises(TeeFault, match="restart the guest"):
         collected(SevGuestDevice(faults=[(errno.ENOTTY, 0, 0)] * 2))
 
 

@@ -22,7 +22,7 @@ class TeeUnavailable(Unavailable):
 
 
 class TeeFault(CloisterError):
-    """The TEE answered what its interface does not allow. Nothing of the answer was used."""
+    """The TEE refused for good, or answered what its interface does not allow; nothing of an answer was used."""
 
 
 class TeeDenied(UsageError):

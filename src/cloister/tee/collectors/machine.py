@@ -20,6 +20,7 @@ from cloister.tee.collectors.nvml import load_nvml
 from cloister.tee.collectors.quote_service import connect_vsock
 
 T = TypeVar("T")
+_LASTING: Final = (errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP)  # asking again changes nothing
 _INTERRUPTIONS: Final = 16  # that one call bears; a signal handler that raises ends it at once
 
 
@@ -155,6 +156,7 @@ def explained(error: OSError, doing: str, advice: dict[int, str]) -> CloisterErr
         return TeeDenied(
             f"{said}. Only root may ask for evidence, unless a udev rule or unit file gives this user the device"
         )
+    kind = TeeFault if code in _LASTING else TeeUnavailable
     if code in advice:
-        return TeeUnavailable(f"{said}. {advice[code]}")
-    return TeeUnavailable(f"{said} ({errno.errorcode.get(code, code)}). The kernel's log says more: dmesg")
+        return kind(f"{said}. {advice[code]}")
+    return kind(f"{said} ({errno.errorcode.get(code, code)}). The kernel's log says more: dmesg")
