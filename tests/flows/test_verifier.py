@@ -49,6 +49,10 @@ class Process:
         )
 
     async def __aenter__(self):
+        await self.start()
+        return self
+
+    async def start(self):
         command = [sys.executable, "-m", "cloister", "service", "verifier", "--config", self.folder / "verifier.toml"]
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220 - it takes no time
@@ -59,7 +63,6 @@ class Process:
                 assert self.process.poll() is None, (self.folder / "log").read_text()
                 await asyncio.sleep(0.02)
         self.url = f"http://127.0.0.1:{(self.folder / 'port').read_text()}"
-        return self
 
     async def __aexit__(self, *_raised):
         self.process.send_signal(signal.SIGTERM)
@@ -133,7 +136,9 @@ def test_what_the_service_refuses_it_refuses_by_name(attested):
 def test_its_log_has_no_content(attested, folder):
     log = (folder / "log").read_text()
     events = [json.loads(line) for line in log.splitlines()]
-    assert [event["event"] for event in events if "policy" in event] == ["attested", "refused"]
+    told = [(event["event"], event.get("checks")) for event in events if event["event"] in ("attested", "refused")]
+    challenge, platform = "attestation.challenge", "evidence.platform"
+    assert told == [("attested", None), ("refused", challenge), ("refused", platform), ("refused", challenge)]
     for word in (AUDIENCE, NONCE.hex(), attested[0].node.sign.public.hex()):
         assert word not in log
 
@@ -221,3 +226,20 @@ async def test_a_made_up_snp_node_with_a_gpu_has_a_submodule_for_each(tmp_path):
     parts = dict(line.split("  ", 1) for line in ran.out.splitlines() if line.startswith(("cpu", "gpu0")))
     assert set(parts) == {"cpu", "gpu0"}
     assert all("hardware 97 contraindicated, runtime-opaque 2 affirming" in said for said in parts.values())
+
+
+async def test_a_verifier_that_was_killed_has_the_same_keys_again_and_forgets_its_challenges(tmp_path):
+    process = Process(tmp_path)
+    async with process, VerifierClient(process.url) as client:
+        open_one = await client.challenge()
+        (tmp_path / "node.jwt").write_bytes(await client.attest(process.ask(await client.challenge())))
+        process.process.kill()
+        process.process.wait()
+        (tmp_path / "port").unlink()
+        await process.start()
+        async with VerifierClient(process.url) as again:
+            with pytest.raises(RefusedSteps, match=r"attestation\.challenge"):
+                await again.attest(process.ask(open_one))
+        await process.keep_keys()
+    ran = await cloister_command(*process.verify(), home=tmp_path)
+    assert ran.code == 0, ran.out + ran.err

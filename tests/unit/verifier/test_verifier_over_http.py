@@ -182,8 +182,10 @@ class Lacking:
 
     def __init__(self, *, retry):
         self.retry = retry
+        self.asked = 0
 
     async def gather(self, evidence, roots, *, at, asker):
+        self.asked += 1
         return Gathered(evidence.endorsements, ("AMD's certificate: AMD does not answer",), self.retry)
 
 
@@ -193,6 +195,16 @@ async def test_evidence_that_lacks_what_may_come_later_is_not_refused_for_good(t
         await client.attest(setting.request(await client.challenge()))  # it was not needed
         with pytest.raises(Unavailable, match="AMD does not answer"):
             await client.attest(setting.request(await client.challenge(), policy="other"))
+
+
+async def test_no_vendor_is_asked_for_a_platform_that_is_refused_anyway(tmp_path):
+    lacking = Lacking(retry=True)
+    setting = Setting(endorsing=lacking)
+    async with setting.client(tmp_path) as client:
+        shown = replace(setting.evidence(await client.challenge()), platform="snp")
+        with pytest.raises(RefusedSteps, match=r"evidence\.platform"):
+            await client.attest(setting.request(b"", shown=shown))
+    assert lacking.asked == 0
 
 
 async def test_a_refusal_names_what_could_not_be_had(tmp_path):
@@ -251,3 +263,17 @@ def test_policies_that_cannot_be_read_are_named(tmp_path):
         read_policies({"mine": tmp_path / "none.toml"})
     with pytest.raises(UsageError, match=r"mine in .*bad\.toml.*missing: unsafe"):
         read_policies({"mine": tmp_path / "bad.toml"})
+
+
+async def test_tokens_and_refusals_are_counted_by_policy_and_check(tmp_path):
+    setting = Setting()
+    async with setting.client(tmp_path) as client, aiohttp.ClientSession() as session:
+        request = setting.request(await client.challenge())
+        await client.attest(request)
+        for _ in range(2):
+            with pytest.raises(RefusedSteps):
+                await client.attest(request)
+        async with session.get(f"{setting.url}/metrics") as response:
+            told = await response.text()
+    assert 'cloister_verifier_tokens_total{policy="default"} 1.0' in told
+    assert 'cloister_verifier_refused_total{check="attestation.challenge"} 2.0' in told

@@ -13,7 +13,7 @@ from cloister.formats.attestation_request import MAXIMUM_REQUEST
 from cloister.formats.attestation_result import MEDIA_TYPE, PROFILE
 from cloister.formats.jwk import KEY_SET_TYPE, encode_key_set
 from cloister.hosting.application import application, read_body, require_media_type
-from cloister.hosting.health import Health, Metrics
+from cloister.hosting.health import Health
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.services.verifier.verifier import Verifier
 
@@ -54,7 +54,7 @@ def routes(
         Route(KEYS, keys, methods=["GET"]),
         Route(DISCOVERY, discovery, methods=["GET"]),
     ]
-    return application(Health("verifier", Metrics("verifier"), missing=list, about=about), table, limits=limits)
+    return application(Health("verifier", verifier.metrics, missing=list, about=about), table, limits=limits)
 
 
 def _discovery(verifier: Verifier) -> dict[str, object]:

@@ -9,6 +9,7 @@ from time import monotonic
 
 import msgspec
 import structlog
+from prometheus_client import Counter
 
 from cloister.attest.evidence import AppraisedEvidence, Expected, examine_evidence
 from cloister.attest.request import VerifiedDemand, examine_attestation_request
@@ -17,13 +18,14 @@ from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
 from cloister.crypto.jws import sign_jws
 from cloister.errors import Unavailable, UsageError
 from cloister.examination import RefusedSteps, Step
-from cloister.formats.appraisal_policy import RoleReference
+from cloister.formats.appraisal_policy import RoleReference, takes
 from cloister.formats.attestation_request import parse_attestation_request
 from cloister.formats.attestation_result import TOKEN_TYPE, AttestationResult, encode_attestation_result
 from cloister.formats.evidence import Evidence
 from cloister.formats.verifier_policy import VerifierPolicy
 from cloister.hosting.challenges import CHALLENGE_SIZE, Challenges
-from cloister.services.verifier.endorsing import Endorsing, roots_digest
+from cloister.hosting.health import Metrics
+from cloister.services.verifier.endorsing import Endorsing, Gathered, roots_digest
 from cloister.services.verifier.result import Issue, attestation_result
 from cloister.services.verifier.settings import VerifierLimits
 from cloister.services.verifier.signing_keys import SigningKeys
@@ -55,6 +57,10 @@ class Verifier:
         self._endorsing = endorsing
         self._limits = limits
         self._clock = clock
+        self.metrics = Metrics("verifier")
+        registry = self.metrics.registry
+        self._tokens = Counter("cloister_verifier_tokens", "Tokens given.", ["policy"], registry=registry)
+        self._refused = Counter("cloister_verifier_refused", "Refusals, by first check.", ["check"], registry=registry)
         self._seen: dict[bytes, SeenEndorsements] = {}  # by the digest of the roots
         self._challenges = Challenges(seconds=limits.challenge_seconds, capacity=limits.challenges)
 
@@ -78,14 +84,26 @@ class Verifier:
             RefusedSteps: names every check that failed; nothing was signed.
             Unavailable: endorsements are missing that may be there later.
         """
-        # Nothing is known of the sender yet: what takes long to read shall hold nobody else up.
-        asked = await asyncio.to_thread(self._read, data)
+        try:
+            # Nothing is known of the sender yet: what takes long to read shall hold nobody else up.
+            asked = await asyncio.to_thread(self._read, data)
+            token = await self._answer(asked, asker)
+        except RefusedSteps as refusal:
+            self._refused.labels(refusal.check).inc()
+            checks = ", ".join(step.id for step in refusal.failed)
+            structlog.get_logger().info("refused", checks=checks)
+            raise
+        self._tokens.labels(asked.demand.policy).inc()
+        structlog.get_logger().info("attested", policy=asked.demand.policy, platform=asked.evidence.platform)
+        return token
+
+    async def _answer(self, asked: VerifiedDemand, asker: str) -> bytes:
         policy = self.policies.get(asked.demand.policy)
         if policy is None:
             raise UnknownPolicy(f"no such policy here; there are {', '.join(sorted(self.policies))}")
-        at = self._clock()
-        appraised = await self._judge(asked, policy, at, asker)
-        structlog.get_logger().info("attested", policy=asked.demand.policy, platform=appraised.platform)
+        gathered = await self._gather(asked.evidence, policy, asker)
+        at = self._clock()  # asking vendors took time, and what they said just now is not to be of the future
+        appraised = await self._judge(asked, policy, gathered, at)
         issue = Issue(self.issuer, at, self._limits.token_seconds)
         return self._sign(attestation_result(asked, appraised, policy.id, issue), at=at)
 
@@ -95,11 +113,16 @@ class Verifier:
     def _use(self, challenge: bytes) -> bool:
         return self._challenges.use(challenge, at=monotonic())
 
-    async def _judge(self, asked: VerifiedDemand, policy: VerifierPolicy, at: int, asker: str) -> AppraisedEvidence:
-        roots = roots_of(policy)
-        gathered = await self._endorsing.gather(asked.evidence, roots, at=at, asker=asker)
+    async def _gather(self, evidence: Evidence, policy: VerifierPolicy, asker: str) -> Gathered:
+        if not takes(policy, evidence.platform):
+            return Gathered(evidence.endorsements)  # it will be refused: no vendor is asked for that
+        return await self._endorsing.gather(evidence, roots_of(policy), at=self._clock(), asker=asker)
+
+    async def _judge(
+        self, asked: VerifiedDemand, policy: VerifierPolicy, gathered: Gathered, at: int
+    ) -> AppraisedEvidence:
         completed = msgspec.structs.replace(asked.evidence, endorsements=gathered.endorsements)
-        digest = roots_digest(roots)
+        digest = roots_digest(roots_of(policy))
         seen = self._seen.get(digest, SEEN_NOTHING)
         try:
             # Appraisal takes milliseconds, a GPU's some tens: other requests are not to wait for it.
@@ -107,8 +130,6 @@ class Verifier:
         except RefusedSteps as refusal:
             if gathered.retry:
                 raise Unavailable(f"endorsements are missing: {'; '.join(gathered.missing)}") from refusal
-            checks = [step.id for step in refusal.failed]
-            structlog.get_logger().info("refused", policy=asked.demand.policy, checks=", ".join(checks))
             raise _with_missing(refusal, gathered.missing) from refusal
         self._seen[digest] = self._seen.get(digest, SEEN_NOTHING).merged(appraised.seen)
         return appraised
