@@ -46,5 +46,7 @@ def _read(path: Path, last: Callable[[Sequence[bytes]], Governed]) -> tuple[tupl
         entries = read_entries(path)
         return entries, last(entries)
     except CloisterError as error:
-        named = str(error) if str(path) in str(error) else f"{path} is damaged: {error}"
+        named = (
+            str(error) if str(path) in str(error) else f"{path} is damaged, or of another version of Cloister: {error}"
+        )
         raise UsageError(f"{named}; {WHAT_TO_DO}") from error
