@@ -2,8 +2,10 @@
 
 import hmac
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace as changed
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -309,6 +311,22 @@ def test_every_exception_weakens_a_claim_and_no_relying_party_takes_it_unless_by
         assert case.examine().failed == ["token.unsafe", "token.status"]
         case.expected = changed(case.expected, unsafe=(flag,))
         assert case.examine().failed == []
+
+
+def test_passing_and_every_exception_say_what_the_page_says():
+    page = Path("docs/formats/attestation-result.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `UnsafeAllow")]
+    told = {
+        (flag, claim.replace("-", "_"), int(value))
+        for row in rows
+        for flag in re.findall(r"`(Unsafe\w+)`", row)
+        for claim, value in re.findall(r"`([a-z-]+)` (-?\d+)", row)
+    }
+    assert told == {(row.flag, row.claim, row.value) for row in WEAKENED}
+    passed = {"configuration": 2, "executables": 3, "hardware": 2, "runtime_opaque": 2}
+    assert {name: value for name, value in msgspec.structs.asdict(AFFIRMING).items() if value} == passed
+    for name, value in passed.items():
+        assert f"`{name.replace('_', '-')}` {value}\n" in page.replace(" (", "\n(")
 
 
 def test_an_exception_of_another_platform_weakens_nothing():

@@ -114,6 +114,29 @@ async def test_a_report_with_one_bit_changed_asks_nobody_and_gets_no_token(tmp_p
     assert "snp.signature" in [step.id for step in refusal.value.failed]
 
 
+async def test_a_quote_whose_own_signature_does_not_hold_has_nobody_asked(tmp_path):
+    machine = Machine(TEES["tdx"])
+    async with machine.verifier(tmp_path, StoredEndorsements(tmp_path / "endorsements", None)) as client:
+        challenge = await client.challenge()
+        shown = evidence(
+            machine.tee, challenge=challenge, settings=machine.settings, subject=SUBJECT, keys=machine.secrets.public
+        )
+        report = bytearray(shown.report)
+        report[100] ^= 1
+        altered = msgspec.structs.replace(shown, report=bytes(report), endorsements=machine.tee.fetched())
+        request = sign_attestation_request(machine.secrets.sign, altered, policy="p", audience=AUDIENCE, nonce=NONCE)
+        with pytest.raises(RefusedSteps) as refusal:
+            await client.attest(request)
+    assert "missing here" not in str(refusal.value)
+
+
+async def test_an_enclaves_document_needs_no_store(tmp_path):
+    machine = Machine(TEES["nitro"])
+    async with machine.verifier(tmp_path, StoredEndorsements(tmp_path / "endorsements", None)) as client:
+        await client.attest(machine.request(await client.challenge()))
+    assert not (tmp_path / "endorsements").exists()
+
+
 async def test_a_gpu_left_out_is_refused_by_name(tmp_path):
     machine = Machine(WITH_GPU)
     alone = Machine(changed(WITH_GPU, gpu_vendor=None))

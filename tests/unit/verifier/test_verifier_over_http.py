@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -45,6 +46,7 @@ class Setting:
     limits: VerifierLimits = field(default_factory=VerifierLimits)
     endorsing: Endorsing = field(default_factory=AsCarried)
     url: str = ""  # once it is served
+    now: int = NOON
 
     @property
     def policies(self):
@@ -55,7 +57,7 @@ class Setting:
     @contextlib.asynccontextmanager
     async def client(self, folder):
         keys = SigningKeys.open(folder, key_seconds=86_400, at=NOON)
-        verifier = Verifier(ISSUER, self.policies, keys, self.endorsing, limits=self.limits, clock=lambda: NOON)
+        verifier = Verifier(ISSUER, self.policies, keys, self.endorsing, limits=self.limits, clock=lambda: self.now)
         async with served(routes(verifier)) as url, VerifierClient(url) as client:
             self.url = url
             yield client
@@ -277,3 +279,15 @@ async def test_tokens_and_refusals_are_counted_by_policy_and_check(tmp_path):
             told = await response.text()
     assert 'cloister_verifier_tokens_total{policy="default"} 1.0' in told
     assert 'cloister_verifier_refused_total{check="attestation.challenge"} 2.0' in told
+
+
+async def test_a_folder_that_takes_no_new_key_stops_no_token(tmp_path):
+    setting = Setting()
+    folder = tmp_path / "keys"
+    async with setting.client(folder) as client:
+        known = await client.keys()
+        shutil.rmtree(folder)
+        setting.now = NOON + 86_400  # the next key is due
+        token = await client.attest(setting.request(await client.challenge()))
+        assert await client.keys() == known
+    assert examine_attestation_result(token, known, setting.expected(), at=setting.now).failed == []
