@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 import msgspec
@@ -19,16 +19,18 @@ from cloister.cli.state_folder import StateFolder
 from cloister.cli.terminal import printable
 from cloister.client.durable import replace_file
 from cloister.endorsements.asker_limits import AskerLimits
-from cloister.endorsements.bare_evidence import read_bare_evidence
+from cloister.endorsements.bare_evidence import BareEvidence, read_bare_evidence
 from cloister.endorsements.bundle import encode_bundle
 from cloister.endorsements.completion import Completed, complete
 from cloister.endorsements.fetchers import Fetchers, VendorUrls
 from cloister.endorsements.needs import EvidenceLike
 from cloister.endorsements.store import EndorsementStore
 from cloister.errors import MalformedInput, Unavailable
+from cloister.formats.endorsements import Endorsement, EndorsementKind
 from cloister.formats.evidence import MAXIMUM_COMPLETED
 
 _OWN: Final = VendorUrls()
+_MOST_BESIDE: Final = 64
 _NO_STRANGERS: Final = AskerLimits(all=1_000_000)  # who asks is who runs the command
 EPILOG: Final = """\b
 Examples:
@@ -36,9 +38,10 @@ Examples:
   cloister endorsements fetch --for node-1.bin --for node-2.bin --out endorsements.bundle
   cloister endorsements fetch --for quote.bin --intel-pcs https://pccs.example:8081
 
-FILE is evidence as cloister evidence collect writes it, a SEV-SNP report, a TDX or SGX quote, Azure's evidence,
-NVIDIA's envelope, a Nitro document (which needs nothing), or - for standard input. Vendors are asked only where the
-evidence's own signature holds; a SEV-SNP report has no key before AMD is asked, so that any well-formed one asks.
+FILE is what cloister evidence collect writes (with the files that it lays beside it) or prints, a SEV-SNP report, a
+TDX or SGX quote, Azure's evidence, NVIDIA's envelope, a Nitro document (which needs nothing), or - for standard input.
+Vendors are asked only where the evidence's own signature holds; a SEV-SNP report has no key before AMD is asked, so
+that any well-formed one asks.
 
 \b
 Whom it asks, unless a mirror is named:
@@ -49,7 +52,8 @@ Whom it asks, unless a mirror is named:
 
 What a mirror says is believed as little as what a vendor's own service says: all of it has to be signed by the vendor.
 The vendor, or the mirror, learns which chips you ask for. VLEKs (of SEV-SNP on AWS) are nowhere to be fetched: they
-come with the evidence. Exit code 4 if something is missing; what there is was kept and written all the same.
+come with the evidence, as FILE.amd-certificates.1 and so on. Exit code 4 if something is missing; what there is was
+kept and written all the same.
 """
 
 
@@ -128,10 +132,22 @@ def fetch(
 
 
 def _read(path: Path) -> EvidenceLike:
+    """The evidence in a file, and the endorsements that were collected beside it."""
     try:
-        return read_bare_evidence(read_evidence(path, limit=MAXIMUM_COMPLETED))
+        found = read_bare_evidence(read_evidence(path, limit=MAXIMUM_COMPLETED))
     except MalformedInput as error:
         raise MalformedInput(f"{path}: {error}") from error
+    brought = (*found.endorsements, *_beside(path))
+    return BareEvidence(found.platform, found.report, brought, found.gpu)
+
+
+def _beside(path: Path) -> Iterator[Endorsement]:
+    """`FILE.KIND.NUMBER`, as `cloister evidence collect` writes them, in their order."""
+    for kind in get_args(EndorsementKind):
+        for number in range(1, _MOST_BESIDE + 1):
+            file = Path(f"{path}.{kind}.{number}")
+            if file.is_file():
+                yield Endorsement(kind=kind, data=read_evidence(file, limit=MAXIMUM_COMPLETED))
 
 
 async def _complete(evidence: Sequence[EvidenceLike], store: EndorsementStore, urls: VendorUrls) -> list[Completed]:

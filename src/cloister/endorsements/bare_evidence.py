@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+
+import msgspec
 
 from cloister.attest.nvidia.device import DeviceEvidence
 from cloister.endorsements.needs import Device, EvidenceLike
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.azure_evidence import parse_azure_buffers
 from cloister.formats.endorsements import Endorsement
-from cloister.formats.evidence import MAXIMUM_COMPLETED, parse_evidence
+from cloister.formats.evidence import MAXIMUM_COMPLETED, GpuEvidence, parse_evidence
 from cloister.formats.intel_quote import TEE_SGX, declared_length, parse_quote
 from cloister.formats.nitro_document import parse_nitro_document
 from cloister.formats.nvidia_envelope import parse_nvidia_envelope
+from cloister.formats.snp_certificate_table import CRL, parse_certificate_table
 from cloister.formats.snp_report import parse_snp_report
 from cloister.formats.tsm_report import parse_tsm_report
 
@@ -32,8 +35,8 @@ class BareEvidence:
 def read_bare_evidence(data: bytes) -> EvidenceLike:
     """Evidence of any of these formats, each strict, so that the first that takes it is it.
 
-    Our own; SNP reports, Intel's quotes (a TD's whole buffer, too), both also in configfs-tsm's envelope; evidence of
-    Azure's VMs, Nitro documents, NVIDIA's envelope.
+    Our own; what `cloister evidence collect` prints; SNP reports, Intel's quotes (a TD's whole buffer, too), both also
+    in configfs-tsm's envelope; evidence of Azure's VMs, Nitro documents, NVIDIA's envelope.
 
     Raises:
         MalformedInput: none of them.
@@ -49,12 +52,32 @@ def read_bare_evidence(data: bytes) -> EvidenceLike:
     )
 
 
-def _snp(data: bytes) -> EvidenceLike:
+class _Collected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `cloister evidence collect --json` prints, in Base64."""
+
+    platform: str
+    challenge: bytes
+    report_data: bytes
+    report: bytes
+    endorsements: tuple[Endorsement, ...]
+    gpus: tuple[GpuEvidence, ...]
+    remarks: tuple[str, ...]
+
+
+def _collected(data: bytes) -> EvidenceLike:
+    try:
+        found = msgspec.json.decode(data, type=_Collected)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedInput(f"not what was collected: {error}") from error
+    return BareEvidence(found.platform, found.report, found.endorsements, found.gpus)
+
+
+def _snp(data: bytes) -> BareEvidence:
     parse_snp_report(data)
     return BareEvidence("snp", data)
 
 
-def _quote(data: bytes) -> EvidenceLike:
+def _quote(data: bytes) -> BareEvidence:
     """A TD reads its quote in a buffer that is longer, with zeros behind it."""
     length = declared_length(data)
     if any(data[length:]):
@@ -65,7 +88,21 @@ def _quote(data: bytes) -> EvidenceLike:
 
 def _tsm(data: bytes) -> EvidenceLike:
     report = parse_tsm_report(data)
-    return (_snp if report.provider.strip() == "sev_guest" else _quote)(report.outblob)
+    if report.provider.strip() != "sev_guest":
+        return _quote(report.outblob)
+    return replace(_snp(report.outblob), endorsements=_of_table(report.auxblob or b""))
+
+
+def _of_table(table: bytes) -> tuple[Endorsement, ...]:
+    """What the host laid beside an SNP report: a VLEK comes in no other way. A table that is none brings nothing."""
+    try:
+        given = parse_certificate_table(table)
+    except (MalformedInput, TooLarge):
+        return ()
+    found = [Endorsement(kind="amd-certificates", data=one) for one in given.chain() if one]
+    if revocations := given.get(CRL):
+        found.append(Endorsement(kind="amd-revocations", data=revocations))
+    return tuple(found)
 
 
 def _azure(data: bytes) -> EvidenceLike:
@@ -86,4 +123,13 @@ def _own(data: bytes) -> EvidenceLike:
     return parse_evidence(data, limit=MAXIMUM_COMPLETED)
 
 
-_FORMATS: Final[Sequence[Callable[[bytes], EvidenceLike]]] = (_snp, _quote, _azure, _nvidia, _tsm, _own, _nitro)
+_FORMATS: Final[Sequence[Callable[[bytes], EvidenceLike]]] = (
+    _snp,
+    _quote,
+    _azure,
+    _nvidia,
+    _tsm,
+    _collected,
+    _own,
+    _nitro,
+)

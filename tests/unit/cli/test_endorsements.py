@@ -81,6 +81,15 @@ async def test_evidence_of_other_roots_is_refused_by_its_check_and_asks_nobody(h
     assert services.asked == []
 
 
+async def test_what_was_collected_beside_evidence_is_taken_along(home):
+    for number, data in enumerate(VENDORS.amd_key().chain, 1):
+        (home / f"snp.bin.amd-certificates.{number}").write_bytes(data)
+    (home / "snp.bin.amd-revocations.4").write_bytes(VENDORS.amd_revocations().data)
+    fetched = await run(home, "fetch", "--for", "snp.bin", "--amd-kds", "http://127.0.0.1:1", "--out", "snp.bundle")
+    assert fetched.code == 0, fetched.out
+    assert "wrote snp.bundle: 2 endorsements" in fetched.out
+
+
 async def test_a_file_that_is_no_evidence_is_named(home):
     (home / "notes.txt").write_text("no evidence")
     fetched = await run(home, "fetch", "--for", "notes.txt")

@@ -3,25 +3,28 @@
 import json
 from dataclasses import replace
 
+import cbor2
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from tests.doubles import vendor_evidence as made
 from tests.doubles.vendor_evidence import NOON, VENDORS, failed
 
-from cloister.endorsements.bare_evidence import BareEvidence
+from cloister.endorsements.bare_evidence import BareEvidence, read_bare_evidence
 from cloister.endorsements.completion import complete
 from cloister.endorsements.offered import endorsements_of
 from cloister.endorsements.store import EndorsementStore
 from cloister.errors import MalformedInput, Refused
 from cloister.formats.endorsement_bundle import kind_of
 from cloister.formats.endorsements import Endorsement
+from cloister.formats.evidence import GpuEvidence
+from cloister.formats.snp_certificate_table import ARK, ASK, CRL, VLEK
 from cloister.formats.snp_report import SigningKey
 from cloister.formats.snp_tcb import Product
 from cloister.testing.certificates import made_key
 from cloister.testing.made_endorsements import MadeVendors
 from cloister.testing.nitro_hardware import MadeNitro
-from cloister.testing.snp_hardware import SnpHardware
+from cloister.testing.snp_hardware import SnpHardware, certificate_table
 from cloister.testing.tdx_hardware import DAY, TdxHardware, moment
 
 EVIDENCE = {
@@ -140,6 +143,43 @@ async def test_what_other_platforms_bring_is_kept_as_well(name, store):
     found = await completed(evidence, store)
     assert found.missing == ()
     assert failed(EVIDENCE[name], found.endorsements) == []
+
+
+async def test_what_a_host_lays_beside_a_report_is_kept(store):
+    """The one way in which a VLEK comes."""
+    vlek = VENDORS.amd_key(SigningKey.VLEK)
+    entries = dict(zip((VLEK, ASK, ARK, CRL), (*vlek.chain, VENDORS.amd_revocations().data), strict=True))
+    report = made.snp(kind=SigningKey.VLEK).report
+    members = {"provider": "sev_guest", "outblob": report, "auxblob": certificate_table(entries)}
+    evidence = read_bare_evidence(cbor2.dumps(members, canonical=True))
+    found = await completed(evidence, store)
+    assert found.missing == ()
+    assert failed(made.snp(kind=SigningKey.VLEK), found.endorsements) == []
+
+
+async def test_a_table_that_is_none_brings_nothing(full):
+    members = {"provider": "sev_guest", "outblob": made.snp().report, "auxblob": b"no table"}
+    evidence = read_bare_evidence(cbor2.dumps(members, canonical=True))
+    assert evidence.endorsements == ()
+    assert (await completed(evidence, full)).missing == ()
+
+
+def test_what_was_collected_is_read_whole():
+    endorsements = tuple(endorsements_of([VENDORS.amd_key()]))
+    (device,), report = made.gpu().gpu, made.snp().report
+    told = {
+        "platform": "snp",
+        "challenge": bytes(32),
+        "report_data": bytes(64),
+        "report": report,
+        "endorsements": endorsements,
+        "gpus": [GpuEvidence(report=device.report, chain=device.chain)],
+        "remarks": ["a remark"],
+    }
+    evidence = read_bare_evidence(msgspec.json.encode(told))
+    assert (evidence.platform, evidence.report) == ("snp", report)
+    assert evidence.endorsements == endorsements
+    assert evidence.gpu[0].report == device.report
 
 
 async def test_old_collateral_that_evidence_brings_does_not_replace_what_was_seen(full):
