@@ -14,6 +14,7 @@ from cloister.attest.roots import VENDORS, roots_of
 from cloister.cli.appraisal_policy import read_appraisal_policy
 from cloister.cli.state_folder import StateFolder, state_option
 from cloister.endorsements.store import EndorsementStore
+from cloister.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -44,6 +45,11 @@ def open_store(store: Path | None, policy: Path | None, state: StateFolder) -> E
         MalformedInput, TooLarge: the policy is none.
     """
     roots = VENDORS if policy is None else roots_of(read_appraisal_policy(policy))
+    if store is None:
+        try:
+            state.root.mkdir(parents=True, exist_ok=True, mode=0o700)  # its owner's alone, as cloister up wants it
+        except OSError as error:
+            raise UsageError(f"the state folder {state.root} cannot be made: {error.strerror}") from error
     return EndorsementStore(store or state.endorsements, roots)
 
 

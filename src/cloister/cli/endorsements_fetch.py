@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -15,6 +16,8 @@ from cloister.attest.endorsements import describe
 from cloister.cli.chain import console
 from cloister.cli.endorsement_options import moment, now, open_store, store_options
 from cloister.cli.evidence_file import read_evidence
+from cloister.cli.exit_codes import pointer, worst
+from cloister.cli.failure import show
 from cloister.cli.state_folder import StateFolder
 from cloister.cli.terminal import printable
 from cloister.client.durable import replace_file
@@ -25,7 +28,7 @@ from cloister.endorsements.completion import Completed, complete
 from cloister.endorsements.fetchers import Fetchers, VendorUrls
 from cloister.endorsements.needs import EvidenceLike
 from cloister.endorsements.store import EndorsementStore
-from cloister.errors import MalformedInput, Unavailable
+from cloister.errors import CloisterError, Unavailable
 from cloister.formats.endorsements import Endorsement, EndorsementKind
 from cloister.formats.evidence import MAXIMUM_COMPLETED
 
@@ -107,36 +110,68 @@ def fetch(
     *,
     as_json: bool,
     **vendors: Any,
-) -> None:
+) -> int:
     """Fetch what the evidence in each FILE needs of vendors into the store, and write it into a bundle.
 
-    What the store has and is in date is not asked for again.
+    What the store has and is in date is not asked for again. One FILE that is refused does not stop the others; the
+    exit code is that of the worst.
     """
     opened = open_store(store, policy, state)
-    evidence = [(path, _read(path)) for path in paths]
-    found = asyncio.run(_complete([one for _, one in evidence], opened, VendorUrls(**vendors)))
+    gathered = asyncio.run(_gather(paths, opened, VendorUrls(**vendors)))
     if as_json:
-        told = [_told(path, one) for (path, _), one in zip(evidence, found, strict=True)]
-        click.echo(msgspec.json.format(msgspec.json.encode(told)).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode([_told(one) for one in gathered])).decode())
     else:
-        for (path, _), one in zip(evidence, found, strict=True):
-            _show(path, one)
-    kept = {one for completed in found for one in completed.kept}
+        for one in gathered:
+            _show(one)
+    kept = {kept for one in gathered for kept in one.completed.kept}
     if out is not None and kept:
         data = encode_bundle(kept)
         replace_file(out, data)
         click.echo(f"wrote {out}: {len(kept)} endorsements, {len(data)} bytes", err=as_json)
-    missing = {str(one) for completed in found for one in completed.missing}
+    return _end(gathered)
+
+
+def _end(gathered: Sequence[_Gathered]) -> int:
+    """Say what went wrong; the exit code."""
+    errors = [(one.error, str(one.path)) for one in gathered if one.error is not None]
+    missing = {str(lacking) for one in gathered for lacking in one.completed.missing}
     if missing:
-        raise Incomplete(f"{len(missing)} of what the evidence needs is missing: see above")
+        errors.append((Incomplete(f"{len(missing)} of what the evidence needs is missing: see above"), ""))
+    if len(errors) == 1 and not errors[0][1]:
+        raise errors[0][0]
+    for error, about in errors:
+        show(error, about=about or "all of them together")
+    code = worst(error.exit_code for error, _ in errors)
+    if code:
+        click.echo(f"  {pointer(code)}", err=True)
+    return code
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """What became of one file."""
+
+    path: Path
+    completed: Completed
+    error: CloisterError | None = None  # why nothing was asked for
+
+
+async def _gather(paths: Sequence[Path], store: EndorsementStore, urls: VendorUrls) -> list[_Gathered]:
+    """One after the other: what one of them had fetched, the next finds in the store."""
+    async with Fetchers.of_vendors(urls, limits=_NO_STRANGERS) as fetchers:
+        return [await _complete(path, store, fetchers) for path in paths]
+
+
+async def _complete(path: Path, store: EndorsementStore, fetchers: Fetchers) -> _Gathered:
+    try:
+        return _Gathered(path, await complete(_read(path), store, fetchers, at=now(), asker=str(path)))
+    except CloisterError as error:
+        return _Gathered(path, Completed((), (), ()), error)
 
 
 def _read(path: Path) -> EvidenceLike:
     """The evidence in a file, and the endorsements that were collected beside it."""
-    try:
-        found = read_bare_evidence(read_evidence(path, limit=MAXIMUM_COMPLETED))
-    except MalformedInput as error:
-        raise MalformedInput(f"{path}: {error}") from error
+    found = read_bare_evidence(read_evidence(path, limit=MAXIMUM_COMPLETED))
     brought = (*found.endorsements, *_beside(path))
     return BareEvidence(found.platform, found.report, brought, found.gpu)
 
@@ -150,29 +185,29 @@ def _beside(path: Path) -> Iterator[Endorsement]:
                 yield Endorsement(kind=kind, data=read_evidence(file, limit=MAXIMUM_COMPLETED))
 
 
-async def _complete(evidence: Sequence[EvidenceLike], store: EndorsementStore, urls: VendorUrls) -> list[Completed]:
-    """One after the other: what one of them had fetched, the next finds in the store."""
-    async with Fetchers.of_vendors(urls, limits=_NO_STRANGERS) as fetchers:
-        return [await complete(one, store, fetchers, at=now(), asker=f"file {at}") for at, one in enumerate(evidence)]
-
-
-def _show(path: Path, completed: Completed) -> None:
+def _show(one: _Gathered) -> None:
     out = console()
-    out.print(Text(printable(str(path)), style="bold"))
-    for kept in completed.kept:
+    out.print(Text(printable(str(one.path)), style="bold"))
+    for kept in one.completed.kept:
         own = describe(kept)
         line = Text("  ") + Text("✓", style="green") + Text(f" {own.kind:<22} until {moment(own.until)}  ")
         out.print(line + Text(printable(own.subject)))
-    for missing in completed.missing:
+    for missing in one.completed.missing:
         out.print(Text("  ") + Text("✗", style="bold red") + Text(printable(f" {missing}")))
-    if not completed.kept and not completed.missing:
+    if one.error is not None:
+        out.print(Text("  ") + Text("✗", style="bold red") + Text(" nothing was asked for: see below"))
+    elif not one.completed.kept and not one.completed.missing:
         out.print("  needs nothing: its chain comes with it")
 
 
-def _told(path: Path, completed: Completed) -> dict[str, object]:
-    found = [describe(kept) for kept in completed.kept]
+def _told(one: _Gathered) -> dict[str, object]:
+    found = [describe(kept) for kept in one.completed.kept]
     return {
-        "file": str(path),
-        "found": [{"kind": one.kind, "subject": one.subject, "from": one.first, "until": one.until} for one in found],
-        "missing": [{"what": one.words, "reason": one.reason, "retry": one.retry} for one in completed.missing],
+        "file": str(one.path),
+        "found": [{"kind": own.kind, "subject": own.subject, "from": own.first, "until": own.until} for own in found],
+        "missing": [
+            {"what": lacking.words, "reason": lacking.reason, "retry": lacking.retry}
+            for lacking in one.completed.missing
+        ],
+        "error": None if one.error is None else str(one.error),
     }

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from cloister.attest.endorsements import describe
-from cloister.endorsements.store import EndorsementStore
+from cloister.endorsements.store import DamagedEndorsement, EndorsementStore
 from cloister.errors import MalformedInput, TooLarge, UsageError
-from cloister.examination import Step
+from cloister.examination import Outcome, Step
 from cloister.formats import canonical
 from cloister.formats.endorsement_bundle import EndorsementBundle, Kept, kind_of
 
@@ -39,14 +39,21 @@ def import_bundle(bundle: EndorsementBundle, store: EndorsementStore, *, at: int
     """Examine each part by itself at `at` (seconds since 1970), and keep what passes.
 
     Raises:
-        DamagedEndorsement: what the store has in a part's place is damaged.
         Unavailable: the disk failed.
     """
     for kept in bundle.kept:
-        examination = store.take(kept, at=at)
-        failed = next((step for step in examination.steps if step.id in examination.failed), None)
+        failed = _refused_by(kept, store, at)
         try:
             own = describe(kept)
             yield Imported(own.kind, own.subject, failed, own.until)
         except (MalformedInput, TooLarge):
             yield Imported(kind_of(kept), "", failed, None)
+
+
+def _refused_by(kept: Kept, store: EndorsementStore, at: int) -> Step | None:
+    """The step that it failed. What the store has in its place may be damaged: nobody knows how new that was."""
+    try:
+        examination = store.take(kept, at=at)
+    except DamagedEndorsement as error:
+        return Step("endorsement.rollback", Outcome.FAILED, str(error))
+    return next((step for step in examination.steps if step.id in examination.failed), None)

@@ -30,7 +30,9 @@ from cloister.formats.endorsements import Endorsement
 from cloister.formats.nvidia_rim import parse_rim_file
 from cloister.formats.snp_policy import UnsafeSnp
 
-AGAIN_SECONDS: Final = 300.0  # what is in date is not asked for again sooner
+AGAIN_SECONDS: Final = 300.0  # an OCSP answer in date is not asked for again sooner
+AHEAD_SECONDS: Final = 30 * 24 * 3600  # anything else is, in the last quarter of its life or in these last of it
+AHEAD_AGAIN_SECONDS: Final = 6 * 3600.0
 _UNCHECKED: Final[tuple[UnsafeSnp, ...]] = ("UnsafeAllowSnpWithoutRevocation",)  # the list is asked for by itself
 REMEDY: Final = (
     "cloister endorsements fetch --for EVIDENCE --out BUNDLE where there is a network, then"
@@ -133,12 +135,14 @@ class _Gathering:
     def _is_due(self, wanted: Wanted, found: Stored, fetchers: Fetchers) -> bool:
         """Whether who can ask asks for what is in date all the same: not again and again where nobody answers.
 
-        An OCSP answer, since a newer one tells of a revocation sooner; anything else in the last quarter of its life,
-        so that the vendor may be silent for days before anything is missing.
+        An OCSP answer, since a newer one tells of a revocation sooner; anything else towards its end, so that the
+        vendor may be silent for days before anything is missing.
         """
+        if wanted.kind == "ocsp-answer":
+            return not fetchers.asked_within(wanted, AGAIN_SECONDS)
         own = found.described
-        ending = own.until - self.at < (own.until - own.first) // 4
-        return (wanted.kind == "ocsp-answer" or ending) and not fetchers.asked_within(wanted, AGAIN_SECONDS)
+        ahead = min((own.until - own.first) // 4, AHEAD_SECONDS)
+        return own.until - self.at < ahead and not fetchers.asked_within(wanted, AHEAD_AGAIN_SECONDS)
 
 
 async def _amd(need: SnpNeed | None, gathering: _Gathering) -> list[Kept]:

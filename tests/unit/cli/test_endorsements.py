@@ -81,6 +81,34 @@ async def test_evidence_of_other_roots_is_refused_by_its_check_and_asks_nobody(h
     assert services.asked == []
 
 
+async def test_one_file_that_is_refused_does_not_stop_the_others(home, services):
+    (home / "foreign.bin").write_bytes(MadeVendors(NOW, seed="another").tdx.quote())
+    files = ("--for", "foreign.bin", "--for", "none.bin", "--for", "tdx.bin")
+    fetched = await run(home, "fetch", *files, "--out", "some.bundle", *options(services).split())
+    assert fetched.code == 3
+    assert "foreign.bin: refused by tdx.pck-chain" in fetched.err
+    assert "none.bin cannot be read" in fetched.err
+    assert "wrote some.bundle: 4 endorsements" in fetched.out
+
+
+async def test_the_state_folder_stays_its_owners_alone(home):
+    listed = await run(home, "list", own_store=False)
+    assert (listed.code, listed.out) == (0, "0 endorsements, 0 of them not in date\n")
+    folder = home / ".local" / "state" / "cloister"
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+async def test_a_damaged_file_refuses_what_would_take_its_place(home, store):
+    store.take(VENDORS.amd_revocations(), at=NOW).require()
+    path = store.find("amd-revocations", "Milan").path
+    path.write_bytes(b"damaged")
+    (home / "some.bundle").write_bytes(encode_bundle([VENDORS.amd_key(), VENDORS.amd_revocations()]))
+    imported = await run(home, "import", "some.bundle")
+    assert imported.code == 3
+    assert "1 taken, 1 refused" in imported.out
+    assert f"{path.relative_to(home)} is damaged" in imported.out
+
+
 async def test_what_was_collected_beside_evidence_is_taken_along(home):
     for number, data in enumerate(VENDORS.amd_key().chain, 1):
         (home / f"snp.bin.amd-certificates.{number}").write_bytes(data)

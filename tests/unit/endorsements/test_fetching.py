@@ -13,6 +13,7 @@ from tests.doubles.certificates import Authority
 from tests.doubles.vendor_evidence import NOON, VENDORS, failed
 from tests.doubles.vendor_faults import body, status
 
+from cloister.attest.endorsements import describe
 from cloister.endorsements.amd_kds import AmdKds
 from cloister.endorsements.asker_limits import AskerLimits
 from cloister.endorsements.bare_evidence import BareEvidence
@@ -169,6 +170,14 @@ async def test_what_is_ending_is_asked_for_ahead_of_its_end(store, services, fet
         found = await complete(made.snp(), store, fetchers, at=NOON + day * DAY, asker="tests")
         assert found.missing == ()
         assert services.asked == asked
+
+
+async def test_a_certificate_that_lives_for_years_is_asked_for_in_its_last_month(store, services, fetchers):
+    store.take(VENDORS.amd_key(), at=NOON).require()
+    end = describe(VENDORS.amd_key()).until
+    for before, asked in ((31 * DAY, False), (29 * DAY, True)):
+        await complete(made.snp(), store, fetchers, at=end - before, asker="tests")
+        assert any("blSPL" in one for one in services.asked) is asked
 
 
 async def test_a_vendor_that_is_silent_is_not_asked_by_everyone_while_what_there_is_counts(store, services):
