@@ -60,6 +60,16 @@ def test_a_signature_with_an_impossible_part_does_not_hold(part):
         check_es384(key.public, good[:48] + part.to_bytes(48, "big"), b"message")
 
 
+def test_a_signature_or_key_of_another_size_does_not_hold():
+    key = Es384Key.generate()
+    good = key.sign(b"message")
+    for signature in (good[:48] + b"\0" + good[48:], good[:-1], b""):
+        with pytest.raises(BadSignature, match="96"):
+            check_es384(key.public, signature, b"message")
+    with pytest.raises(BadSignature, match="96"):
+        check_es384(key.public[:-1], good, b"message")
+
+
 def test_a_point_that_is_not_on_the_curve_is_no_key():
     with pytest.raises(BadSignature):
         check_es384(bytes(96), bytes(96), b"message")
