@@ -7,6 +7,7 @@ import pytest
 from cloister.crypto.signing import SigningKey
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.attestation_result import encode_attestation_result, parse_attestation_result
+from cloister.formats.jws import encode_base64url
 from cloister.testing.made_tokens import attestation_result
 
 GOOD = json.loads(encode_attestation_result(attestation_result(SigningKey.generate())))
@@ -51,6 +52,12 @@ def changed(path, value):
 def test_a_claim_of_another_form_is_named(path, value, says):
     with pytest.raises(MalformedInput, match=says):
         parse_attestation_result(changed(path, value))
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_a_nonce_has_8_to_64_bytes(size):
+    nonce = encode_base64url(bytes(range(size)))
+    assert parse_attestation_result(changed("eat_nonce", nonce.decode())).nonce == bytes(range(size))
 
 
 def test_the_good_one_parses():
