@@ -8,6 +8,7 @@ import contextlib
 import msgspec
 
 from cloister.crypto.signing import SigningKey
+from cloister.endorsements.endorsing import Endorsing
 from cloister.formats import canonical
 from cloister.formats.appraisal_policy import RoleReference
 from cloister.formats.constitution import Constitution
@@ -21,7 +22,6 @@ from cloister.hosting.serving import serve_until
 from cloister.ledger.statements import sign_statement
 from cloister.node.evidence import evidence
 from cloister.node.keys import NodeSecrets
-from cloister.services.kms.endorsing import Endorsing
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
 from cloister.services.kms.routes import routes

@@ -11,13 +11,12 @@ from tests.doubles.trivial_engine import EchoEngine
 from tests.doubles.whole_system import eventually
 
 from cloister.attest.evidence import EvidenceRejected
+from cloister.endorsements.endorsing import EndorsementSettings, StoredEndorsements, endorsing_of
 from cloister.endorsements.fetchers import Fetchers
 from cloister.errors import Unavailable
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.services.gateway.kms_keys import KeyWithheld, KmsKeys
-from cloister.services.kms.endorsing import EndorsementSettings, FromStore, endorsing_of
-from cloister.services.kms.service import wall_clock
 from cloister.testing.local_system import LocalSystem
 from cloister.testing.made_endorsements import MadeVendors
 from cloister.testing.made_tees import MadeGpus, MadeTdxTee
@@ -64,20 +63,20 @@ def system_with(folder, endorsing):
 async def test_what_evidence_needs_is_fetched_once_and_then_found_in_the_store(tmp_path):
     settings = EndorsementSettings(tmp_path / "store")
     async with VendorServices(VENDORS) as services, Fetchers.of_vendors(services.urls) as fetchers:
-        first = system_with(tmp_path, FromStore(settings.folder, fetchers, clock=wall_clock))
+        first = system_with(tmp_path, StoredEndorsements(settings.folder, fetchers))
         async with first.running(EchoEngine()):
             asked = list(services.asked)
     assert any("/tcb?" in one for one in asked)
     assert any("/v1/rim/" in one for one in asked)
     (tmp_path / "again").mkdir()
-    async with endorsing_of(EndorsementSettings(settings.folder, fetch=False), clock=wall_clock) as offline:
+    async with endorsing_of(EndorsementSettings(settings.folder, fetch=False)) as offline:
         second = system_with(tmp_path / "again", offline)
         async with second.running(EchoEngine()):
             assert second.ports["gateway"]
 
 
 async def test_without_what_intel_says_a_kms_ends_with_the_check_that_failed(tmp_path):
-    async with endorsing_of(EndorsementSettings(tmp_path / "store", fetch=False), clock=wall_clock) as empty:
+    async with endorsing_of(EndorsementSettings(tmp_path / "store", fetch=False)) as empty:
         system = system_with(tmp_path, empty)
         with pytest.raises(EvidenceRejected, match=r"evidence\.endorsements"):
             await run_until_it_ends(system)
@@ -101,7 +100,7 @@ async def gone(kms):
 
 async def test_a_gpu_whose_certificate_was_revoked_gets_no_key(tmp_path):
     async with VendorServices(VENDORS) as services, Fetchers.of_vendors(services.urls) as fetchers:
-        system = system_with(tmp_path, FromStore(tmp_path / "store", fetchers, clock=wall_clock))
+        system = system_with(tmp_path, StoredEndorsements(tmp_path / "store", fetchers))
         services.revoked = True
         async with system.kms_alone(), KmsClient(system.url("kms")) as client:
             keys = KmsKeys(client, system.gateway_node(), clock=WitnessedClock(time.time))

@@ -260,7 +260,7 @@ class LedgerForgetsItsCheckpoint(Variant):
 class ReleasesFirst(Kms):
     """Lets the key go on its decision alone."""
 
-    async def _release(self, asked, evidence):
+    async def _release(self, asked):
         decision = self._decide(asked)
         entry = release_entry(decision, asked.evidence, self._instance.secrets.sign, at=self._now())
         secret, here = self._held(decision).secret.reveal(), self._history.checkpoint

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Literal
 
 import msgspec
 
+from cloister.formats import canonical
 from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.canonical import Digest, Measurement, PublicKey
 from cloister.formats.evidence import Role, Unsafe
@@ -27,6 +29,10 @@ class VendorRoots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     nitro: Pins
     nvidia_devices: Pins
     nvidia_manifests: Pins
+
+    def digest(self) -> bytes:
+        """SHA-256 of the deterministic encoding, 32 bytes: whose memory and store it is."""
+        return hashlib.sha256(canonical.encode(self)).digest()
 
 
 class SoftwarePlatform(

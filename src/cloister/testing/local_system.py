@@ -16,6 +16,7 @@ from typing import Any
 
 from cloister.crypto.hpke import X_WING
 from cloister.crypto.signing import SigningKey
+from cloister.endorsements.endorsing import Endorsing
 from cloister.errors import Unavailable
 from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SoftwarePlatform
 from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
@@ -38,7 +39,6 @@ from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
 from cloister.services.gateway.security import GatewaySecurity, Runs
 from cloister.services.gateway.security import security_settings as gateway_settings
 from cloister.services.gateway.service import assemble
-from cloister.services.kms.endorsing import Endorsing
 from cloister.services.kms.security import KmsSecurity
 from cloister.services.kms.security import security_settings as kms_settings
 from cloister.services.kms.service import serve_kms, wall_clock

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from cloister.endorsements.endorsing import Gathered
 from cloister.formats.appraisal_policy import (
     AppraisalPolicy,
     AzureSnpPlatform,
@@ -70,10 +71,11 @@ class MadeEndorsing:
     def __init__(self, tees: Iterable[MadeTee]) -> None:
         self._tees = tuple(tees)
 
-    async def endorsements(self, evidence: Evidence, roots: VendorRoots, *, asker: str) -> tuple[Endorsement, ...]:  # noqa: ARG002 - as relying parties ask
-        """What there is for evidence of one of them."""
+    async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str) -> Gathered:  # noqa: ARG002 - as `Endorsing`
+        """What there is for evidence of one of them, and what it brought."""
         alike = (tee for tee in self._tees if tee.platform == evidence.platform)
-        return next((tee.fetched() for tee in alike if bool(tee.gpus(bytes(32))) == bool(evidence.gpu)), ())
+        fetched = next((tee.fetched() for tee in alike if bool(tee.gpus(bytes(32))) == bool(evidence.gpu)), ())
+        return Gathered((*evidence.endorsements, *fetched))
 
 
 def policy_of(tees: Sequence[MadeTee], workloads: Collection[bytes]) -> AppraisalPolicy:

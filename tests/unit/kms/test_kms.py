@@ -13,6 +13,7 @@ from cloister.attest.evidence import EvidenceRejected
 from cloister.contract.replay import LogRefused
 from cloister.contract.state import begin, fold
 from cloister.crypto.hpke import X_WING, KemPrivateKey, unwrap
+from cloister.endorsements.endorsing import Gathered
 from cloister.errors import MalformedInput, Refused, Unavailable
 from cloister.formats import canonical, key_config
 from cloister.formats.release import (
@@ -441,10 +442,10 @@ class SlowVendors:
         self.system = system
         self.said: list[int] = []
 
-    async def endorsements(self, evidence, roots, *, asker):
+    async def gather(self, evidence, roots, *, at, asker):
         self.system.now += 30
         self.said.append(self.system.now)
-        return ()
+        return Gathered(evidence.endorsements)
 
 
 async def test_evidence_is_judged_at_a_checkpoint_that_is_no_older_than_what_vendors_said_for_it(system):

@@ -9,6 +9,7 @@ from tests.doubles.served import served
 
 from cloister.attest.request import sign_attestation_request
 from cloister.attest.result import ExpectedResult, examine_attestation_result
+from cloister.endorsements.endorsing import AsCarried, EndorsementSettings, StoredEndorsements, endorsing_of
 from cloister.examination import RefusedSteps
 from cloister.formats.appraisal_policy import RoleReference
 from cloister.formats.evidence import SecuritySettings
@@ -16,9 +17,8 @@ from cloister.formats.verifier_policy import VerifierPolicy
 from cloister.node.evidence import evidence
 from cloister.node.keys import NodeSecrets
 from cloister.peers.verifier import VerifierClient
-from cloister.services.verifier.endorsing import AsCarried, StoredEndorsements, endorsing_of
 from cloister.services.verifier.routes import routes
-from cloister.services.verifier.settings import EndorsementSettings, VerifierLimits
+from cloister.services.verifier.settings import VerifierLimits
 from cloister.services.verifier.signing_keys import SigningKeys
 from cloister.services.verifier.verifier import Verifier
 from cloister.testing.made_tees import MadeAzureTee, MadeGpus, MadeNitroTee, MadeSnpTee, MadeTdxTee, policy_of

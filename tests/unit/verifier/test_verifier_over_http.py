@@ -16,6 +16,7 @@ from tests.doubles.served import served
 from cloister.attest.request import sign_attestation_request
 from cloister.attest.result import ExpectedResult, examine_attestation_result
 from cloister.crypto.signing import SigningKey
+from cloister.endorsements.endorsing import AsCarried, Endorsing, Gathered
 from cloister.errors import Unavailable, UsageError
 from cloister.examination import RefusedSteps
 from cloister.formats import canonical
@@ -23,7 +24,6 @@ from cloister.formats.attestation_result import MEDIA_TYPE, PROFILE
 from cloister.hosting.problem import parse as parse_problem
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.verifier import VerifierClient
-from cloister.services.verifier.endorsing import AsCarried, Endorsing, Gathered
 from cloister.services.verifier.routes import routes
 from cloister.services.verifier.service import read_policies
 from cloister.services.verifier.settings import VerifierLimits

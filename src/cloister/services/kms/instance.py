@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import msgspec
+
 from cloister.attest.evidence import Expected, examine_evidence
 from cloister.attest.seen import SEEN_NOTHING
 from cloister.crypto.cose import sign1
@@ -18,7 +20,6 @@ from cloister.ledger.checkpoints import VerifiedCheckpoint
 from cloister.ledger.statements import sign_statement
 from cloister.node.evidence import Tee, evidence
 from cloister.node.keys import NodeSecrets
-from cloister.services.kms.endorsing import with_endorsements
 from cloister.services.kms.security import KmsSecurity, security_settings
 
 
@@ -29,7 +30,7 @@ class Instance:
     tee: Tee
     secrets: NodeSecrets
     security: KmsSecurity
-    endorsements: tuple[Endorsement, ...] = ()  # that its own evidence is shown with
+    endorsements: tuple[Endorsement, ...] = ()  # that its own evidence is shown with, in place of those it came with
 
     @property
     def key(self) -> bytes:
@@ -42,7 +43,8 @@ class Instance:
         Raises:
             Unavailable: the TEE does not answer.
         """
-        return with_endorsements(self.collected(checkpoint, constitution), self.endorsements)
+        shown = self.collected(checkpoint, constitution)
+        return msgspec.structs.replace(shown, endorsements=self.endorsements) if self.endorsements else shown
 
     def collected(self, checkpoint: VerifiedCheckpoint, constitution: Constitution) -> Evidence:
         """The same as the TEE gives it, with no endorsements but those that came with it."""

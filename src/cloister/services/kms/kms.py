@@ -15,29 +15,27 @@ from dataclasses import dataclass
 from time import monotonic
 
 from cloister.attest.evidence import EvidenceRejected
-from cloister.attest.roots import roots_of
-from cloister.attest.seen import SEEN_NOTHING
 from cloister.contract.release import Asked, ReleaseDecision, ReleaseRefused, examine_publication, examine_release
 from cloister.contract.replay import LogRefused
 from cloister.contract.state import ContractLine, EpochRecord
 from cloister.crypto.hpke import KemPrivateKey
+from cloister.endorsements.endorsing import AsCarried, Endorsing
 from cloister.errors import Unavailable
 from cloister.formats import canonical
-from cloister.formats.appraisal_policy import takes
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
-from cloister.formats.evidence import Evidence, parse_evidence
+from cloister.formats.evidence import parse_evidence
 from cloister.formats.release import MAXIMUM_SENT, parse_release_request
 from cloister.hosting.challenges import CHALLENGE_SIZE, Challenges
 from cloister.ledger.checkpoints import VerifiedCheckpoint
 from cloister.ledger.statements import entry_digest, open_statement, sign_statement
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.bundle import Moment, make_bundle
-from cloister.services.kms.endorsing import AsCarried, Endorsing, with_endorsements
 from cloister.services.kms.epochs import EpochKeys, active_epoch, due_window, next_epoch, own_epochs
 from cloister.services.kms.history import Appended, History, Ledger
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.release import release_entry, release_reply
+from cloister.services.kms.vendors import Vendors
 
 
 def first_contracts(entries: Sequence[bytes]) -> frozenset[bytes]:
@@ -76,7 +74,7 @@ class Kms:
         Without `endorsing`, evidence has to carry all that it needs.
         """
         security = instance.security
-        self._endorsing = endorsing or AsCarried()
+        self._vendors = Vendors(endorsing or AsCarried())
         self._ledger = ledger
         self._instance = instance
         self._genesis = genesis
@@ -86,7 +84,6 @@ class Kms:
         self._keys = EpochKeys()
         self._served: frozenset[bytes] = frozenset()  # identities of contract lines
         self._challenges = Challenges(seconds=security.challenge_seconds, capacity=security.challenges)
-        self._seen = SEEN_NOTHING
         self._bundles: Mapping[bytes, ServedBundle] = {}
         self._active: Mapping[bytes, bytes] = {}  # the active epochs that the bundles show
         self._renewed_at = 0
@@ -155,14 +152,19 @@ class Kms:
         evidence = parse_evidence(request.evidence, limit=MAXIMUM_SENT)
         challenge = evidence.binding.challenge
         live = self._challenges.use(challenge, at=monotonic())
-        whole = await self._completed(evidence, request.contract) if live else evidence
-        asked = Asked(request.contract, request.key_id, whole, challenge, live, self._seen)
+        line = self._history.state.lines.get(request.contract)
+        if line is None or not live:
+            asked = Asked(request.contract, request.key_id, evidence, challenge, live)
+        else:
+            policy = line.current.appraisal
+            whole = await self._vendors.complete(evidence, policy, at=self._now(), asker=request.contract.hex())
+            asked = Asked(request.contract, request.key_id, whole, challenge, live, self._vendors.seen(policy))
         async with self._lock:
             try:
                 await self._catch_up(await self._ledger.checkpoint())
             except EvidenceRejected as refusal:  # of this KMS, not of the node
                 raise NotServing(f"the constitution in force does not name this KMS: {refusal}") from refusal
-            return await self._release(asked, canonical.encode(whole))
+            return await self._release(asked)
 
     def bundle(self, contract: bytes) -> ServedBundle | None:
         """The bundle of the contract line with this digest; None where there is none."""
@@ -182,12 +184,12 @@ class Kms:
             return [*self.missing(), f"the log and its witnesses: {self.trouble}"]
         return self.missing()
 
-    async def _release(self, asked: Asked, evidence: bytes) -> bytes:
-        decision = self._decide(asked)
+    async def _release(self, asked: Asked) -> bytes:
+        decision = await asyncio.to_thread(self._decide, asked)  # of GPUs some tens of milliseconds
         key = self._held(decision)
-        self._seen = self._seen.merged(decision.evidence.seen)
+        self._vendors.met(self._history.state.lines[decision.line].current.appraisal, decision.evidence.seen)
         entry = release_entry(decision, asked.evidence, self._instance.secrets.sign, at=self._now())
-        await self._ledger.put_blob(evidence)
+        await self._ledger.put_blob(canonical.encode(asked.evidence))
         appended, checkpoint = await self._log(entry)
         published = examine_publication(
             decision,
@@ -199,14 +201,6 @@ class Kms:
         ).require()
         self._publish()
         return release_reply(published, entry, appended, key)
-
-    async def _completed(self, evidence: Evidence, contract: bytes) -> Evidence:
-        """The evidence of a node that answers a challenge of this instance's, for a contract of the log's."""
-        line = self._history.state.lines.get(contract)
-        if line is None or not takes(line.current.appraisal, evidence.platform):
-            return evidence  # it will be refused: no vendor is asked for that
-        roots = roots_of(line.current.appraisal)
-        return with_endorsements(evidence, await self._endorsing.endorsements(evidence, roots, asker=contract.hex()))
 
     def _decide(self, asked: Asked) -> ReleaseDecision:
         return examine_release(self._history.state, asked, instance=self._instance.key, at=self._now()).require()
@@ -229,13 +223,9 @@ class Kms:
 
     async def _endorse_itself(self) -> None:
         """Have what vendors say for this instance's own evidence, as of now; clients have no other source."""
-        constitution = self._history.state.constitution
-        shown = self._instance.collected(self._history.checkpoint, constitution)
-        roots = roots_of(constitution.appraisal)
-        found = await self._endorsing.endorsements(shown, roots, asker="this KMS")
-        # What cannot be had anew now may be in date still: the clients say.
-        if {one.kind for one in found} >= {one.kind for one in self._instance.endorsements}:
-            self._instance.endorsements = found
+        policy, instance = self._history.state.constitution.appraisal, self._instance
+        shown = instance.collected(self._history.checkpoint, self._history.state.constitution)
+        instance.endorsements = await self._vendors.renewed(shown, policy, instance.endorsements, at=self._now())
 
     async def _settle(self) -> None:
         """Say what the log lacks: this instance under the constitution in force, and the epochs that are due."""

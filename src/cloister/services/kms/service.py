@@ -11,6 +11,8 @@ import structlog
 
 from cloister.attest.evidence import EvidenceRejected
 from cloister.contract.replay import LogRefused
+from cloister.endorsements.asker_limits import AskerLimits
+from cloister.endorsements.endorsing import Endorsing, endorsing_of
 from cloister.errors import Unavailable
 from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_services
@@ -21,13 +23,16 @@ from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
 from cloister.peers.ledger import LedgerClient
-from cloister.services.kms.endorsing import Endorsing, endorsing_of
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
 from cloister.services.kms.routes import routes
 from cloister.services.kms.settings import KmsSettings
 
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.1, 2.0
+
+
+# Each contract's nodes may have AMD asked for so many new chips an hour before anything proved that there is one.
+LIMITS = AskerLimits(each=64, all=256)
 
 
 def run(settings: KmsSettings) -> None:
@@ -41,7 +46,7 @@ def run(settings: KmsSettings) -> None:
     tee = open_tee(TeeSettings(settings.platform, settings.platform_key), measured_workload({}))
 
     async def main(stop: asyncio.Event) -> None:
-        async with endorsing_of(settings.endorsements, clock=wall_clock) as endorsing:
+        async with endorsing_of(settings.endorsements, limits=LIMITS) as endorsing:
             await serve_kms(settings, tee, stop, clock=wall_clock, endorsing=endorsing)
 
     run_until_stopped(main)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloister.endorsements.endorsing import EndorsementSettings
 from cloister.hosting.loopback import LOOPBACK
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.tls import PeerTls, ServerTls
 from cloister.node.device import Platform
-from cloister.services.kms.endorsing import EndorsementSettings
 from cloister.services.kms.security import KmsSecurity
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cloister.endorsements.endorsing import endorsing_of
 from cloister.errors import MalformedInput, TooLarge, UsageError
 from cloister.formats.appraisal_policy_file import parse_verifier_policy
 from cloister.formats.verifier_policy import VerifierPolicy
@@ -14,7 +15,6 @@ from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_everyone
 from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
-from cloister.services.verifier.endorsing import endorsing_of
 from cloister.services.verifier.routes import routes
 from cloister.services.verifier.settings import VerifierSettings
 from cloister.services.verifier.signing_keys import SigningKeys

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from cloister.endorsements.fetchers import VendorUrls
+from cloister.endorsements.endorsing import EndorsementSettings
 from cloister.formats.attestation_result import MAXIMUM_LIFETIME
 from cloister.formats.canonical import Name
 from cloister.hosting.loopback import LOOPBACK
@@ -25,15 +25,6 @@ class VerifierLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     challenges: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 16_384  # that may be open at once
     token_seconds: Annotated[int, msgspec.Meta(ge=1, le=MAXIMUM_LIFETIME)] = MAXIMUM_LIFETIME
     key_seconds: Annotated[int, msgspec.Meta(ge=3600, le=366 * 86_400)] = 30 * 86_400  # a key signs for this long
-
-
-@dataclass(frozen=True, slots=True)
-class EndorsementSettings:
-    """The `[endorsements]` table, as a KMS has it."""
-
-    folder: Path  # the store; see `cloister endorsements`
-    fetch: bool = True  # whether vendors are asked for what it lacks
-    vendors: VendorUrls = field(default_factory=VendorUrls)
 
 
 @dataclass(frozen=True, slots=True)

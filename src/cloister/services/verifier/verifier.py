@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
-import msgspec
 import structlog
 from prometheus_client import Counter
 
@@ -16,6 +15,7 @@ from cloister.attest.request import VerifiedDemand, examine_attestation_request
 from cloister.attest.roots import roots_of
 from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
 from cloister.crypto.jws import sign_jws
+from cloister.endorsements.endorsing import Endorsing, Gathered
 from cloister.errors import Unavailable, UsageError
 from cloister.examination import RefusedSteps, Step
 from cloister.formats.appraisal_policy import RoleReference, takes
@@ -25,7 +25,6 @@ from cloister.formats.evidence import Evidence
 from cloister.formats.verifier_policy import VerifierPolicy
 from cloister.hosting.challenges import CHALLENGE_SIZE, Challenges
 from cloister.hosting.health import Metrics
-from cloister.services.verifier.endorsing import Endorsing, Gathered, roots_digest
 from cloister.services.verifier.result import Issue, attestation_result
 from cloister.services.verifier.settings import VerifierLimits
 from cloister.services.verifier.signing_keys import SigningKeys
@@ -121,8 +120,8 @@ class Verifier:
     async def _judge(
         self, asked: VerifiedDemand, policy: VerifierPolicy, gathered: Gathered, at: int
     ) -> AppraisedEvidence:
-        completed = msgspec.structs.replace(asked.evidence, endorsements=gathered.endorsements)
-        digest = roots_digest(roots_of(policy))
+        completed = gathered.completes(asked.evidence)
+        digest = roots_of(policy).digest()
         seen = self._seen.get(digest, SEEN_NOTHING)
         try:
             # Appraisal takes milliseconds, a GPU's some tens: other requests are not to wait for it.

@@ -1,25 +1,34 @@
-"""Where a verifier gets the endorsements that evidence came without: a store, and the vendors' services behind it."""
+"""Where a service gets the endorsements that evidence came without: a store, and the vendors' services behind it."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
+
+from cloister.endorsements.asker_limits import AskerLimits
 from cloister.endorsements.completion import complete
-from cloister.endorsements.fetchers import Fetchers
+from cloister.endorsements.fetchers import Fetchers, VendorUrls
 from cloister.endorsements.store import EndorsementStore
 from cloister.errors import MalformedInput, Refused, TooLarge
-from cloister.formats import canonical
 from cloister.formats.appraisal_policy import VendorRoots
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import Evidence
-from cloister.services.verifier.settings import EndorsementSettings
 
 WHOLE: Final = frozenset({"software", "nitro"})  # platforms whose evidence is all there is
+
+
+@dataclass(frozen=True, slots=True)
+class EndorsementSettings:
+    """The `[endorsements]` table of a KMS's settings, and of a verifier's."""
+
+    folder: Path  # the store; see `cloister endorsements`
+    fetch: bool = True  # whether vendors are asked for what it lacks
+    vendors: VendorUrls = field(default_factory=VendorUrls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +39,20 @@ class Gathered:
     missing: tuple[str, ...] = ()  # what is not to be had, and why, in words
     retry: bool = False  # whether some of that may be there later
 
+    def completes(self, evidence: Evidence) -> Evidence:
+        """The evidence with everything in it that is to be judged, so that what is kept explains itself."""
+        return msgspec.structs.replace(evidence, endorsements=self.endorsements)
+
 
 class Endorsing(Protocol):
     """A way to complete evidence."""
 
     async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str) -> Gathered:
-        """What evidence that is judged under `roots` needs, at `at` (seconds since 1970), asked for by `asker`."""
+        """What evidence that is judged under `roots` needs, at `at` (seconds since 1970), asked for by `asker`.
+
+        Raises:
+            CloisterError: the store is damaged, or cannot be used.
+        """
 
 
 class AsCarried:
@@ -56,8 +73,8 @@ class StoredEndorsements:
     async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str) -> Gathered:
         """As `Endorsing`. Evidence whose own signature does not hold is left as it came: nobody is asked for it.
 
-        Raises:
-            UsageError, Unavailable: the folder cannot be used.
+        Of each kind that was found it is what was found that counts: it was held against what came along, and is no
+        older. What came along of other kinds stays, for the examination to say what is wrong with it.
         """
         if evidence.platform in WHOLE and not evidence.gpu:
             return Gathered(evidence.endorsements)
@@ -66,12 +83,16 @@ class StoredEndorsements:
             found = await complete(evidence, store, self._fetchers, at=at, asker=asker)
         except (Refused, MalformedInput, TooLarge):
             return Gathered(evidence.endorsements)
+        kinds = {one.kind for one in found.endorsements}
+        kept = tuple(one for one in evidence.endorsements if one.kind not in kinds)
         missing = tuple(str(one) for one in found.missing)
-        return Gathered(found.endorsements, missing, any(one.retry for one in found.missing))
+        return Gathered((*kept, *found.endorsements), missing, any(one.retry for one in found.missing))
 
 
 @contextlib.asynccontextmanager
-async def endorsing_of(settings: EndorsementSettings | None) -> AsyncIterator[Endorsing]:
+async def endorsing_of(
+    settings: EndorsementSettings | None, *, limits: AskerLimits | None = None
+) -> AsyncIterator[Endorsing]:
     """What the settings ask for.
 
     Raises:
@@ -80,12 +101,7 @@ async def endorsing_of(settings: EndorsementSettings | None) -> AsyncIterator[En
     if settings is None:
         yield AsCarried()
     elif settings.fetch:
-        async with Fetchers.of_vendors(settings.vendors) as fetchers:
+        async with Fetchers.of_vendors(settings.vendors, limits=limits) as fetchers:
             yield StoredEndorsements(settings.folder, fetchers)
     else:
         yield StoredEndorsements(settings.folder, None)
-
-
-def roots_digest(roots: VendorRoots) -> bytes:
-    """SHA-256 of the deterministic encoding, 32 bytes."""
-    return hashlib.sha256(canonical.encode(roots)).digest()

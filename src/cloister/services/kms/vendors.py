@@ -1,0 +1,56 @@
+"""What AMD, Intel and NVIDIA say, as this KMS comes to know it: for nodes' evidence, and for its own."""
+
+from __future__ import annotations
+
+import structlog
+
+from cloister.attest.roots import roots_of
+from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
+from cloister.endorsements.endorsing import Endorsing
+from cloister.errors import CloisterError
+from cloister.formats.appraisal_policy import AppraisalPolicy, takes
+from cloister.formats.endorsements import Endorsement
+from cloister.formats.evidence import Evidence
+
+
+class Vendors:
+    """Completes evidence, and remembers for each set of roots what it met: nothing older is taken after it."""
+
+    def __init__(self, endorsing: Endorsing) -> None:
+        self._endorsing = endorsing
+        self._seen: dict[bytes, SeenEndorsements] = {}  # by the digest of the roots
+
+    async def complete(self, evidence: Evidence, policy: AppraisalPolicy, *, at: int, asker: str) -> Evidence:
+        """A node's evidence with all that is to be judged, as of `at` (seconds since 1970), on behalf of `asker`.
+
+        Raises:
+            CloisterError: the store is damaged, or cannot be used.
+        """
+        if takes(policy, evidence.platform) is None:
+            return evidence  # it will be refused: no vendor is asked for that
+        gathered = await self._endorsing.gather(evidence, roots_of(policy), at=at, asker=asker)
+        self._tell(gathered.missing)
+        return gathered.completes(evidence)
+
+    async def renewed(
+        self, evidence: Evidence, policy: AppraisalPolicy, before: tuple[Endorsement, ...], *, at: int
+    ) -> tuple[Endorsement, ...]:
+        """What this KMS's own evidence is to be shown with: what it has still, where it cannot be had anew."""
+        try:
+            found = (await self.complete(evidence, policy, at=at, asker="this KMS")).endorsements
+        except CloisterError as error:
+            self._tell((str(error),))
+            return before or evidence.endorsements
+        return found if {one.kind for one in found} >= {one.kind for one in before} else before
+
+    def seen(self, policy: AppraisalPolicy) -> SeenEndorsements:
+        """What was met before under the policy's roots."""
+        return self._seen.get(roots_of(policy).digest(), SEEN_NOTHING)
+
+    def met(self, policy: AppraisalPolicy, seen: SeenEndorsements) -> None:
+        """Remember what came along with evidence that was appraised."""
+        self._seen[roots_of(policy).digest()] = self.seen(policy).merged(seen)
+
+    def _tell(self, missing: tuple[str, ...]) -> None:
+        for one in missing:
+            structlog.get_logger().warning("an endorsement is missing", reason=one)
