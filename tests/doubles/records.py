@@ -12,6 +12,7 @@ from cloister.formats.snp_tcb import Product
 from cloister.formats.tpm_policy import TpmPolicy
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+EXPRESSIONS = st.lists(st.sampled_from(["true", "a.b >= -3", "name in ['x', \"y\"] || !off"]), max_size=3).map(tuple)
 
 
 def records(record):
@@ -27,6 +28,8 @@ def _of(kind):
 
 def _struct(kind):
     members = {field.name: _of(field.type) for field in kind.fields}
+    if "expressions" in members:
+        members["expressions"] = EXPRESSIONS
     mended = _MENDED.get(kind.cls, lambda values: values)
     return st.fixed_dictionaries(members).map(lambda values: kind.cls(**mended(values)))
 

@@ -36,7 +36,9 @@ def test_a_real_quote_with_all_pcrs_is_accepted_as_an_azure_vms(vtpm):
     chain = SnpEndorsements((evidence.vcek or b"", *(one.data for one in collected.endorsements)), ENDORSED.revocations)
     authentic = examine_azure_snp(evidence, chain, roots=CHIP.roots, at=NOON, unsafe=(), seen=SEEN_NOTHING).require()
     pcrs: dict[int, tuple[bytes, ...]] = {TPM_REGISTER: (register_value(WORKLOAD, "sha256"),)}
-    policy = AzurePolicy(vm_configuration={"secure-boot": True}, tpm=TpmPolicy(bank="sha256", pcrs=pcrs))
+    policy = AzurePolicy(
+        vm_configuration={"secure-boot": True}, tpm=TpmPolicy(bank="sha256", pcrs=pcrs), expressions=()
+    )
     assert appraise_azure_snp(authentic, CHIP.policy(), policy, nonce=challenge).failed == []
     assert appraise_azure_snp(authentic, CHIP.policy(), policy, nonce=bytes(32)).failed == ["tpm.nonce"]
 

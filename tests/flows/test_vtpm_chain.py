@@ -52,7 +52,7 @@ class VtpmTee(MadeAzureTee):
     def platform_policy(self, workloads: Collection[bytes]) -> AzureSnpPlatform:
         """A TPM that no firmware extended: PCRs 0 to 7 are zeros."""
         tpm = TpmPolicy(bank="sha256", pcrs={index: (bytes(32),) for index in range(8)})
-        vm = AzurePolicy(vm_configuration={"secure-boot": True}, tpm=tpm)
+        vm = AzurePolicy(vm_configuration={"secure-boot": True}, tpm=tpm, expressions=())
         return msgspec.structs.replace(super().platform_policy(workloads), vm=vm)
 
 

@@ -81,6 +81,7 @@ from cloister.formats.nvidia_envelope import parse_nvidia_envelope
 from cloister.formats.nvidia_report import parse_nvidia_report
 from cloister.formats.nvidia_rim import parse_manifest, parse_rim_file
 from cloister.formats.pck_certificate import parse_pck_extensions
+from cloister.formats.policy_expression import compile_expression
 from cloister.formats.qgs_message import QgsError, announced_length, parse_quote_answer
 from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
 from cloister.formats.response_receipt import parse_response_receipt
@@ -218,6 +219,13 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
         "tsm_report": (parse_tsm_report, [made_evidence()[name] for name in ("tsm-report", "tsm-report:cbor")]),
         "appraisal_policy_file": (parse_appraisal_policy, [example_text(name).encode() for name in EXAMPLES]),
+        "policy_expression": (
+            lambda data: compile_expression(data.decode("latin-1")),
+            [
+                b"reported_tcb.snp >= 24 && (product == 'Milan' || !policy.smt)",
+                b'size(a) in [1, -0x2] && b.endsWith("c")',
+            ],
+        ),
         "explained": (explain, list(made_evidence().values())),
         **http_targets(),
         **snp_targets(),

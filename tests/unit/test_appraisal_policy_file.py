@@ -29,10 +29,12 @@ GPU = NvidiaPolicy(
     switch_bioses=(),
     without_fwid=False,
     unsafe=("UnsafeAllowUncheckedRevocation",),
+    expressions=(),
 )
 VM = AzurePolicy(
     vm_configuration={"secure-boot": True, "console-enabled": False},
     tpm=TpmPolicy(bank="sha256", pcrs={0: (b"\0" * 32,), 13: (b"\1" * 32, b"\2" * 32)}),
+    expressions=(),
 )
 POLICY = AppraisalPolicy(
     unsafe=("UnsafeAllowOtherRoots", "UnsafeAllowUncheckedRevocation"),

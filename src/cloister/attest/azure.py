@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from cloister.attest.claims import configuration_claims, pcr_claims
 from cloister.attest.tpm import (
     QUOTE_STEPS,
     TPM_APPRAISAL_STEPS,
@@ -28,11 +29,13 @@ from cloister.attest.tpm import (
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats.azure_policy import AzurePolicy
+from cloister.formats.event_log import SHA256
 from cloister.formats.hcl_report import AK_NAME, HclReport, RuntimeData, parse_runtime_data
+from cloister.formats.policy_expression import unheld
 
 RUNTIME_STEPS = ("azure.hardware", "azure.runtime-data", "azure.attestation-key")
 AZURE_STEPS = (*RUNTIME_STEPS, *QUOTE_STEPS)
-AZURE_APPRAISAL_STEPS = ("azure.vm-configuration", *TPM_APPRAISAL_STEPS)
+AZURE_APPRAISAL_STEPS = ("azure.vm-configuration", *TPM_APPRAISAL_STEPS, "azure.expressions")
 _REPORT_DATA: Final = 64  # bytes
 
 
@@ -115,7 +118,17 @@ def appraise_azure(authentic: AuthenticAzure, policy: AzurePolicy, *, nonce: byt
     steps.check("azure.vm-configuration", not wrong, shortfall, found=f"{len(policy.vm_configuration)} members hold")
     # 2. and 3. The quote.
     quote = steps.include(appraise_tpm(authentic.quote, policy.tpm, nonce=nonce))
+    # 4. Whatever else the policy says of configuration and quote, in expressions.
+    wrong = unheld(policy.expressions, _claims(authentic))
+    steps.check("azure.expressions", not wrong, "; ".join(wrong), found=f"{len(policy.expressions)} hold")
     return steps.stopped() if quote is None else steps.examined(lambda: AppraisedAzure(dict(configuration), quote))
+
+
+def _claims(authentic: AuthenticAzure) -> dict[str, Any]:
+    quote = authentic.quote
+    counts = {name: getattr(quote, name) for name in ("reset_count", "restart_count", "firmware_version")}
+    configuration = {"vm_configuration": configuration_claims(authentic.runtime.vm_configuration)}
+    return counts | configuration | pcr_claims(quote.pcrs.get(SHA256, {}))
 
 
 def _is(configuration: Mapping[str, Any], name: str, value: bool | str) -> bool:

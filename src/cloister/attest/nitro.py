@@ -16,12 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 
 from cloister.attest.certificates import ChainRefused, check_chain, day, name_of, parse_certificate
+from cloister.attest.claims import pcr_claims
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats.cose_sign1 import sig_structure
 from cloister.formats.nitro_document import PROTECTED, SIGNATURE_SIZE, SignedNitroDocument
 from cloister.formats.nitro_policy import NitroPolicy
+from cloister.formats.policy_expression import unheld
 
 NITRO_STEPS = ("nitro.chain", "nitro.signature", "nitro.time")
 NITRO_APPRAISAL_STEPS = (
@@ -32,6 +34,7 @@ NITRO_APPRAISAL_STEPS = (
     "nitro.debug",
     "nitro.image",
     "nitro.pcrs",
+    "nitro.expressions",
 )
 _IMAGE_PCRS = (0, 1, 2)
 
@@ -131,6 +134,10 @@ def appraise_nitro(
     steps.check("nitro.image", known, f"the image {_shown(image[0])} is not in the policy", found=_shown(image[0]))
     # 7. Every other PCR that the policy names.
     _check_pcrs(steps, authentic, policy)
+    # 8. Whatever else the policy says of it, in expressions.
+    claims = {"module_id": authentic.module_id, "timestamp": authentic.timestamp // 1000} | pcr_claims(authentic.pcrs)
+    wrong = unheld(policy.expressions, claims)
+    steps.check("nitro.expressions", not wrong, "; ".join(wrong), found=f"{len(policy.expressions)} hold")
     return steps.examined(lambda: AppraisedNitro(dict(authentic.pcrs), at))
 
 

@@ -52,6 +52,10 @@ _COMMENTS: Final[Mapping[str, str]] = MappingProxyType(
         "platforms.report.guest": "What the guest's POLICY says: required, forbidden, or either.",
         "platforms.report.platform": "What PLATFORM_INFO says: required, forbidden, or either."
         "\nalias_check_complete stands against BadRAM (AMD-SB-3015).",
+        **dict.fromkeys(
+            [f"platforms.{part}.expressions" for part in ("report", "quote", "vm", "document")],
+            "What has to be true besides, in expressions: docs/formats/expressions.md.",
+        ),
         "platforms.images": "Which launch measurement boots which workload.",
         "platforms.gpu": "none: evidence of a GPU is refused. Else a table, see docs/formats/nvidia-evidence.md.",
         "platforms.quote.images": "Trust domains, each by all that was measured: mr_td, rtmrs (RTMR0 to RTMR2), rtmr3,"
@@ -125,6 +129,7 @@ def _report() -> SnpPolicy:
         id_key_digests=(),
         author_key_digests=(),
         minimum_guest_svn=0,
+        expressions=(),
     )
 
 
@@ -149,18 +154,19 @@ def _quote() -> TdxPolicy:
         xfam_allowed=(0x61BE7).to_bytes(8, "little"),
         service_tds=(),
         unreported_service_td="refuse",
+        expressions=(),
     )
 
 
 def _vm() -> AzurePolicy:
     pcrs: dict[int, tuple[bytes, ...]] = dict.fromkeys(range(10), ())
     wanted: dict[str, bool | str] = {"secure-boot": True, "tpm-enabled": True, "console-enabled": False}
-    return AzurePolicy(vm_configuration=wanted, tpm=TpmPolicy(bank="sha256", pcrs=pcrs))
+    return AzurePolicy(vm_configuration=wanted, tpm=TpmPolicy(bank="sha256", pcrs=pcrs), expressions=())
 
 
 def _nitro() -> NitroPlatform:
     pcrs: dict[int, tuple[bytes, ...]] = dict.fromkeys((3, 4, 8), ())
-    document = NitroPolicy(images=(), pcrs=pcrs, maximum_age_seconds=300, maximum_ahead_seconds=5)
+    document = NitroPolicy(images=(), pcrs=pcrs, maximum_age_seconds=300, maximum_ahead_seconds=5, expressions=())
     return NitroPlatform(document=document)
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from cloister.formats.canonical import Measurement, Seconds
 from cloister.formats.nitro_document import Index
+from cloister.formats.policy_expression import Expressions, require_expressions
 
 
 class NitroImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,3 +27,12 @@ class NitroPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     pcrs: dict[Index, tuple[Measurement, ...]]
     maximum_age_seconds: Seconds  # of a document when it is appraised
     maximum_ahead_seconds: Seconds  # by which AWS's clock may be before the appraiser's
+    expressions: Expressions  # that have to be true of what it says, besides; docs/formats/expressions.md
+
+    def __post_init__(self) -> None:
+        """Refuse what is no expression.
+
+        Raises:
+            ValueError: which, and why.
+        """
+        require_expressions(self.expressions)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from cloister.formats.canonical import Name
+from cloister.formats.policy_expression import Expressions, require_expressions
 
 Architecture = Literal["hopper", "blackwell"]
 # How the GPUs of a machine are tied, as reports of newer drivers say: one by one (SPT), several with encrypted NVLink
@@ -36,3 +37,14 @@ class NvidiaPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     switch_bioses: _Versions  # as "96.10.55.00.01"
     without_fwid: bool  # whether reports of GPUs are taken that do not say the firmware id (drivers before 550)
     unsafe: Annotated[tuple[NvidiaUnsafe, ...], msgspec.Meta(max_length=3)]
+    expressions: (
+        Expressions  # of each device, that have to be true of what it says, besides; docs/formats/expressions.md
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what is no expression.
+
+        Raises:
+            ValueError: which, and why.
+        """
+        require_expressions(self.expressions)

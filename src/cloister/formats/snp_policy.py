@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from cloister.formats.canonical import Measurement
+from cloister.formats.policy_expression import Expressions, require_expressions
 from cloister.formats.snp_tcb import Product, Tcb
 
 Demand = Literal["required", "forbidden", "either"]  # of one bit
@@ -92,3 +93,12 @@ class SnpPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     id_key_digests: tuple[Measurement, ...] | Literal["any"]  # zeros: started without an identity block
     author_key_digests: tuple[Measurement, ...] | Literal["any"]
     minimum_guest_svn: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    expressions: Expressions  # that have to be true of what it says, besides; docs/formats/expressions.md
+
+    def __post_init__(self) -> None:
+        """Refuse what is no expression.
+
+        Raises:
+            ValueError: which, and why.
+        """
+        require_expressions(self.expressions)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from cloister.formats.canonical import Count, Measurement, Seconds
+from cloister.formats.policy_expression import Expressions, require_expressions
 from cloister.formats.tcb_info import TcbStatus
 
 Ppid = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
@@ -67,6 +68,15 @@ class TdxPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     # A TD report 1.0 (all quotes of version 4) does not say which service TD is bound. `accept` takes its silence for a
     # TD that is not migratable.
     unreported_service_td: Literal["refuse", "accept"]
+    expressions: Expressions  # that have to be true of what it says, besides; docs/formats/expressions.md
+
+    def __post_init__(self) -> None:
+        """Refuse what is no expression.
+
+        Raises:
+            ValueError: which, and why.
+        """
+        require_expressions(self.expressions)
 
 
 class SgxPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -139,6 +139,7 @@ class MadeGpus:
             switch_bioses=(),
             without_fwid=False,
             unsafe=(),
+            expressions=(),
         )
 
     def manifests(self) -> tuple[bytes, ...]:
@@ -335,7 +336,7 @@ class MadeAzureTdxTee(_WithGpus):
 def _vm_policy() -> AzurePolicy:
     """What both of Azure's kinds here meet besides their hardware's policy."""
     tpm = TpmPolicy(bank="sha256", pcrs={index: (PCRS[index],) for index in _BOOT})
-    return AzurePolicy(vm_configuration={"secure-boot": True}, tpm=tpm)
+    return AzurePolicy(vm_configuration={"secure-boot": True}, tpm=tpm, expressions=())
 
 
 @dataclass(frozen=True)
@@ -367,7 +368,9 @@ class MadeNitroTee:
     def platform_policy(self, workloads: Collection[bytes]) -> NitroPlatform:  # noqa: ARG002 - the register tells them
         """As `MadeTee`."""
         image = NitroImage(pcr0=b"\1" * 48, pcr1=b"\2" * 48, pcr2=b"\3" * 48)
-        document = NitroPolicy(images=(image,), pcrs={}, maximum_age_seconds=600, maximum_ahead_seconds=60)
+        document = NitroPolicy(
+            images=(image,), pcrs={}, maximum_age_seconds=600, maximum_ahead_seconds=60, expressions=()
+        )
         return NitroPlatform(document=document)
 
     def roots(self) -> VendorRoots:

@@ -133,6 +133,7 @@ class SnpHardware:
             id_key_digests=(report.id_key_digest,),
             author_key_digests=(report.author_key_digest,),
             minimum_guest_svn=report.guest_svn,
+            expressions=(),
         )
 
     def sign(self, report: SnpReport, *, tcb: Tcb | None = None) -> bytes:

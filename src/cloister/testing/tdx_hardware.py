@@ -231,6 +231,7 @@ class TdxHardware:
             xfam_allowed=TD.xfam.to_bytes(8, "little"),
             service_tds=(),
             unreported_service_td="refuse",
+            expressions=(),
         )
 
     def extensions(self) -> bytes:

@@ -42,7 +42,9 @@ TD_REPORT = b"\1" * 1024
 HCL = hcl_report(SNP_REPORT, RUNTIME)
 EVIDENCE = azure_evidence(HCL, NONCE, beside={"vcek": b"vcek"})
 POLICY = AzurePolicy(
-    vm_configuration={"secure-boot": True, "vmUniqueId": "1"}, tpm=TpmPolicy(bank="sha256", pcrs={4: (PCRS[4],)})
+    vm_configuration={"secure-boot": True, "vmUniqueId": "1"},
+    tpm=TpmPolicy(bank="sha256", pcrs={4: (PCRS[4],)}),
+    expressions=(),
 )
 
 
@@ -135,7 +137,9 @@ def test_one_is_not_true():
 
 
 def test_every_shortfall_of_the_appraisal_is_told():
-    policy = AzurePolicy(vm_configuration={"x": True}, tpm=TpmPolicy(bank="sha256", pcrs={4: ()}))
+    policy = AzurePolicy(
+        vm_configuration={"x": True}, tpm=TpmPolicy(bank="sha256", pcrs={4: ()}), expressions=("false",)
+    )
     assert appraised(policy=policy, nonce=NONCE[:-1]).failed == list(AZURE_APPRAISAL_STEPS)
 
 

@@ -26,7 +26,9 @@ from cloister.testing.tdx_hardware import TD, TdxHardware, image_of, td_report
 NOW = 1_800_000_000
 NONCE = b"\7" * 64
 RUNTIME = runtime_data()
-POLICY = AzurePolicy(vm_configuration={"secure-boot": True}, tpm=TpmPolicy(bank="sha256", pcrs={4: (PCRS[4],)}))
+POLICY = AzurePolicy(
+    vm_configuration={"secure-boot": True}, tpm=TpmPolicy(bank="sha256", pcrs={4: (PCRS[4],)}), expressions=()
+)
 CHIP = SnpHardware()
 PLATFORM = TdxHardware(at=NOW)
 

@@ -26,7 +26,9 @@ NOW = 1_800_000_000
 MADE = MadeNitro(NOW)
 PCRS = MADE.fields()["pcrs"]
 IMAGE = NitroImage(pcr0=PCRS[0], pcr1=PCRS[1], pcr2=PCRS[2])
-POLICY = NitroPolicy(images=(IMAGE,), pcrs={4: (PCRS[4],)}, maximum_age_seconds=300, maximum_ahead_seconds=5)
+POLICY = NitroPolicy(
+    images=(IMAGE,), pcrs={4: (PCRS[4],)}, maximum_age_seconds=300, maximum_ahead_seconds=5, expressions=()
+)
 EXPECTED = NitroExpected(user_data=b"\5" * 64, nonce=b"\6" * 32, public_key=None)
 
 

@@ -47,6 +47,7 @@ POLICY = NvidiaPolicy(
     switch_bioses=("96.10.55.00.01",),
     without_fwid=False,
     unsafe=(),
+    expressions=(),
 )
 
 

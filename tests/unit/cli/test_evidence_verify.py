@@ -59,7 +59,9 @@ SNP = SnpPlatform(
 )
 NITRO_PCRS = NITRO.fields()["pcrs"]
 ENCLAVE_IMAGE = NitroImage(pcr0=NITRO_PCRS[0], pcr1=NITRO_PCRS[1], pcr2=NITRO_PCRS[2])
-DOCUMENT = NitroPolicy(images=(ENCLAVE_IMAGE,), pcrs={}, maximum_age_seconds=300, maximum_ahead_seconds=5)
+DOCUMENT = NitroPolicy(
+    images=(ENCLAVE_IMAGE,), pcrs={}, maximum_age_seconds=300, maximum_ahead_seconds=5, expressions=()
+)
 AMD = {f"{at}.der": data for at, data in enumerate(ENDORSED.chain)} | {"crl": ENDORSED.revocations[0]}
 INTEL = {"collateral.json": msgspec.json.encode(TDX.collateral())}
 CHALLENGED = ("--challenge", CHALLENGE.hex())

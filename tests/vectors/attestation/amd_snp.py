@@ -79,6 +79,7 @@ def strict(authentic: AuthenticSnp, *, relax: frozenset[str], unsafe: tuple[Unsa
         id_key_digests="any",
         author_key_digests="any",
         minimum_guest_svn=0,
+        expressions=(),
     )
 
 

@@ -54,7 +54,9 @@ def judge_document(data: bytes, case: Case) -> list[str]:
     require_facts(case, told)
     pcr0, pcr1, pcr2 = (nitro.pcrs.get(index, bytes(48)) for index in range(3))
     image = NitroImage(pcr0=pcr0, pcr1=pcr1, pcr2=pcr2)
-    policy = NitroPolicy(images=(image,), pcrs={}, maximum_age_seconds=LEAF_LIFE, maximum_ahead_seconds=5)
+    policy = NitroPolicy(
+        images=(image,), pcrs={}, maximum_age_seconds=LEAF_LIFE, maximum_ahead_seconds=5, expressions=()
+    )
     expected = NitroExpected(nitro.user_data, nitro.nonce, nitro.public_key)
     return appraise_nitro(nitro, policy, expected, at=case.at).failed
 

@@ -171,7 +171,7 @@ def _fmspc(quote: bytes) -> str:
 def _policy(evidence: AzureEvidence) -> AzurePolicy:
     """The boot's own PCRs, which the case does not tell of, as they were quoted; it asks for no configuration."""
     pcrs: dict[int, tuple[bytes, ...]] = {index: (evidence.pcrs[SHA256][index],) for index in MEASURED_BOOT}
-    return AzurePolicy(vm_configuration={}, tpm=TpmPolicy(bank="sha256", pcrs=pcrs))
+    return AzurePolicy(vm_configuration={}, tpm=TpmPolicy(bank="sha256", pcrs=pcrs), expressions=())
 
 
 def _nonce(case: Case, evidence: AzureEvidence) -> bytes:

@@ -122,6 +122,7 @@ def strict(report: TdReport, case: Case) -> TdxPolicy:
         xfam_allowed=b"\xff" * 8,  # the cases do not speak of it
         service_tds=(),
         unreported_service_td="accept",
+        expressions=(),
     )
 
 

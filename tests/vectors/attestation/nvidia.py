@@ -133,6 +133,7 @@ def policy(case: Case, devices: list[AuthenticDevice]) -> NvidiaPolicy:
         switch_bioses=tuple({device.vbios for device in devices}),
         without_fwid=True,  # the cases accept reports that have no such field
         unsafe=unsafe(case),
+        expressions=(),
     )
 
 

@@ -76,7 +76,9 @@ def nitro(case: Case) -> tuple[Platform, dict[str, bytes]]:
     data = document_of(case)
     pcrs = parse_nitro_document(data).document.pcrs
     image = NitroImage(pcr0=pcrs[0], pcr1=pcrs[1], pcr2=pcrs[2])
-    document = NitroPolicy(images=(image,), pcrs={}, maximum_age_seconds=LEAF_LIFE, maximum_ahead_seconds=5)
+    document = NitroPolicy(
+        images=(image,), pcrs={}, maximum_age_seconds=LEAF_LIFE, maximum_ahead_seconds=5, expressions=()
+    )
     return NitroPlatform(document=document), {"FILE": data}
 
 

@@ -12,12 +12,13 @@ import hmac
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from cloister.attest.nvidia.device import AuthenticDevice, GpuRefused
 from cloister.attest.nvidia.rim import AuthenticRim
 from cloister.examination import Examination, Steps
 from cloister.formats.nvidia_policy import NvidiaPolicy
+from cloister.formats.policy_expression import unheld
 
 NVIDIA_APPRAISAL_STEPS: Final = (
     "gpu.nonce",
@@ -31,6 +32,7 @@ NVIDIA_APPRAISAL_STEPS: Final = (
     "gpu.vbios",
     "gpu.rim",
     "gpu.measurements",
+    "gpu.expressions",
 )
 _NVDEC0: Final = 35  # from 0: measured only where the video decoder NVDEC0 is enabled (nvtrust)
 
@@ -104,8 +106,16 @@ def appraise_nvidia(
     _hold(steps, "gpu.vbios", bioses, "runs a VBIOS that the policy does not name", found="named")
     # 10. and 11. NVIDIA vouches for what was measured.
     _check_measurements(steps, devices, rims, policy)
+    # Whatever else the policy says of each device, in expressions.
+    unmet = [f"{device.name}: {one}" for device in devices for one in unheld(policy.expressions, _claims(device))]
+    steps.check("gpu.expressions", not unmet, "; ".join(unmet), found=f"{len(policy.expressions)} hold")
     measured = "UnsafeAllowUnmeasuredGpu" not in policy.unsafe
     return steps.examined(lambda: AppraisedNvidia(tuple(devices), measured))
+
+
+def _claims(device: AuthenticDevice) -> dict[str, Any]:
+    names = ("chip", "product", "board", "serial", "driver", "vbios", "mode", "kind", "states_fwid", "nvdec0_disabled")
+    return {name: getattr(device, name) for name in names}
 
 
 def _check_links(

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
+from cloister.attest.claims import snp_claims
 from cloister.attest.snp.authentic import AuthenticSnp, SnpRefused
 from cloister.examination import Examination, Steps
+from cloister.formats.policy_expression import unheld
 from cloister.formats.snp_policy import SnpPolicy
 from cloister.formats.snp_report import HOST_VMPL, SigningKey
 from cloister.formats.snp_tcb import Product, Tcb
@@ -41,6 +43,7 @@ SNP_APPRAISAL_STEPS: Final = (
     "snp.id-key",
     "snp.author-key",
     "snp.guest-svn",
+    "snp.expressions",
 )
 _UPDATE: Final = "update the SEV firmware"
 
@@ -68,6 +71,9 @@ def appraise_snp(authentic: AuthenticSnp, policy: SnpPolicy, *, report_data: byt
     _check_signer(steps, authentic, policy)
     _check_firmware(steps, authentic, policy)
     _check_identity(steps, authentic, policy)
+    # 23. Whatever else the policy says of it, in expressions.
+    wrong = unheld(policy.expressions, _claims(authentic)) if policy.expressions else []
+    steps.check("snp.expressions", not wrong, "; ".join(wrong), found=f"{len(policy.expressions)} hold")
     return steps.examined(
         lambda: AppraisedSnp(
             authentic.key.product,
@@ -78,6 +84,11 @@ def appraise_snp(authentic: AuthenticSnp, policy: SnpPolicy, *, report_data: byt
             authentic.reported,
         )
     )
+
+
+def _claims(authentic: AuthenticSnp) -> dict[str, Any]:
+    tcbs = {f"{name}_tcb": getattr(authentic, name) for name in ("reported", "current", "committed", "launch")}
+    return snp_claims(authentic.report, authentic.key.product, tcbs)
 
 
 def _check_guest(steps: Steps, authentic: AuthenticSnp, policy: SnpPolicy) -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hmac
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from cloister.attest.certificates import day
+from cloister.attest.claims import td_claims
 from cloister.attest.tdx.authentic import AuthenticSgx, AuthenticTdx, IntelPlatform
 from cloister.attest.tdx.quote import TdxRejected
 from cloister.attest.tdx.tcb import NoTcbLevel, TcbStanding, find_standing
 from cloister.examination import Examination, Steps
+from cloister.formats.policy_expression import unheld
 from cloister.formats.sgx_report import EnclaveReport
 from cloister.formats.tcb_info import TcbStatus
 from cloister.formats.td_report import UNDER_DEBUG, TdAttributes, TdReport
@@ -41,6 +43,7 @@ TDX_APPRAISAL_STEPS = (
     "tdx.service-td",
     "tdx.image",
     "tdx.report-data",
+    "tdx.expressions",
 )
 SGX_APPRAISAL_STEPS = (*TCB_STEPS, "sgx.debug", "sgx.enclave", "sgx.report-data")
 _TO_DO: Final = {
@@ -108,9 +111,21 @@ def appraise_tdx(
     steps.check("tdx.image", image is not None, shortfall, found="MRTD and RTMRs of one image")
     # 15. What it says, whole: 64 bytes that begin alike are others.
     _check_report_data(steps, "tdx.report-data", report.report_data, report_data)
+    # 16. Whatever else the policy says of it, in expressions.
+    wrong = unheld(policy.expressions, _claims(authentic, standing)) if policy.expressions else []
+    steps.check("tdx.expressions", not wrong, "; ".join(wrong), found=f"{len(policy.expressions)} hold")
     if standing is None or image is None:
         return steps.stopped()
     return steps.examined(lambda: AppraisedTdx(report, authentic.platform.pck.ppid, standing, image))
+
+
+def _claims(authentic: AuthenticTdx, standing: TcbStanding | None) -> dict[str, Any]:
+    pck = authentic.platform.pck
+    platform: dict[str, Any] = {"ppid": pck.ppid.hex(), "fmspc": pck.fmspc.hex(), "pce_svn": pck.pce_svn}
+    if standing is not None:
+        told = {"tcb_status": str(standing.status), "tcb_date": standing.since, "advisories": list(standing.advisories)}
+        platform |= told
+    return td_claims(authentic.report, platform)
 
 
 def appraise_sgx(

@@ -42,5 +42,6 @@ def explain_gpu(policy: Gpu, words: Words) -> None:
         )
     else:
         words.take("gpu.without_fwid", "Reports have to say their firmware id.")
+    words.asked("gpu.expressions", policy.expressions)
     says = "Whether confidential computing is on, no report says: the measurements stand for it, and the node's driver."
     words.relax("gpu", says)

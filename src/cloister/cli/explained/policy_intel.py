@@ -37,6 +37,7 @@ def explain_tdx(policy: TdxPolicy, words: Words) -> None:
     ):
         words.demanded(f"quote.{name}", stance, f"the TD attribute {what}")
     _features(policy, words)
+    words.asked("quote.expressions", policy.expressions)
 
 
 def _tcb(policy: IntelTcbPolicy, words: Words) -> None:

@@ -25,6 +25,7 @@ def explain_snp(policy: SnpPolicy, words: Words) -> None:
     _guest(policy, words)
     _firmware(policy, words)
     _identity(policy, words)
+    words.asked("report.expressions", policy.expressions)
 
 
 def _signers(policy: SnpPolicy, words: Words) -> None:

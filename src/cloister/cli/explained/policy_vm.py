@@ -31,6 +31,7 @@ def explain_vm(policy: AzurePolicy, words: Words) -> None:
     for index in _BOOT:
         if index not in policy.tpm.pcrs:
             words.relax("vm.tpm.pcrs", f"PCR {index} is not looked at: {meaning_of(index)}.")
+    words.asked("vm.expressions", policy.expressions)
     words.take("vm.tpm.pcrs", f"PCR {TPM_REGISTER} holds a workload that reference values name, whatever stands above.")
 
 
@@ -46,6 +47,7 @@ def explain_nitro(policy: NitroPolicy, words: Words) -> None:
     say = words.take if age <= 600 else words.relax
     say("document.maximum_age_seconds", f"A document is {age} s old at most.")
     words.take("document.maximum_ahead_seconds", f"Its clock is {ahead} s ahead at most.")
+    words.asked("document.expressions", policy.expressions)
     words.take("document.pcrs", f"PCR{NITRO_REGISTER} holds a workload that reference values name.")
     words.relax("document", "Revocation is not asked for, as AWS says: its certificates live for hours.")
 

@@ -67,6 +67,13 @@ class Words:
             self.denies.append(key)
             self.take(key, f"No {what} is named: nothing passes.")
 
+    def asked(self, key: str, expressions: Sequence[str]) -> None:
+        """What has to be true besides."""
+        for one in expressions:
+            self.take(key, f"True of it: {one}.")
+        if not expressions:
+            self.take(key, "Nothing more is asked in expressions.")
+
     def demanded(self, key: str, demand: str, what: str) -> None:
         """A bit: required, forbidden, or let pass either way."""
         if demand in ("either", "allowed"):
