@@ -7,8 +7,10 @@ the evidence again. What cannot be had is named, and left out: silence is no con
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final
 
 from cloister.attest.certificates import name_of, parse_certificate
@@ -95,6 +97,12 @@ class _Gathering:
     unproven: str | None
     brought: Sequence[Endorsement]
     missing: list[Missing] = field(default_factory=list)
+    began: float = field(default_factory=monotonic)
+
+    @property
+    def now(self) -> int:
+        """`at`, and what has passed since: what a vendor dates when it is asked is not of the future."""
+        return self.at + math.ceil(monotonic() - self.began)
 
     async def get(self, wanted: Wanted) -> Kept | None:
         """This, in date and examined; where it is not to be had, `missing` says why."""
@@ -127,7 +135,7 @@ class _Gathering:
         """What the vendor says now. Where it is silent, what there is holds until its own end, as the vendor said."""
         try:
             fetched = await fetchers.fetch(wanted, unproven=self.unproven)
-            examination = await asyncio.to_thread(self.store.take, fetched, at=self.at, subject=wanted.subject)
+            examination = await asyncio.to_thread(self.store.take, fetched, at=self.now, subject=wanted.subject)
             return examination.require().kept
         except (Unavailable, VendorRefused, Refused) as error:
             return Missing(wanted.words, str(error), retry=error.retry) if found is None else found.kept

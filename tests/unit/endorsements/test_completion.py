@@ -1,5 +1,6 @@
 """Evidence is completed from a store: whole evidence is then authentic, and what is missing is named."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -12,10 +13,11 @@ from tests.doubles.vendor_evidence import NOON, VENDORS, failed
 
 from cloister.endorsements.bare_evidence import BareEvidence, read_bare_evidence
 from cloister.endorsements.completion import complete
+from cloister.endorsements.fetchers import Fetchers
 from cloister.endorsements.offered import endorsements_of
 from cloister.endorsements.store import EndorsementStore
 from cloister.errors import MalformedInput, Refused
-from cloister.formats.endorsement_bundle import kind_of
+from cloister.formats.endorsement_bundle import Kind, kind_of
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import GpuEvidence
 from cloister.formats.snp_certificate_table import ARK, ASK, CRL, VLEK
@@ -249,3 +251,20 @@ async def test_each_product_is_completed(product, store):
     found = await completed(made.snp(chip=chip), store)
     assert found.missing == ()
     assert [one.kind for one in found.endorsements] == ["amd-certificates"] * 3 + ["amd-revocations"]
+
+
+class Dating:
+    """AMD's service, that dates its list when it is asked, and takes its time."""
+
+    kinds: frozenset[Kind] = frozenset({"amd-revocations"})
+
+    async def fetch(self, wanted):
+        await asyncio.sleep(0.01)
+        return VENDORS.amd_revocations(age=-1)
+
+
+async def test_what_a_vendor_dates_while_it_is_asked_is_not_of_the_future(store):
+    store.take(VENDORS.amd_key(), at=NOON).require()
+    async with Fetchers([Dating()]) as fetchers:
+        found = await complete(EVIDENCE["snp"], store, fetchers, at=NOON, asker="tests")
+    assert found.missing == ()
