@@ -38,6 +38,7 @@ from cloister.formats.tcb_info import parse_tcb_info
 
 MAXIMUM_ENDORSEMENT: Final = 8 * 1024 * 1024  # bytes of one file
 MAXIMUM_FILES: Final = 512
+MAXIMUM_FOLDER: Final = 64 * 1024 * 1024  # bytes of all files together
 _MALFORMED: Final = (MalformedInput, TooLarge)
 
 
@@ -92,7 +93,7 @@ def read_folder(folder: Path) -> Found:
     Raises:
         UsageError: it cannot be read, or has more files than anybody would look through.
     """
-    found = Found()
+    found, left = Found(), MAXIMUM_FOLDER
     try:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         if len(files) > MAXIMUM_FILES:
@@ -100,6 +101,8 @@ def read_folder(folder: Path) -> Found:
         for path in files:
             with path.open("rb") as file:
                 data = file.read(MAXIMUM_ENDORSEMENT + 1)
+            if (left := left - len(data)) < 0:
+                raise UsageError(f"{folder} has over {MAXIMUM_FOLDER} bytes; name the files for this evidence alone")
             found.take(data if len(data) <= MAXIMUM_ENDORSEMENT else b"", str(path.relative_to(folder)))
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}") from error

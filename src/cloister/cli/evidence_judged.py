@@ -22,6 +22,7 @@ from cloister.formats.nvidia_policy import NvidiaPolicy
 _FIELD: Final = {"azure-snp": 32, "azure-tdx": 32}  # bytes that carry what is expected; 64 elsewhere
 _PART: Final = {"hcl-snp": "azure-snp", "hcl-tdx": "azure-tdx"}
 _NONCE: Final = 32  # bytes, of a GPU
+_CHALLENGE: Final = 32  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,11 @@ class Asked:
             raise UsageError(
                 "evidence that answers nobody in particular may be a replay: give --challenge HEX or --report-data HEX,"
                 " or say --unsafe-any-challenge"
+            )
+        if challenge is not None and len(challenge) != _CHALLENGE:
+            raise UsageError(
+                f"a challenge of {len(challenge)} bytes: it has {_CHALLENGE}; where other bytes are to stand there,"
+                " give all of them with --report-data"
             )
         return cls(challenge, report_data, anything, gpu_nonce)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, Final, NoReturn
 
@@ -74,6 +75,7 @@ def unheld(expressions: Sequence[str], claims: Claims) -> list[str]:
     return wrong
 
 
+@lru_cache(maxsize=256)
 def compile_expression(text: str) -> Compiled:
     """An expression, ready to be asked of claims; asking takes time in proportion to its length.
 

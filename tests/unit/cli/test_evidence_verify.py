@@ -212,6 +212,8 @@ def test_all_bytes_that_it_has_to_carry_can_be_given(verify):
     assert verify(data, SNP, AMD, "--report-data", "05" * 63 + "06").failed == ["snp.report-data"]
     short = verify(data, SNP, AMD, "--report-data", "05" * 32)
     assert (short.code, "32 bytes to carry: evidence of snp carries 64" in short.err) == (2, True)
+    guessed = verify(data, SNP, AMD, "--challenge", "05")
+    assert (guessed.code, "a challenge of 1 bytes: it has 32" in guessed.err) == (2, True)
     both = verify(data, SNP, AMD, "--report-data", "05" * 64, *ANY)
     assert (both.code, "--unsafe-any-challenge takes whatever stands there" in both.err) == (2, True)
 
@@ -260,6 +262,20 @@ def test_a_file_that_is_no_endorsement_is_named_and_passed_over(verify):
     assert "note: readme is no endorsement that is known here, and was passed over" in ran.out
 
 
+def test_a_folder_of_anything_is_not_read_through(verify, tmp_path):
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(10):
+        with (many / f"{number}").open("wb") as file:
+            file.truncate(8 << 20)
+    ran = verify(CHIP.sign(REPORT), SNP, {}, *CHALLENGED, "--endorsements", "many")
+    assert (ran.code, "name the files for this evidence alone" in ran.err) == (2, True)
+    for number in range(600):
+        (many / f"{number}").write_bytes(b"")
+    ran = verify(CHIP.sign(REPORT), SNP, {}, *CHALLENGED, "--endorsements", "many")
+    assert (ran.code, "has 600 files" in ran.err) == (2, True)
+
+
 @pytest.mark.parametrize("place", ["one file", "bundle", "store"])
 def test_endorsements_come_from_a_file_a_bundle_or_a_store_too(verify, tmp_path, place):
     first, second, root = ENDORSED.chain
@@ -300,8 +316,9 @@ def test_a_gpus_report_comes_with_its_certificates_in_a_file(verify, tmp_path):
     assert verify(data, platform, rims(), *CHALLENGED, "--chain", "chain.pem").code == 0
     ran = verify(data, platform, rims(), *CHALLENGED)
     assert (ran.code, "give its certificates too, with --chain FILE" in ran.err) == (2, True)
-    ran = verify(data, platform, rims(), "--challenge", "0c" * 16, "--chain", "chain.pem")
+    ran = verify(data, platform, rims(), "--report-data", "0c" * 16, "--chain", "chain.pem")
     assert (ran.code, "16 bytes to answer: the nonce of GPUs has 32" in ran.err) == (2, True)
+    assert verify(data, platform, rims(), "--report-data", "0c" * 32, "--chain", "chain.pem").code == 0
 
 
 def test_a_manifest_is_verified_by_itself(verify):
