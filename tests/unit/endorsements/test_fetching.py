@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import hashlib
 import ssl
 from dataclasses import replace
 
@@ -154,6 +155,17 @@ async def test_what_is_proven_has_no_such_limit(services):
             await limited.fetch(WantedAmdList(Product.GENOA), unproven="one")
 
 
+async def test_reports_that_nothing_has_proven_are_counted_and_quotes_are_not(store, services):
+    async with Fetchers.of_vendors(services.urls, limits=AskerLimits(each=0)) as limited:
+        (missing,) = (await complete(made.snp(), store, limited, at=NOON, asker="tests")).missing
+        assert "unproven reports asked" in missing.reason
+        assert missing.retry
+        for evidence in (made.tdx(), made.gpu(), made.azure_tdx()):
+            assert (await complete(evidence, store, limited, at=NOON, asker="tests")).missing == ()
+        (missing,) = (await complete(made.azure_snp(), store, limited, at=NOON, asker="tests")).missing
+        assert "unproven reports asked" in missing.reason
+
+
 async def test_an_answer_of_a_responder_is_asked_for_again_after_some_minutes(store, services):
     now = [0.0]
     async with Fetchers.of_vendors(services.urls, clock=lambda: now[0]) as aging:
@@ -296,6 +308,7 @@ async def answer_recorded(request):
     return await body(recorded)(request) if request.method == "POST" else None
 
 
+AB = hashlib.sha256(b"AB").hexdigest()
 WRONG = {
     "a certificate that is none": ("snp", "/vcek/v1/Milan/", b"no certificate"),
     "a chain of one": ("snp", "/vcek/v1/Milan/cert_chain", VENDORS.snp.root.certificate.public_bytes(Encoding.PEM)),
@@ -311,6 +324,7 @@ WRONG = {
     "a root list that is none": ("tdx", "/IntelSGXRootCA.der", b"zz"),
     "a manifest that is none": ("gpu", "/v1/rim/", b"<xml/>"),
     "a manifest that is not Base64": ("gpu", "/v1/rim/", b'{"id":"x","rim":"?","sha256":""}'),
+    "a manifest of another id": ("gpu", "/v1/rim/", msgspec.json.encode({"id": "x", "rim": "QUI=", "sha256": AB})),
     "a manifest with another digest": ("gpu", "/v1/rim/", b'{"id":"x","rim":"QUI=","sha256":"00"}'),
 }
 
