@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -10,9 +11,11 @@ from typing import Final, Protocol
 
 import msgspec
 
+from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
 from cloister.endorsements.asker_limits import AskerLimits
 from cloister.endorsements.completion import complete
 from cloister.endorsements.fetchers import Fetchers, VendorUrls
+from cloister.endorsements.remembered import seen_in
 from cloister.endorsements.store import EndorsementStore
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.formats.appraisal_policy import VendorRoots
@@ -38,6 +41,7 @@ class Gathered:
     endorsements: tuple[Endorsement, ...]
     missing: tuple[str, ...] = ()  # what is not to be had, and why, in words
     retry: bool = False  # whether some of that may be there later
+    seen: SeenEndorsements = SEEN_NOTHING  # the newest that a store has of each, in date or not
 
     def completes(self, evidence: Evidence) -> Evidence:
         """The evidence with everything in it that is to be judged, so that what is kept explains itself."""
@@ -80,13 +84,16 @@ class StoredEndorsements:
             return Gathered(evidence.endorsements)
         store = EndorsementStore(self._folder, roots)
         try:
+            seen = await asyncio.to_thread(
+                seen_in, store
+            )  # before: another's fetch shall not outlaw what this one finds
             found = await complete(evidence, store, self._fetchers, at=at, asker=asker)
         except (Refused, MalformedInput, TooLarge):
             return Gathered(evidence.endorsements)
         kinds = {one.kind for one in found.endorsements}
         kept = tuple(one for one in evidence.endorsements if one.kind not in kinds)
         missing = tuple(str(one) for one in found.missing)
-        return Gathered((*kept, *found.endorsements), missing, any(one.retry for one in found.missing))
+        return Gathered((*kept, *found.endorsements), missing, any(one.retry for one in found.missing), seen)
 
 
 @contextlib.asynccontextmanager

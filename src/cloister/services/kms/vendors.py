@@ -30,6 +30,7 @@ class Vendors:
             return evidence  # it will be refused: no vendor is asked for that
         gathered = await self._endorsing.gather(evidence, roots_of(policy), at=at, asker=asker)
         self._tell(gathered.missing)
+        self.met(policy, gathered.seen)  # a store remembers over restarts, and what has ended since
         return gathered.completes(evidence)
 
     async def renewed(
@@ -48,7 +49,7 @@ class Vendors:
         return self._seen.get(roots_of(policy).digest(), SEEN_NOTHING)
 
     def met(self, policy: AppraisalPolicy, seen: SeenEndorsements) -> None:
-        """Remember what came along with evidence that was appraised."""
+        """Remember what came along with evidence that was appraised, or is in the store."""
         self._seen[roots_of(policy).digest()] = self.seen(policy).merged(seen)
 
     def _tell(self, missing: tuple[str, ...]) -> None:

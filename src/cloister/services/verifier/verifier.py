@@ -122,7 +122,7 @@ class Verifier:
     ) -> AppraisedEvidence:
         completed = gathered.completes(asked.evidence)
         digest = roots_of(policy).digest()
-        seen = self._seen.get(digest, SEEN_NOTHING)
+        seen = self._seen.get(digest, SEEN_NOTHING).merged(gathered.seen)  # a store remembers over restarts
         try:
             # Appraisal takes milliseconds, a GPU's some tens: other requests are not to wait for it.
             appraised = await asyncio.to_thread(judge, completed, policy, at=at, seen=seen)
