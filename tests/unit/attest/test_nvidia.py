@@ -10,6 +10,7 @@ from cryptography.x509.ocsp import OCSPCertStatus
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloister.attest.certificates import parse_certificate
 from cloister.attest.nvidia.appraisal import appraise_nvidia, compare
 from cloister.attest.nvidia.chain import UNCHECKED, NvidiaTerms
 from cloister.attest.nvidia.device import DeviceEvidence, GpuRefused, examine_nvidia_device
@@ -552,6 +553,14 @@ def test_a_manifest_that_was_seen_before_is_not_taken_for_a_changed_one():
         assert not rim_failed(GOOD_RIM)
         assert rim_failed(GOOD_RIM.replace(value, b"1" * 96)) == ["rim.signature"]
     assert rim_failed(GOOD_RIM, at=NOW + 1001) == ["rim.chain"]
+
+
+def test_a_signer_whose_serial_number_is_none_is_refused_without_a_warning():
+    signer = VENDOR.rim_signer.certificate
+    number = signer.serial_number.to_bytes(8, "big")
+    below = signer.public_bytes(Encoding.DER).replace(number, b"\x80" + number[1:], 1)
+    chain = (parse_certificate(below), *VENDOR.rim_signer.chain[1:])
+    assert rim_failed(DRIVER_RIM.file(Authority(VENDOR.rim_signer.key, chain))) == ["rim.chain", "rim.signature"]
 
 
 @pytest.mark.breaks("rim.signature")

@@ -16,7 +16,7 @@ from signxml.algorithms import DigestAlgorithm, SignatureMethod
 from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 
-from cloister.attest.certificates import ChainRefused, name_of, parse_certificate
+from cloister.attest.certificates import ChainRefused, name_of, parse_certificate, serial_number_of
 from cloister.attest.nvidia.chain import NvidiaTerms, check_revocation, check_signer, signing_key
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
@@ -86,6 +86,8 @@ def _read(data: bytes) -> tuple[RimFile, tuple[x509.Certificate, ...]]:
 def _signed(file: RimFile, signer: x509.Certificate) -> bytes:
     """The canonical bytes that the signature covers."""
     signing_key(signer)
+    if serial_number_of(signer) <= 0:  # the library would say so in a warning of its own
+        raise ChainRefused(f"{name_of(signer)} has a serial number that no certificate may have")
     # The signer's time is its chain's step: the library is given a moment at which it holds, and no clock.
     expected = SignatureConfiguration(
         location="./",
