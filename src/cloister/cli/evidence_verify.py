@@ -19,6 +19,7 @@ from cloister.cli.evidence_collect import Hex
 from cloister.cli.evidence_judged import Asked, Judged, judge
 from cloister.cli.evidence_read import read_vendor_evidence
 from cloister.cli.explained.policy_words import UNSAFE
+from cloister.cli.explained.remedies import REMEDIES
 from cloister.cli.terminal import printable
 from cloister.formats.appraisal_policy import AppraisalPolicy
 
@@ -106,6 +107,7 @@ def report(judged: Judged, policy: AppraisalPolicy) -> dict[str, object]:
         "workload": "not asked" if not judged.workloads else "asked",
         "unsafe": policy.unsafe,
         "steps": numbered(judged.examination.steps),
+        "remedies": {one: REMEDIES[one] for one in judged.examination.failed},
         "notes": judged.notes,
     }
 
@@ -126,4 +128,7 @@ def show(out: Console, judged: Judged, policy: AppraisalPolicy, what: str) -> No
         out.print(Text(f"ACCEPTED: all {len(judged.examination.steps)} steps passed.", style="bold green"))
         return
     failed, steps = judged.examination.failed, len(judged.examination.steps)
-    out.print(Text(f"REFUSED: {len(failed)} of {steps} steps failed: {', '.join(failed)}.", style="bold red"))
+    out.print("\nWhat to do:")
+    for remedy in dict.fromkeys(REMEDIES[one] for one in failed):
+        out.print(f"  {', '.join(one for one in failed if REMEDIES[one] == remedy)}: {remedy}")
+    out.print(Text(f"\nREFUSED: {len(failed)} of {steps} steps failed: {', '.join(failed)}.", style="bold red"))

@@ -14,6 +14,11 @@ from tests.unit.attest.test_azure_vm import BOUND, POLICY, RUNTIME, TDX_POLICY
 from tests.unit.attest.test_nvidia import DEVICE, VENDOR
 from tests.unit.attest.test_nvidia import POLICY as GPU_POLICY
 
+from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
+from cloister.attest.nvidia.device import DEVICE_STEPS
+from cloister.attest.nvidia.rim import RIM_STEPS
+from cloister.attest.vendor_hardware import HARDWARE_STEPS
+from cloister.cli.explained.remedies import REMEDIES
 from cloister.cli.main import run
 from cloister.endorsements.store import EndorsementStore
 from cloister.formats import canonical
@@ -196,8 +201,15 @@ def test_every_failed_check_is_told_with_its_shortfall_and_what_to_do(verify):
     assert ran.failed == ["snp.debug", "snp.vmpl", "snp.tcb"]
     assert "allows DEBUG: the host can read the guest" in ran.out
     assert "VMPL 1 asked for the report; accepted: 0" in ran.out
+    assert "  snp.debug: start the guest without DEBUG in its POLICY" in ran.out
     assert "snp 8 is below 24; microcode 115 is below 219: update the SEV firmware" in ran.out
     assert "cloister: refused by snp.debug: " in ran.err
+
+
+def test_every_step_that_can_fail_has_a_remedy():
+    hardware = {step for steps in HARDWARE_STEPS.values() for step in steps}
+    gpus = {*DEVICE_STEPS, *RIM_STEPS, *NVIDIA_APPRAISAL_STEPS}
+    assert set(REMEDIES) == hardware | gpus | {"evidence.platform", "evidence.gpu", "evidence.workload"}
 
 
 def test_what_was_not_reached_stands_there_too(verify):
@@ -367,6 +379,7 @@ def test_json_says_the_same_to_a_program(verify):
     refused = json.loads(verify(*PLATFORMS["snp"], "--challenge", "0d" * 32, "--json").out)
     assert [step["id"] for step in refused["steps"] if step["outcome"] == "failed"] == ["snp.report-data"]
     assert refused["accepted"] is False
+    assert list(refused["remedies"]) == ["snp.report-data"]
 
 
 def test_evidence_comes_from_standard_input_too(verify, monkeypatch):
