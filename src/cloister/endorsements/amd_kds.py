@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloister.attest.certificates import MAXIMUM_CERTIFICATE, parse_certificates
-from cloister.attest.endorsements import hardware_id
+from cloister.attest.endorsement_words import hardware_id
 from cloister.attest.revocation import parse_list
 from cloister.endorsements.vendor_site import VendorRefused, VendorSite
 from cloister.endorsements.wanted import Wanted, WantedAmdList, WantedKey

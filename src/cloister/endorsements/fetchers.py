@@ -99,7 +99,7 @@ class Fetchers:
             "NVIDIA's RIM service": urls.nvidia_rim_url,
             "NVIDIA's OCSP responder": urls.nvidia_ocsp_url,
         }
-        tls = _tls(urls.ca_file)
+        tls = None if urls.ca_file is None else _tls(urls.ca_file)
         sites = [VendorSite(name, url, tls=tls, patience=patience, waits=waits) for name, url in named.items()]
         kds, pcs, roots, rims, responder = sites
         fetchers: list[Fetcher] = [AmdKds(kds), IntelPcs(pcs, roots, root_path), NvidiaRims(rims)]
@@ -157,11 +157,10 @@ class Fetchers:
             self._ended.popitem(last=False)
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
+def _tls(ca_file: Path) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except OSError as error:  # ssl's own is one
-            raise UsageError(f"the CA's file {ca_file} cannot be used: {error.strerror or 'no PEM in it'}") from error
+    try:
+        context.load_verify_locations(ca_file)
+    except OSError as error:  # ssl's own is one
+        raise UsageError(f"the CA's file {ca_file} cannot be used: {error.strerror or 'no PEM in it'}") from error
     return context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloister.attest.endorsements import Mark
+from cloister.attest.endorsement_words import Mark
 from cloister.attest.seen import SeenCollateral, SeenEndorsements, SeenList
 from cloister.endorsements.store import EndorsementStore, Stored
 from cloister.formats.endorsement_bundle import Kind

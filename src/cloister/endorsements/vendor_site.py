@@ -108,7 +108,7 @@ class VendorSite:
         self.name = name
         self._url = url.rstrip("/")
         self._origin = (parts.scheme, parts.netloc)
-        self._tls = tls or ssl.create_default_context()
+        self._tls: ssl.SSLContext | bool = tls or True  # aiohttp's own context is made once, and takes its time
         self._patience = patience or Patience()
         self._waits = waits or Waits()
         self._not_before = 0.0  # on the loop's clock: whoever asks heeds what another was told

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from cryptography import x509
 
 from cloister.attest.certificates import name_of, parse_certificate
-from cloister.attest.endorsements import answer_subject, hardware_id, key_subject
+from cloister.attest.endorsement_words import answer_subject, hardware_id, key_subject
 from cloister.attest.tdx.quote import Tee
 from cloister.formats.endorsement_bundle import Kind
 from cloister.formats.snp_report import SigningKey

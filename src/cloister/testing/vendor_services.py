@@ -18,7 +18,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import OCSPNonce, ocsp
 
-from cloister.attest.endorsements import hardware_id
+from cloister.attest.endorsement_words import hardware_id
 from cloister.attest.tdx.quote import Tee
 from cloister.endorsements.fetchers import VendorUrls
 from cloister.formats.snp_report import SigningKey
