@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -24,6 +25,7 @@ from cloister.attest.snp.authentic import SnpEndorsements
 from cloister.attest.snp.endorsement_key import read_endorsement_key
 from cloister.attest.vendor_hardware import VendorEvidence
 from cloister.cli.explained.nvidia import opaque_text
+from cloister.cli.intel_files import Platform, SignedDocument, assembled, read_document
 from cloister.errors import MalformedInput, TooLarge, UsageError
 from cloister.formats.azure_evidence import parse_azure_buffers
 from cloister.formats.hcl_report import parse_hcl_report
@@ -49,13 +51,14 @@ class Found:
     certificates: list[x509.Certificate] = field(default_factory=list)
     lists: list[bytes] = field(default_factory=list)
     collateral: list[IntelCollateral] = field(default_factory=list)
+    documents: list[SignedDocument] = field(default_factory=list)
     manifests: list[bytes] = field(default_factory=list)
     answers: list[OcspAnswer] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def take(self, data: bytes, name: str) -> None:
         """Take in one file's content."""
-        for one in (self._manifest, self._collateral, self._certificates, self._list, self._answer):
+        for one in (self._manifest, self._collateral, self._document, self._certificates, self._list, self._answer):
             try:
                 one(data)
             except _MALFORMED:
@@ -76,8 +79,12 @@ class Found:
             told.pop("pck_certificate_chain", None)  # the quote has its own, and no other is looked at
         self.collateral.append(parse_collateral(json.dumps(told).encode()))
 
+    def _document(self, data: bytes) -> None:
+        self.documents.append(read_document(data))
+
     def _certificates(self, data: bytes) -> None:
-        self.certificates += parse_certificates(data)
+        escaped = b"BEGIN%20CERTIFICATE" in data  # as Intel's service has chains in its headers
+        self.certificates += parse_certificates(unquote_to_bytes(data) if escaped else data)
 
     def _list(self, data: bytes) -> None:
         parse_list(data)
@@ -113,7 +120,7 @@ def chosen(found: Found, evidence: VendorEvidence) -> Endorsed:
     """Those that are for this evidence; nothing of it is judged by that."""
     return Endorsed(
         SnpEndorsements(_chain([*_own(evidence), *found.certificates], _snp_report(evidence)), tuple(found.lists)),
-        _intel(found.collateral, evidence),
+        _intel(found, evidence),
         _manifests(found.manifests, evidence),
         tuple(found.answers),
     )
@@ -172,11 +179,14 @@ def _fits(certificate: x509.Certificate, report: SnpReport) -> tuple[bool, bool,
     return key.kind is report.signing_key, key.chip_id in (None, report.chip_id), same_tcb
 
 
-def _intel(given: Sequence[IntelCollateral], evidence: VendorEvidence) -> IntelCollateral | None:
+def _intel(found: Found, evidence: VendorEvidence) -> IntelCollateral | None:
     """Of this kind of platform, or else the first: its examination says what it is of."""
-    wanted = _fmspc(evidence)
-    fitting = (one for one in given if wanted is not None and _kind_of(one) == wanted)
-    return next(fitting, given[0] if given else None)
+    platform = _platform(evidence)
+    if platform is None:
+        return next(iter(found.collateral), None)
+    fitting = [one for one in found.collateral if _kind_of(one) == (platform.tee, platform.fmspc)]
+    put_together = assembled(found.documents, found.certificates, found.lists, platform)
+    return next((one for one in (*fitting, put_together, *found.collateral) if one is not None), None)
 
 
 def _kind_of(collateral: IntelCollateral) -> tuple[str, str] | None:
@@ -187,15 +197,16 @@ def _kind_of(collateral: IntelCollateral) -> tuple[str, str] | None:
     return info.id, info.fmspc.lower()
 
 
-def _fmspc(evidence: VendorEvidence) -> tuple[str, str] | None:
-    """Of which TEE and kind of platform a quote says that it is."""
+def _platform(evidence: VendorEvidence) -> Platform | None:
+    """Which platform a quote says that it is of."""
     try:
         quote = evidence.report
         if evidence.platform == "azure-tdx":
             quote = parse_azure_buffers(evidence.report).td_quote or b""
-        leaf = parse_certificates(parse_quote(quote).signature.pck_chain)[0]
-        found = leaf.extensions.get_extension_for_oid(x509.ObjectIdentifier(EXTENSIONS_OID)).value
-        return "SGX" if evidence.platform == "sgx" else "TDX", parse_pck_extensions(found.public_bytes()).fmspc.hex()
+        chain = parse_certificates(parse_quote(quote).signature.pck_chain)
+        found = chain[0].extensions.get_extension_for_oid(x509.ObjectIdentifier(EXTENSIONS_OID)).value
+        fmspc = parse_pck_extensions(found.public_bytes()).fmspc.hex()
+        return Platform("SGX" if evidence.platform == "sgx" else "TDX", fmspc, chain)
     except (*_MALFORMED, x509.ExtensionNotFound):
         return None
 

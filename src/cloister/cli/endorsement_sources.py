@@ -55,7 +55,7 @@ def _chosen(found: Found, read: ReadEvidence) -> tuple[Endorsed, tuple[str, ...]
 
 
 def _add(found: Found, more: Found) -> None:
-    for name in ("certificates", "lists", "collateral", "manifests", "answers", "notes"):
+    for name in ("certificates", "lists", "collateral", "documents", "manifests", "answers", "notes"):
         getattr(found, name).extend(getattr(more, name))
 
 

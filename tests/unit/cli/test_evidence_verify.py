@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
+from urllib.parse import quote_plus
 
 import msgspec
 import pytest
@@ -266,6 +267,31 @@ def test_of_several_keys_the_one_for_this_report_is_taken(verify):
         "another tcb": CHIP.certificate(tcb=Tcb(None, 1, 0, 1, 1)),
     }
     assert verify(CHIP.sign(REPORT), SNP, AMD | others, *CHALLENGED).code == 0
+
+
+def intel_files():
+    """What Intel's service answers, each answer in a file."""
+    made = TDX.collateral()
+    answers = {"tcb.json": ("tcbInfo", made.tcb_info, made.tcb_info_signature)}
+    answers |= {"qe.json": ("enclaveIdentity", made.qe_identity, made.qe_identity_signature)}
+    files = {name: f'{{"{of}":{body},"signature":"{by}"}}'.encode() for name, (of, body, by) in answers.items()}
+    lists = {"pck.crl": bytes.fromhex(made.pck_crl), "root.crl": bytes.fromhex(made.root_ca_crl)}
+    return files | lists | {"chain.pem": made.tcb_info_issuer_chain.encode()}
+
+
+def test_intels_answers_are_put_together(verify):
+    quote, platform, _ = PLATFORMS["tdx"]
+    files = intel_files()
+    assert verify(quote, platform, files, *CHALLENGED).code == 0
+    escaped = quote_plus(files["chain.pem"].decode(), safe="").replace("+", "%20").encode()  # as in an HTTP header
+    assert verify(quote, platform, files | {"chain.pem": escaped}, *CHALLENGED).code == 0
+
+
+@pytest.mark.parametrize("name", intel_files())
+def test_without_one_of_intels_answers_there_is_no_collateral(verify, name):
+    files = {other: data for other, data in intel_files().items() if other != name}
+    ran = verify(*PLATFORMS["tdx"][:2], files, *CHALLENGED)
+    assert (ran.code, ran.failed) == (3, ["tdx.lists"])
 
 
 def test_a_file_that_is_no_endorsement_is_named_and_passed_over(verify):
