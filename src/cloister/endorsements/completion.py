@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final
 
 from cloister.attest.certificates import name_of, parse_certificate
+from cloister.attest.endorsements import AuthenticEndorsement
 from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.snp.authentic import SnpEndorsements, examine_snp
 from cloister.endorsements.fetchers import Fetchers
@@ -21,8 +22,9 @@ from cloister.endorsements.needs import EvidenceLike, IntelNeed, Needs, SnpNeed,
 from cloister.endorsements.offered import endorsements_of, offered, offered_keys
 from cloister.endorsements.store import DamagedEndorsement, EndorsementStore, Stored
 from cloister.endorsements.vendor_site import VendorRefused
-from cloister.endorsements.wanted import Wanted, WantedAmdList
+from cloister.endorsements.wanted import Wanted, WantedAmdList, WantedQeIdentity, WantedTcbInfo
 from cloister.errors import Refused, Unavailable
+from cloister.examination import Examination
 from cloister.formats.endorsement_bundle import (
     AmdKey,
     Kept,
@@ -134,11 +136,16 @@ class _Gathering:
     async def _fetched(self, wanted: Wanted, fetchers: Fetchers, found: Stored | None) -> Kept | Missing:
         """What the vendor says now. Where it is silent, what there is holds until its own end, as the vendor said."""
         try:
-            fetched = await fetchers.fetch(wanted, unproven=self.unproven)
-            examination = await asyncio.to_thread(self.store.take, fetched, at=self.now, subject=wanted.subject)
+            examination = await self._taken(wanted, fetchers)
+            if examination.failed == ["endorsement.rollback"] and isinstance(wanted, WantedTcbInfo | WantedQeIdentity):
+                examination = await self._taken(replace(wanted, early=True), fetchers)
             return examination.require().kept
         except (Unavailable, VendorRefused, Refused) as error:
             return Missing(wanted.words, str(error), retry=error.retry) if found is None else found.kept
+
+    async def _taken(self, wanted: Wanted, fetchers: Fetchers) -> Examination[AuthenticEndorsement]:
+        fetched = await fetchers.fetch(wanted, unproven=self.unproven)
+        return await asyncio.to_thread(self.store.take, fetched, at=self.now, subject=wanted.subject)
 
     def _is_due(self, wanted: Wanted, found: Stored, fetchers: Fetchers) -> bool:
         """Whether who can ask asks for what is in date all the same: not again and again where nobody answers.

@@ -17,12 +17,13 @@ from cloister.endorsements.asker_limits import AskerCounts, AskerLimits
 from cloister.endorsements.intel_pcs import PCS_URL, ROOT_LIST_URL, IntelPcs, split_root_list_url
 from cloister.endorsements.nvidia_services import OCSP_URL, RIM_URL, NvidiaRims, OcspResponder
 from cloister.endorsements.vendor_site import Patience, VendorRefused, VendorSite, VendorUnknown, Waits
-from cloister.endorsements.wanted import Wanted
+from cloister.endorsements.wanted import Wanted, WantedQeIdentity, WantedTcbInfo
 from cloister.errors import UsageError
 from cloister.formats.endorsement_bundle import Kept, Kind
 
 UNKNOWN_SECONDS: Final = 600.0  # what a vendor does not have is not asked for again so soon
 _MOST_ENDED: Final = 65_536
+_Question = tuple[Kind, str, bool]  # kind, subject, whether of Intel's early channel
 
 
 class Fetcher(Protocol):
@@ -72,8 +73,8 @@ class Fetchers:
         self._fetchers = {kind: one for one in fetchers for kind in one.kinds}
         self._counts = AskerCounts(limits or AskerLimits(), clock)
         self._clock = clock
-        self._asked: dict[tuple[Kind, str], asyncio.Task[Kept]] = {}  # by kind and subject
-        self._ended: OrderedDict[tuple[Kind, str], tuple[float, str]] = OrderedDict()  # when; what is not there
+        self._asked: dict[_Question, asyncio.Task[Kept]] = {}
+        self._ended: OrderedDict[_Question, tuple[float, str]] = OrderedDict()  # when; what is not there
         self._open = contextlib.AsyncExitStack()
 
     @classmethod
@@ -130,7 +131,7 @@ class Fetchers:
         fetcher = self._fetchers.get(wanted.kind)
         if fetcher is None:
             raise VendorRefused(f"nobody here is asked for {wanted.words}")
-        question = (wanted.kind, wanted.subject)
+        question = _question(wanted)
         at, unknown = self._ended.get(question, (0.0, ""))
         if unknown and self._clock() - at <= UNKNOWN_SECONDS:
             raise VendorUnknown(unknown)
@@ -144,10 +145,10 @@ class Fetchers:
 
     def asked_within(self, wanted: Wanted, seconds: float) -> bool:
         """Whether a vendor was asked for this so short a time ago, with an answer or without."""
-        ended = self._ended.get((wanted.kind, wanted.subject))
+        ended = self._ended.get(_question(wanted))
         return ended is not None and self._clock() - ended[0] <= seconds
 
-    def _end(self, question: tuple[Kind, str], task: asyncio.Task[Kept]) -> None:
+    def _end(self, question: _Question, task: asyncio.Task[Kept]) -> None:
         """Remember that, and how, it ended; whoever asked may have left."""
         self._asked.pop(question, None)
         error = None if task.cancelled() else task.exception()
@@ -155,6 +156,10 @@ class Fetchers:
         self._ended.move_to_end(question)
         while len(self._ended) > _MOST_ENDED:
             self._ended.popitem(last=False)
+
+
+def _question(wanted: Wanted) -> _Question:
+    return wanted.kind, wanted.subject, isinstance(wanted, WantedTcbInfo | WantedQeIdentity) and wanted.early
 
 
 def _tls(ca_file: Path) -> ssl.SSLContext:

@@ -63,6 +63,7 @@ class WantedTcbInfo:
     kind: ClassVar[Kind] = "intel-tcb-info"
     tee: Tee
     fmspc: bytes  # 6 bytes
+    early: bool = False  # of the channel that has a TCB recovery months ahead
 
     @property
     def subject(self) -> str:
@@ -81,6 +82,7 @@ class WantedQeIdentity:
 
     kind: ClassVar[Kind] = "intel-qe-identity"
     tee: Tee
+    early: bool = False  # as of TCB info
 
     @property
     def subject(self) -> str:

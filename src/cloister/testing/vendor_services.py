@@ -42,6 +42,7 @@ class VendorServices:
         self._tls = tls
         self.asked: list[str] = []
         self.fault: Fault | None = None
+        self.early_number: int | None = None  # tcbEvaluationDataNumber of what Intel has before it is due for all
         self.revoked = False  # whether the responder says so of whatever it is asked
         self.url = ""
         self._runner: web.AppRunner | None = None
@@ -106,13 +107,18 @@ class VendorServices:
     async def _tcb_info(self, request: web.Request) -> web.Response:
         if request.query.get("fmspc") != self.vendors.tdx.fmspc.hex():
             raise web.HTTPNotFound
-        told = self.vendors.tcb_info(_TEES[request.match_info["tee"]])
+        told = self.vendors.tcb_info(_TEES[request.match_info["tee"]], **self._early(request))
         return _document("tcbInfo", told.body, told.signature, "TCB-Info-Issuer-Chain", told.issuer_chain)
 
     async def _qe_identity(self, request: web.Request) -> web.Response:
-        told = self.vendors.qe_identity(_TEES[request.match_info["tee"]])
+        told = self.vendors.qe_identity(_TEES[request.match_info["tee"]], **self._early(request))
         chain = "SGX-Enclave-Identity-Issuer-Chain"
         return _document("enclaveIdentity", told.body, told.signature, chain, told.issuer_chain)
+
+    def _early(self, request: web.Request) -> dict[str, int]:
+        """What is changed in a document of the early channel."""
+        early = self.early_number is not None and request.query.get("update") == "early"
+        return {"tcbEvaluationDataNumber": self.early_number or 0} if early else {}
 
     async def _pck_list(self, request: web.Request) -> web.Response:
         if (request.query.get("ca"), request.query.get("encoding")) != ("platform", "der"):

@@ -295,6 +295,22 @@ async def test_a_mirror_that_brings_a_list_from_before_the_one_seen_is_refused_b
     assert store.find("amd-revocations", "Milan").kept == kept
 
 
+async def test_what_one_platform_brings_of_intels_early_channel_does_not_outlaw_the_rest(store):
+    """A month later, everybody's channel still has the number before."""
+    for kept in (VENDORS.tcb_info(tcbEvaluationDataNumber=19), VENDORS.qe_identity(tcbEvaluationDataNumber=19)):
+        store.take(kept, at=NOON).require()
+    later = NOON + 40 * DAY
+    async with VendorServices(MadeVendors(later)) as services, Fetchers.of_vendors(services.urls) as asked:
+        found = await complete(made.tdx(), store, asked, at=later, asker="tests")
+        assert ["endorsement.rollback" in str(one) for one in found.missing] == [True, True]
+    async with VendorServices(MadeVendors(later)) as services, Fetchers.of_vendors(services.urls) as asked:
+        services.early_number = 19
+        found = await complete(made.tdx(), store, asked, at=later, asker="tests")
+        assert found.missing == ()
+        assert failed(made.tdx(), found.endorsements, at=later) == []
+        assert sum("early" in one for one in services.asked) == 2
+
+
 async def test_a_recorded_answer_of_a_responder_is_none(store, services, fetchers):
     services.fault = answer_recorded
     found = await complete(made.gpu(), store, fetchers, at=NOON, asker="tests")
