@@ -19,6 +19,7 @@ from typing import Any, Final
 from lxml import etree
 
 from cloister.errors import MalformedInput, TooLarge
+from cloister.formats.small_xml import parse_small_xml
 
 MAXIMUM_RIM: Final = 256 * 1024  # bytes
 _SWID: Final = "{http://standards.iso.org/iso/19770/-2/2015/schema.xsd}"
@@ -68,14 +69,14 @@ def parse_rim_file(data: bytes) -> RimFile:
     """A RIM as NVIDIA's RIM service hands it out, at most 256 KiB.
 
     Raises:
-        TooLarge: over the cap.
+        TooLarge: over the cap, or one of `small_xml`.
         MalformedInput: not XML, not of the profile, or in another spelling.
     """
     if len(data) > MAXIMUM_RIM:
         raise TooLarge(f"a RIM of {len(data)} bytes, the cap is {MAXIMUM_RIM}")
     document = data[declared.end() :] if (declared := _DECLARATION.match(data)) else data
     document = document.removesuffix(b"\n").removesuffix(b"\n")
-    root = _parse(document)
+    root = parse_small_xml(document)
     # A second spelling of the same document would pass the signature: files are compared and hashed as bytes.
     if etree.tostring(root, encoding="UTF-8", xml_declaration=False) != document:
         raise MalformedInput("the RIM is not spelled as libxml2 writes it")
@@ -93,7 +94,7 @@ def parse_manifest(signed: bytes) -> RimManifest:
     """
     if len(signed) > MAXIMUM_RIM:
         raise TooLarge(f"a RIM of {len(signed)} bytes, the cap is {MAXIMUM_RIM}")
-    root = _parse(signed)
+    root = parse_small_xml(signed)
     if root.tag != f"{_SWID}SoftwareIdentity" or {one.tag for one in root} != {
         f"{_SWID}{name}" for name in ("Entity", "Meta", "Payload")
     }:
@@ -113,23 +114,9 @@ def claimed_manifest(file: RimFile) -> RimManifest:
     Raises:
         TooLarge, MalformedInput: not a manifest of measurements by index.
     """
-    root = _parse(file.document)
+    root = parse_small_xml(file.document)
     root.remove(root[-1])
     return parse_manifest(etree.tostring(root, encoding="UTF-8", xml_declaration=False))
-
-
-def _parse(document: bytes) -> Any:
-    """The root of a document without anything that could hide or expand."""
-    if b"<!" in document or b"<?" in document or not document.startswith(b"<"):
-        raise MalformedInput("a RIM has no DTD, comment, CDATA or instruction, and begins with its root")
-    if b" xml:" in document:
-        raise MalformedInput("xml:* attributes, which canonical forms treat in different ways, are not used here")
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, encoding="UTF-8")
-    try:
-        root = etree.fromstring(document, parser)
-    except (etree.LxmlError, ValueError) as error:
-        raise MalformedInput(f"not XML: {str(error)[:120]}") from error
-    return root
 
 
 def _certificates(signature: Any) -> tuple[bytes, ...]:

@@ -57,9 +57,10 @@ def examine_nvidia_rim(data: bytes, terms: NvidiaTerms) -> Examination[Authentic
     led = steps.attempt(
         "rim.chain", lambda: check_signer(chain, roots=terms.manifests, terms=terms), ChainRefused, found=found
     )
+    if led is None:  # and no work is done on a document that anybody may have written
+        return steps.stopped()
     # 3. None of it was revoked; who is no authority's has nobody to ask.
-    if led is not None:
-        check_revocation(steps, "rim.revocation", chain, terms, whole=True)
+    check_revocation(steps, "rim.revocation", chain, terms, whole=True)
     # 4. XML Signature 1.1, section 3.2: the digest of the document, then the signature over SignedInfo.
     signed = steps.attempt(
         "rim.signature",
