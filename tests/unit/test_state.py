@@ -187,3 +187,12 @@ def test_only_the_last_epochs_and_their_releases_are_kept(world):
 def test_a_statement_signed_twice_by_one_key_is_void(world):
     entry = sign_statement("contract", world.make_contract(name="x"), (world.parties.owner,) * 2)
     assert "signs twice" in advance(folded(world), entry).reason
+
+
+def test_a_clock_that_runs_ahead_at_a_release_shuts_no_later_instance_out(world):
+    """A release says what the host's clock said; only what witnesses said of the time holds for others."""
+    ahead = sign_statement("release", world.make_release(at=world.now + 300 * DAY), (world.kms.sign,))
+    second = Node()
+    state = advance(advance(folded(world), ahead), sign_statement("kms", instance(world, second), (second.sign,)))
+    assert state.reason == ""
+    assert second.sign.public in state.instances

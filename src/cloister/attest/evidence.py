@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from cloister.attest.endorsed import sort_endorsements
 from cloister.attest.gpus import check_gpus
-from cloister.attest.hardware import Proven, Setting, prove
-from cloister.attest.nvidia.device import AuthenticDevice
+from cloister.attest.hardware import HARDWARE_STEPS, Carried, HardwareTerms, Proven, prove
+from cloister.attest.nvidia.device import AuthenticDevice, DeviceEvidence
 from cloister.attest.roots import roots_of
-from cloister.attest.seen import SeenEndorsements
+from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
 from cloister.attest.software import authenticate_software
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
@@ -27,12 +27,12 @@ from cloister.formats.appraisal_policy import (
     SoftwarePlatform,
     takes,
 )
-from cloister.formats.evidence import Evidence, NodeKeys, gpu_digest
+from cloister.formats.evidence import Evidence, NodeKeys, gpu_digest, gpu_nonce
 
 SOFTWARE_WORDS = "software TEE: protects nothing from this machine's owner"
 
 # What all evidence is held against. The steps of hardware come in before `evidence.signature`, which says that it
-# signed; those of GPUs after `evidence.gpu`.
+# signed; those of GPUs before `evidence.gpu`.
 EVIDENCE_STEPS = (
     "evidence.platform",
     "evidence.software-tee",
@@ -103,7 +103,8 @@ def examine_evidence(
     if platform is None:
         return steps.stopped()
     # 3. and 4., with the platform's own: what came along is of use, and the platform signed the report.
-    proven, gpus = _prove(steps, evidence, platform, Setting(roots_of(policy), at, seen, expected.reference.workloads))
+    terms = HardwareTerms(roots_of(policy), at, seen, _carried(evidence), expected.reference.workloads)
+    proven, gpus = _prove(steps, evidence, platform, terms)
     if proven is None:
         return steps.stopped()
     _check_binding(steps, evidence, proven, expected)
@@ -122,8 +123,15 @@ def examine_evidence(
     )
 
 
+def _carried(evidence: Evidence) -> Carried:
+    """What hardware has to have signed, CPU and GPUs, if what travels beside it is true."""
+    binding = evidence.binding
+    nonce = gpu_nonce(binding.challenge, binding.keys)
+    return Carried(binding.carried_on(evidence.platform), binding.challenge, nonce)
+
+
 def _prove(
-    steps: Steps, evidence: Evidence, platform: Platform, setting: Setting
+    steps: Steps, evidence: Evidence, platform: Platform, terms: HardwareTerms
 ) -> tuple[Proven | None, tuple[AuthenticDevice, ...]]:
     """Steps 3 and 4, and those of the platform and its GPUs."""
     # 3. Endorsements of the kinds that the platform needs, and no others.
@@ -142,18 +150,21 @@ def _prove(
             "evidence.signature", lambda: _software(evidence, platform), BadSignature, MalformedInput, found="authentic"
         )
         return software, _no_gpus(steps, evidence)
-    proven = prove(steps, evidence, platform, endorsed, setting)
+    own = Steps(HARDWARE_STEPS[type(platform)], EvidenceRejected)
+    proven = prove(own, evidence.report, platform, endorsed, terms)
+    steps.include(own.stopped(), before="evidence.signature")
     if proven is None:
         return None, ()
     steps.check("evidence.signature", True, "", found="authentic")
     if isinstance(platform, NitroPlatform):
         return proven, _no_gpus(steps, evidence)
-    return proven, check_gpus(steps, evidence, platform.gpu, endorsed, roots=setting.roots, at=setting.at)
+    devices = [DeviceEvidence(one.report, one.chain) for one in evidence.gpu]
+    return proven, check_gpus(steps, devices, platform.gpu, endorsed, terms)
 
 
 def _software(evidence: Evidence, platform: SoftwarePlatform) -> Proven:
     report = authenticate_software(evidence.report, platform_keys=platform.keys)
-    return Proven(report.platform_measurement, report.workload, report.report_data)
+    return Proven(report.platform_measurement, report.workload, report.report_data, SEEN_NOTHING)
 
 
 def _no_gpus(steps: Steps, evidence: Evidence) -> tuple[AuthenticDevice, ...]:

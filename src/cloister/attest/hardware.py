@@ -1,6 +1,7 @@
-"""What each platform's hardware proves of a node: authentic, appraised, and where workload and binding stand in it.
+"""What each platform's hardware proves: examined, appraised, and where workload and binding stand in it.
 
-The table of docs/formats/evidence.md, "Where each platform carries it", is what this module holds to.
+The table of docs/formats/evidence.md, "Where each platform carries it", is what this module holds to. A node's evidence
+is judged by these (`attest.evidence`), and so is what people hold in their hands (`attest.vendor_evidence`).
 """
 
 from __future__ import annotations
@@ -9,17 +10,33 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final, Literal
 
 from cloister.attest.azure import AuthenticAzure
-from cloister.attest.azure_vm import appraise_azure_snp, appraise_azure_tdx, examine_azure_snp, examine_azure_tdx
+from cloister.attest.azure_vm import (
+    AZURE_SNP_APPRAISAL_STEPS,
+    AZURE_SNP_STEPS,
+    AZURE_TDX_APPRAISAL_STEPS,
+    AZURE_TDX_STEPS,
+    appraise_azure_snp,
+    appraise_azure_tdx,
+    examine_azure_snp,
+    examine_azure_tdx,
+)
 from cloister.attest.endorsed import Endorsed
-from cloister.attest.nitro import NitroExpected, appraise_nitro, examine_nitro
+from cloister.attest.nitro import (
+    NITRO_APPRAISAL_STEPS,
+    NITRO_STEPS,
+    NitroExpected,
+    appraise_nitro,
+    examine_nitro,
+)
 from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
-from cloister.attest.snp.appraised import appraise_snp
-from cloister.attest.snp.authentic import SnpEndorsements, examine_snp
-from cloister.attest.tdx.appraised import appraise_tdx
-from cloister.attest.tdx.authentic import examine_tdx
+from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS, appraise_snp
+from cloister.attest.snp.authentic import SNP_STEPS, SnpEndorsements, examine_snp
+from cloister.attest.tdx.appraised import TDX_APPRAISAL_STEPS, appraise_tdx
+from cloister.attest.tdx.authentic import TDX_STEPS, examine_tdx
+from cloister.attest.tdx.quote import examine_quote
 from cloister.errors import MalformedInput, TooLarge
 from cloister.examination import Steps
 from cloister.formats.appraisal_policy import (
@@ -30,16 +47,44 @@ from cloister.formats.appraisal_policy import (
     TdxPlatform,
     VendorRoots,
 )
-from cloister.formats.azure_evidence import parse_azure_evidence
+from cloister.formats.azure_evidence import parse_azure_buffers
 from cloister.formats.event_log import SHA256
-from cloister.formats.evidence import Evidence
 from cloister.formats.nitro_document import parse_nitro_document
 from cloister.formats.td_report import TdReport
 from cloister.formats.workload_event import NITRO_REGISTER, TDX_REGISTER, TPM_REGISTER, register_value
 
 HardwarePlatform = SnpPlatform | TdxPlatform | AzureSnpPlatform | AzureTdxPlatform | NitroPlatform
-# Where the steps of hardware come in among those of all evidence.
-_BEFORE: Final = "evidence.signature"
+HARDWARE_STEPS: Final[Mapping[type[HardwarePlatform], tuple[str, ...]]] = MappingProxyType(
+    {
+        SnpPlatform: (*SNP_STEPS, *SNP_APPRAISAL_STEPS),
+        TdxPlatform: (*TDX_STEPS, *TDX_APPRAISAL_STEPS),
+        AzureSnpPlatform: (*AZURE_SNP_STEPS, *AZURE_SNP_APPRAISAL_STEPS),
+        AzureTdxPlatform: (*AZURE_TDX_STEPS, *AZURE_TDX_APPRAISAL_STEPS),
+        NitroPlatform: (*NITRO_STEPS, *NITRO_APPRAISAL_STEPS),
+    }
+)
+ANYTHING: Final = "anything"
+NO_COLLATERAL: Final = "no Intel collateral came along: fetch it for the platform's FMSPC"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What evidence is to carry, whole."""
+
+    data: bytes  # REPORT_DATA; on Azure the quote's qualifying data; of a Nitro Enclave the user data
+    challenge: bytes | None  # of a Nitro Enclave the nonce; None: none
+    gpu_nonce: bytes | None  # 32 bytes that GPUs were asked with; None: nobody said
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareTerms:
+    """What evidence is held against besides the policy's part for its platform."""
+
+    roots: VendorRoots
+    at: int  # seconds since 1970
+    seen: SeenEndorsements  # what the relying party met before
+    carried: Carried | Literal["anything"]  # anything: only for people who say so, and are told
+    workloads: Collection[bytes]  # of 48 bytes, one of which is to run
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,129 +94,101 @@ class Proven:
     platform_measurement: bytes  # 48 bytes
     workload: bytes  # 48 bytes; empty: none of those looked for
     bound: bytes  # the field that carries the binding
-    seen: SeenEndorsements = SEEN_NOTHING  # what came along, for the relying party to merge into its memory
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What evidence is held against besides its platform's own policy."""
-
-    roots: VendorRoots
-    at: int  # seconds since 1970
-    seen: SeenEndorsements  # what the relying party met before
-    workloads: Collection[bytes]  # that the reference values name
+    seen: SeenEndorsements  # what came along, for the relying party to merge into its memory
 
 
 def prove(
-    steps: Steps, evidence: Evidence, platform: HardwarePlatform, endorsed: Endorsed, setting: Setting
+    steps: Steps, report: bytes, platform: HardwarePlatform, endorsed: Endorsed, terms: HardwareTerms
 ) -> Proven | None:
-    """Examine and appraise; nothing where the hardware did not sign it. All steps go into `steps`."""
-    return _PROVERS[type(platform)](steps, evidence, platform, endorsed, setting)
+    """Examine and appraise; nothing where the hardware did not sign it. All of `HARDWARE_STEPS` go into `steps`."""
+    return _PROVERS[type(platform)](steps, report, platform, endorsed, terms)
 
 
-def _snp(
-    steps: Steps, evidence: Evidence, platform: SnpPlatform, endorsed: Endorsed, setting: Setting
-) -> Proven | None:
+def _snp(steps: Steps, report: bytes, platform: SnpPlatform, endorsed: Endorsed, terms: HardwareTerms) -> Proven | None:
     """REPORT_DATA binds; the launch measurement covers the command line, and so the root file system's hash."""
     unsafe = platform.report.unsafe
-    examination = examine_snp(
-        evidence.report, endorsed.snp, roots=setting.roots.amd, at=setting.at, unsafe=unsafe, seen=setting.seen
-    )
-    authentic = steps.include(examination, before=_BEFORE)
+    examination = examine_snp(report, endorsed.snp, roots=terms.roots.amd, at=terms.at, unsafe=unsafe, seen=terms.seen)
+    authentic = steps.include(examination)
     if authentic is None:
         return None
-    report = authentic.report
-    steps.include(
-        appraise_snp(authentic, platform.report, report_data=evidence.binding.carried_on(evidence.platform)),
-        before=_BEFORE,
-    )
-    workload = next((one.workload for one in platform.images if one.measurement == report.measurement), b"")
-    return Proven(report.measurement, workload, report.report_data, authentic.seen)
+    found = authentic.report
+    steps.include(appraise_snp(authentic, platform.report, report_data=_wanted(terms, found.report_data)))
+    boots = {one.measurement: one.workload for one in platform.images}
+    workload = boots.get(found.measurement, b"")
+    return Proven(found.measurement, workload, found.report_data, authentic.seen)
 
 
-def _tdx(
-    steps: Steps, evidence: Evidence, platform: TdxPlatform, endorsed: Endorsed, setting: Setting
-) -> Proven | None:
+def _tdx(steps: Steps, report: bytes, platform: TdxPlatform, endorsed: Endorsed, terms: HardwareTerms) -> Proven | None:
     """REPORT_DATA binds; RTMR3 holds the workload and nothing else."""
-    examination = examine_tdx(
-        evidence.report, endorsed.collateral(), roots=setting.roots.intel, at=setting.at, seen=setting.seen
-    )
-    authentic = steps.include(examination, before=_BEFORE)
+    roots = terms.roots.intel
+    if endorsed.intel is None:
+        steps.include(examine_quote(report, "TDX", roots=roots, at=terms.at))
+        steps.check("tdx.lists", False, NO_COLLATERAL)
+        return None
+    authentic = steps.include(examine_tdx(report, endorsed.intel, roots=roots, at=terms.at, seen=terms.seen))
     if authentic is None:
         return None
-    report = authentic.report
-    appraisal = appraise_tdx(
-        authentic,
-        platform.quote,
-        report_data=evidence.binding.carried_on(evidence.platform),
-        at=setting.at,
-        workloads=setting.workloads,
-    )
-    steps.include(appraisal, before=_BEFORE)
-    workload = _found({one: register_value(one, "sha384") for one in setting.workloads}, report.rtmrs[TDX_REGISTER])
-    return Proven(_td_measurement(report), workload, report.report_data, authentic.platform.collateral.seen)
+    found = authentic.report
+    wanted = _wanted(terms, found.report_data)
+    steps.include(appraise_tdx(authentic, platform.quote, report_data=wanted, at=terms.at, workloads=terms.workloads))
+    workload = _workload(terms, "sha384", found.rtmrs[TDX_REGISTER])
+    return Proven(_td_measurement(found), workload, found.report_data, authentic.platform.collateral.seen)
 
 
 def _azure_snp(
-    steps: Steps, evidence: Evidence, platform: AzureSnpPlatform, endorsed: Endorsed, setting: Setting
+    steps: Steps, report: bytes, platform: AzureSnpPlatform, endorsed: Endorsed, terms: HardwareTerms
 ) -> Proven | None:
     """The paravisor owns REPORT_DATA: the vTPM's qualifying data binds, its PCR 13 holds the workload."""
-    told = _parsed(steps, lambda: parse_azure_evidence(evidence.report))
+    told = steps.attempt("snp.form", lambda: parse_azure_buffers(report), MalformedInput, TooLarge)
     if told is None:
         return None
     chain = endorsed.snp if told.vcek is None else _with_key(endorsed.snp, told.vcek)
-    examination = examine_azure_snp(
-        told, chain, roots=setting.roots.amd, at=setting.at, unsafe=platform.report.unsafe, seen=setting.seen
-    )
-    authentic = steps.include(examination, before=_BEFORE)
+    roots, unsafe = terms.roots.amd, platform.report.unsafe
+    examination = examine_azure_snp(told, chain, roots=roots, at=terms.at, unsafe=unsafe, seen=terms.seen)
+    authentic = steps.include(examination)
     if authentic is None:
         return None
-    appraisal = appraise_azure_snp(
-        authentic, platform.report, platform.vm, nonce=evidence.binding.carried_on(evidence.platform)
-    )
-    steps.include(appraisal, before=_BEFORE)
-    proven = _vm(authentic.snp.report.measurement, authentic.azure, setting)
-    return replace(proven, seen=authentic.snp.seen)
+    wanted = _wanted(terms, authentic.azure.quote.extra_data)
+    steps.include(appraise_azure_snp(authentic, platform.report, platform.vm, nonce=wanted))
+    return _vm(authentic.snp.report.measurement, authentic.azure, terms, authentic.snp.seen)
 
 
 def _azure_tdx(
-    steps: Steps, evidence: Evidence, platform: AzureTdxPlatform, endorsed: Endorsed, setting: Setting
+    steps: Steps, report: bytes, platform: AzureTdxPlatform, endorsed: Endorsed, terms: HardwareTerms
 ) -> Proven | None:
     """As on SEV-SNP, over a TD's quote."""
-    told = _parsed(steps, lambda: parse_azure_evidence(evidence.report))
+    told = steps.attempt("tdx.quote", lambda: parse_azure_buffers(report), MalformedInput, TooLarge)
     if told is None:
         return None
-    examination = examine_azure_tdx(
-        told, endorsed.collateral(), roots=setting.roots.intel, at=setting.at, seen=setting.seen
-    )
-    authentic = steps.include(examination, before=_BEFORE)
+    if endorsed.intel is None:
+        steps.check("tdx.lists", False, NO_COLLATERAL)
+        return None
+    examination = examine_azure_tdx(told, endorsed.intel, roots=terms.roots.intel, at=terms.at, seen=terms.seen)
+    authentic = steps.include(examination)
     if authentic is None:
         return None
-    appraisal = appraise_azure_tdx(
-        authentic, platform.quote, platform.vm, nonce=evidence.binding.carried_on(evidence.platform), at=setting.at
-    )
-    steps.include(appraisal, before=_BEFORE)
-    proven = _vm(_td_measurement(authentic.tdx.report), authentic.azure, setting)
-    return replace(proven, seen=authentic.tdx.platform.collateral.seen)
+    wanted = _wanted(terms, authentic.azure.quote.extra_data)
+    steps.include(appraise_azure_tdx(authentic, platform.quote, platform.vm, nonce=wanted, at=terms.at))
+    below, seen = _td_measurement(authentic.tdx.report), authentic.tdx.platform.collateral.seen
+    return _vm(below, authentic.azure, terms, seen)
 
 
 def _nitro(
-    steps: Steps, evidence: Evidence, platform: NitroPlatform, _endorsed: Endorsed, setting: Setting
+    steps: Steps, report: bytes, platform: NitroPlatform, _endorsed: Endorsed, terms: HardwareTerms
 ) -> Proven | None:
     """User data binds, the nonce is the challenge, PCR 16 holds the workload: a document shows it once it is locked."""
-    signed = _parsed(steps, lambda: parse_nitro_document(evidence.report))
+    signed = steps.attempt("nitro.chain", lambda: parse_nitro_document(report), MalformedInput, TooLarge)
     if signed is None:
         return None
-    authentic = steps.include(examine_nitro(signed, roots=setting.roots.nitro, at=setting.at), before=_BEFORE)
+    authentic = steps.include(examine_nitro(signed, roots=terms.roots.nitro, at=terms.at))
     if authentic is None:
         return None
-    expected = NitroExpected(
-        user_data=evidence.binding.carried_on(evidence.platform), nonce=evidence.binding.challenge, public_key=None
-    )
-    steps.include(appraise_nitro(authentic, platform.document, expected, at=setting.at), before=_BEFORE)
-    known = {one: register_value(one, "sha384") for one in setting.workloads}
-    workload = _found(known, authentic.pcrs.get(NITRO_REGISTER, b""))
-    return Proven(authentic.pcrs[0], workload, authentic.user_data or b"")
+    expected = NitroExpected(authentic.user_data, authentic.nonce, authentic.public_key)
+    if terms.carried != ANYTHING:
+        expected = NitroExpected(terms.carried.data, terms.carried.challenge, None)
+    steps.include(appraise_nitro(authentic, platform.document, expected, at=terms.at))
+    workload = _workload(terms, "sha384", authentic.pcrs.get(NITRO_REGISTER, b""))
+    return Proven(authentic.pcrs.get(0, b""), workload, authentic.user_data or b"", SEEN_NOTHING)
 
 
 _PROVERS: Final[Mapping[type[HardwarePlatform], Callable[..., Proven | None]]] = MappingProxyType(
@@ -185,8 +202,9 @@ _PROVERS: Final[Mapping[type[HardwarePlatform], Callable[..., Proven | None]]] =
 )
 
 
-def _parsed(steps: Steps, parse: Callable[[], Any]) -> Any:
-    return steps.attempt("evidence.signature", parse, MalformedInput, TooLarge)
+def _wanted(terms: HardwareTerms, found: bytes) -> bytes:
+    """What the field is to hold; where anything will do, what it holds."""
+    return found if terms.carried == ANYTHING else terms.carried.data
 
 
 def _with_key(endorsements: SnpEndorsements, vcek: bytes) -> SnpEndorsements:
@@ -194,13 +212,12 @@ def _with_key(endorsements: SnpEndorsements, vcek: bytes) -> SnpEndorsements:
     return replace(endorsements, chain=(vcek, *(one for one in endorsements.chain if one != vcek)))
 
 
-def _vm(below: bytes, azure: AuthenticAzure, setting: Setting) -> Proven:
+def _vm(below: bytes, azure: AuthenticAzure, terms: HardwareTerms, seen: SeenEndorsements) -> Proven:
     """The platform is the hardware's measurement and what the boot left in PCRs 0 to 7."""
     pcrs = azure.quote.pcrs.get(SHA256, {})
     boot = b"".join(pcrs.get(index, b"") for index in range(8))
-    known = {one: register_value(one, "sha256") for one in setting.workloads}
-    workload = _found(known, pcrs.get(TPM_REGISTER, b""))
-    return Proven(hashlib.sha384(below + boot).digest(), workload, azure.quote.extra_data)
+    workload = _workload(terms, "sha256", pcrs.get(TPM_REGISTER, b""))
+    return Proven(hashlib.sha384(below + boot).digest(), workload, azure.quote.extra_data, seen)
 
 
 def _td_measurement(report: TdReport) -> bytes:
@@ -209,6 +226,6 @@ def _td_measurement(report: TdReport) -> bytes:
     return hashlib.sha384(b"".join((report.mr_td, *report.rtmrs[:TDX_REGISTER], *owners))).digest()
 
 
-def _found(known: Mapping[bytes, bytes], value: bytes) -> bytes:
-    """The workload whose register has `value`; empty where there is none."""
-    return next((workload for workload, register in known.items() if register == value), b"")
+def _workload(terms: HardwareTerms, algorithm: Literal["sha256", "sha384"], register: bytes) -> bytes:
+    """The workload that the register tells of, among those looked for; empty where it tells of none."""
+    return next((one for one in terms.workloads if register_value(one, algorithm) == register), b"")

@@ -7,27 +7,34 @@ The steps are those of `attest.hardware` and `attest.gpus`, under their ids.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
+from cloister.attest.azure import RUNTIME_STEPS, examine_runtime
 from cloister.attest.endorsed import Endorsed
 from cloister.attest.evidence import EvidenceRejected
+from cloister.attest.gpus import GPU, check_gpus
+from cloister.attest.hardware import ANYTHING, HARDWARE_STEPS, HardwarePlatform, HardwareTerms, prove
 from cloister.attest.nvidia.device import DeviceEvidence
-from cloister.attest.vendor_gpus import GPU, GpuTerms, check_vendor_gpus
-from cloister.attest.vendor_hardware import (
-    ANYTHING,
-    EXAMINERS,
-    HARDWARE_STEPS,
-    Registers,
-    VendorEvidence,
-    VendorTerms,
-)
+from cloister.attest.snp.authentic import SNP_STEPS, examine_snp
+from cloister.errors import MalformedInput, TooLarge
 from cloister.examination import Examination, Steps
-from cloister.formats.appraisal_policy import Gpu, NitroPlatform, Platform, SoftwarePlatform
-from cloister.formats.workload_event import register_value
+from cloister.formats.appraisal_policy import (
+    AzureSnpPlatform,
+    Gpu,
+    NitroPlatform,
+    Platform,
+    SoftwarePlatform,
+)
+from cloister.formats.hcl_report import parse_hcl_report
 
 UNCHECKED: Final = "not checked: any challenge is taken"
+_NO_QUOTE: Final = "no quote of the vTPM came along: a report by itself says nothing of what runs now, or for whom"
+_PARAVISOR_STEPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"hcl-snp": (*SNP_STEPS, *RUNTIME_STEPS, "tpm.signature"), "hcl-tdx": (*RUNTIME_STEPS, "tpm.signature")}
+)
 FRESHNESS: Final = (
     "snp.report-data",
     "tdx.report-data",
@@ -40,6 +47,15 @@ FRESHNESS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class VendorEvidence:
+    """As it came; nothing in it is trusted yet."""
+
+    platform: str  # snp, tdx, sgx, azure-snp, azure-tdx, nitro; hcl-snp, hcl-tdx: a paravisor's report by itself
+    report: bytes
+    gpus: tuple[DeviceEvidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AppraisedVendorEvidence:
     """Hardware's evidence that is authentic and meets the policy. It opens no door of ours. Built only here."""
 
@@ -48,7 +64,7 @@ class AppraisedVendorEvidence:
 
 
 def examine_vendor_evidence(
-    evidence: VendorEvidence, platform: Platform | None, endorsed: Endorsed, terms: VendorTerms
+    evidence: VendorEvidence, platform: Platform | None, endorsed: Endorsed, terms: HardwareTerms
 ) -> Examination[AppraisedVendorEvidence]:
     """Examine it in order; no I/O, no clock.
 
@@ -59,44 +75,59 @@ def examine_vendor_evidence(
         terms: what it is held against besides.
     """
     name = evidence.platform
-    hardware = HARDWARE_STEPS.get(name, ())
+    hardware = _PARAVISOR_STEPS.get(name) or HARDWARE_STEPS.get(type(platform), ())  # type: ignore[arg-type]  # or none
     asked = ("evidence.workload",) if terms.workloads else ()
     steps: Steps = Steps(("evidence.platform", *hardware, GPU, *asked), EvidenceRejected)
     # 1. A platform that the policy takes; an enclave of SGX is none: no node of ours is one.
-    taken = platform is not None and not isinstance(platform, SoftwarePlatform) and name in EXAMINERS
+    taken = platform is not None and not isinstance(platform, SoftwarePlatform) and name != "sgx"
     steps.check("evidence.platform", taken, f"platform {name} is not taken by the policy", found=name)
-    if platform is None or not taken:
+    if platform is None or isinstance(platform, SoftwarePlatform) or not taken:
         return steps.stopped()
     # 2. What the hardware signed, and whether it is good enough.
-    registers = EXAMINERS[name](steps, evidence, platform, endorsed, terms)
+    if name in _PARAVISOR_STEPS:
+        _check_paravisor(steps, evidence, platform, endorsed, terms)
+        return steps.stopped()
+    proven = prove(steps, evidence.report, platform, endorsed, terms)
     # 3. Its GPUs, as many as the policy says.
-    policy = "none" if isinstance(platform, NitroPlatform | SoftwarePlatform) else platform.gpu
-    check_vendor_gpus(steps, evidence.gpus, policy, endorsed, _gpu_terms(terms))
+    policy = "none" if isinstance(platform, NitroPlatform) else platform.gpu
+    check_gpus(steps, evidence.gpus, policy, endorsed, terms)
     # 4. The workload, where it is asked for: what hardware measured of it is in one register.
-    workload = next((one for one in terms.workloads if registers and _runs(one, registers)), b"")
-    if registers and terms.workloads:
+    workload = b"" if proven is None else proven.workload
+    if proven is not None and terms.workloads:
         shortfall = "the register of the workload holds none of those asked for"
-        steps.check("evidence.workload", bool(workload), shortfall, found=f"{workload.hex()[:16]}…")
+        steps.check("evidence.workload", workload in terms.workloads, shortfall, found=f"{workload.hex()[:16]}…")
     return _told(steps.examined(lambda: AppraisedVendorEvidence(name, workload)), terms)
 
 
+def _check_paravisor(
+    steps: Steps, evidence: VendorEvidence, platform: HardwarePlatform, endorsed: Endorsed, terms: HardwareTerms
+) -> None:
+    """A report by itself: what there is of it is examined, what is missing is said, and no policy takes it without."""
+    hcl = steps.attempt(
+        _PARAVISOR_STEPS[evidence.platform][0], lambda: parse_hcl_report(evidence.report), MalformedInput, TooLarge
+    )
+    report_data = None
+    if hcl is not None and isinstance(platform, AzureSnpPlatform):
+        roots, unsafe = terms.roots.amd, platform.report.unsafe
+        examination = examine_snp(hcl.hardware, endorsed.snp, roots=roots, at=terms.at, unsafe=unsafe, seen=terms.seen)
+        authentic = steps.include(examination)
+        report_data = None if authentic is None else authentic.report.report_data
+    if hcl is not None and (report_data is not None or hcl.kind == "tdx"):
+        steps.include(examine_runtime(hcl, report_data=report_data))
+    steps.check("tpm.signature", False, _NO_QUOTE)
+
+
 def examine_vendor_gpus(
-    evidence: Sequence[DeviceEvidence], policy: Gpu, endorsed: Endorsed, terms: VendorTerms
+    evidence: Sequence[DeviceEvidence], policy: Gpu, endorsed: Endorsed, terms: HardwareTerms
 ) -> Examination[AppraisedVendorEvidence]:
     """Examine GPUs without the machine that they are in, which nothing here ties them to."""
     steps: Steps = Steps((GPU,), EvidenceRejected)
-    check_vendor_gpus(steps, evidence, policy, endorsed, _gpu_terms(terms))
+    check_gpus(steps, evidence, policy, endorsed, terms)
     return _told(steps.examined(lambda: AppraisedVendorEvidence("gpu", b"")), terms)
 
 
-def _gpu_terms(terms: VendorTerms) -> GpuTerms:
-    if terms.carried == ANYTHING:
-        return GpuTerms(terms.roots, terms.at, "anything")
-    return GpuTerms(terms.roots, terms.at, terms.carried.gpu_nonce)
-
-
 def _told(
-    examination: Examination[AppraisedVendorEvidence], terms: VendorTerms
+    examination: Examination[AppraisedVendorEvidence], terms: HardwareTerms
 ) -> Examination[AppraisedVendorEvidence]:
     """A step that passes whatever came is not said to hold."""
     if terms.carried != ANYTHING:
@@ -105,9 +136,3 @@ def _told(
     fresh = [one.id for one in examination.steps if one.id in FRESHNESS and one.id in passed]
     told = tuple(replace(one, detail=UNCHECKED) if one.id in fresh else one for one in examination.steps)
     return replace(examination, steps=told)
-
-
-def _runs(workload: bytes, registers: Registers) -> bool:
-    held = {"itself": workload}
-    held |= {"sha256": register_value(workload, "sha256"), "sha384": register_value(workload, "sha384")}
-    return any(held[name] == value for name, value in registers.items())

@@ -23,7 +23,7 @@ from cloister.attest.ocsp import OcspAnswer, parse_answer
 from cloister.attest.revocation import parse_list
 from cloister.attest.snp.authentic import SnpEndorsements
 from cloister.attest.snp.endorsement_key import read_endorsement_key
-from cloister.attest.vendor_hardware import VendorEvidence
+from cloister.attest.vendor_evidence import VendorEvidence
 from cloister.cli.explained.nvidia import opaque_text
 from cloister.cli.intel_files import Platform, SignedDocument, assembled, read_document
 from cloister.errors import MalformedInput, TooLarge, UsageError

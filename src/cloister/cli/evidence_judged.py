@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+from cloister.attest.hardware import ANYTHING, Carried, HardwareTerms
 from cloister.attest.nvidia.chain import NvidiaTerms
 from cloister.attest.nvidia.rim import examine_nvidia_rim
 from cloister.attest.ocsp import STAPLED
 from cloister.attest.roots import roots_of
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.vendor_evidence import examine_vendor_evidence, examine_vendor_gpus
-from cloister.attest.vendor_hardware import ANYTHING, Carried, VendorTerms
 from cloister.cli.endorsement_sources import read_endorsements
 from cloister.cli.evidence_read import ReadEvidence
 from cloister.errors import UsageError
@@ -115,7 +116,7 @@ def judge(
     at, workloads = when
     evidence = read.evidence
     carried = asked.carried(evidence.platform) if read.rim is None else ANYTHING
-    terms = VendorTerms(roots_of(policy), at, carried, workloads)
+    terms = HardwareTerms(roots_of(policy), at, SEEN_NOTHING, carried, workloads)
     endorsed, notes = read_endorsements(endorsements, read, roots=terms.roots, at=at)
     examination: Examination[Any]
     if read.rim is not None:
@@ -147,7 +148,7 @@ def _gpu_part(policy: AppraisalPolicy) -> Gpu:
     return parts[0] if parts else "none"
 
 
-def _manifest(data: bytes, policy: AppraisalPolicy, answers: Any, terms: VendorTerms) -> Examination[Any]:
+def _manifest(data: bytes, policy: AppraisalPolicy, answers: Any, terms: HardwareTerms) -> Examination[Any]:
     part = _gpu_part(policy)
     held = NvidiaTerms(
         devices=terms.roots.nvidia_devices,

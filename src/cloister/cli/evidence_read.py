@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from cloister.attest.nvidia.device import DeviceEvidence
-from cloister.attest.vendor_hardware import VendorEvidence
+from cloister.attest.vendor_evidence import VendorEvidence
 from cloister.cli.evidence_file import read_evidence
 from cloister.cli.explained.formats import MAXIMUM_FILE, UnknownFormat, explain
 from cloister.errors import MalformedInput, TooLarge, UsageError

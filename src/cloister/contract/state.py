@@ -85,7 +85,7 @@ class State:
     constitutions: tuple[Placed, ...]
     lines: Mapping[bytes, ContractLine] = field(default_factory=dict)  # by the digest of the first contract
     instances: frozenset[bytes] = frozenset()  # signing keys of KMS instances under the constitution in force
-    latest: int = 0  # the latest time that an instance stated, seconds since 1970
+    latest: int = 0  # the latest time at which an instance showed itself, which witnesses stated; seconds since 1970
     size: int = 1
     void: int = 0  # entries without effect
     reason: str = ""  # why the last entry has none; empty where it took effect
@@ -191,8 +191,7 @@ def _release(state: State, statement: SignedStatement, placed: Placed) -> State:
     _require("gateway.epoch", known, "releases a key of no epoch of this contract")
     _require("release.node", release.node.sign not in line.revoked_nodes, "releases a key to a node that is revoked")
     releases = (*line.releases, ReleaseRecord(placed, release, instance))
-    lines = {**state.lines, name: replace(line, releases=releases)}
-    return replace(state, lines=lines, latest=max(state.latest, release.at))
+    return replace(state, lines={**state.lines, name: replace(line, releases=releases)})
 
 
 def _revocation(state: State, statement: SignedStatement, _placed: Placed) -> State:

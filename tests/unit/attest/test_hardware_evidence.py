@@ -20,6 +20,7 @@ from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import SecuritySettings, gpu_nonce, parse_evidence
 from cloister.node.evidence import evidence
 from cloister.node.keys import NodeSecrets
+from cloister.tee.collectors.collected import Collected
 from cloister.testing.made_tees import (
     MadeAzureTdxTee,
     MadeAzureTee,
@@ -79,7 +80,7 @@ def test_evidence_of_each_platform_is_appraised_under_its_own_policy(tee):
 def test_the_steps_of_the_platform_and_of_its_gpus_stand_where_they_belong():
     ids = [step.id for step in examined(WITH_GPUS).steps]
     before = EVIDENCE_STEPS.index("evidence.signature")
-    after = EVIDENCE_STEPS.index("evidence.gpu") + 1
+    after = EVIDENCE_STEPS.index("evidence.gpu")
     own = (*SNP_STEPS, *SNP_APPRAISAL_STEPS)
     gpus = (*DEVICE_STEPS, *RIM_STEPS, *NVIDIA_APPRAISAL_STEPS)
     assert ids == [*EVIDENCE_STEPS[:before], *own, *EVIDENCE_STEPS[before:after], *gpus, *EVIDENCE_STEPS[after:]]
@@ -268,3 +269,16 @@ def test_a_policy_that_hides_something_does_not_parse(change, says):
         msgspec.convert(told, AppraisalPolicy, builtin_types=(bytes,))
     with pytest.raises(MalformedInput):
         canonical.decode(b"\xa0", AppraisalPolicy, limit=10)
+
+
+def test_a_signed_document_without_its_image_is_refused_and_crashes_nothing():
+    """Under roots of somebody's own, modules sign what AWS's never would."""
+
+    @dataclass(frozen=True)
+    class Imageless(MadeNitroTee):
+        def collect(self, report_data, *, challenge):
+            pcrs = {one: value for one, value in self.hardware.fields()["pcrs"].items() if one != 0}
+            return Collected(self.hardware.document(pcrs=pcrs, user_data=report_data, nonce=challenge))
+
+    nitro = Imageless(NOW, WORKLOAD)
+    assert "nitro.image" in examined(nitro, held=policy(TEES["nitro"])).failed
