@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import msgspec.inspect as schema
 from hypothesis import strategies as st
 
-from cloister.formats.appraisal_policy import SnpImage, SnpPlatform
+from cloister.formats.appraisal_policy import BOOT_PCRS, AzureSnpPlatform, AzureTdxPlatform, SnpImage, SnpPlatform
 from cloister.formats.snp_policy import SnpMinimum
 from cloister.formats.snp_tcb import Product
 from cloister.formats.tpm_policy import TpmPolicy
@@ -51,7 +52,20 @@ def _guest(values):
     return values | {"images": images}
 
 
-_MENDED = {SnpMinimum: _minimum, SnpPlatform: _guest, TpmPolicy: _tpm}  # what their own words say beyond their types
+def _vm(values):
+    """The whole boot is held."""
+    tpm = values["vm"].tpm
+    whole = msgspec.structs.replace(tpm, bank="sha256", pcrs=dict.fromkeys(BOOT_PCRS, ()) | tpm.pcrs)
+    return values | {"vm": msgspec.structs.replace(values["vm"], tpm=whole)}
+
+
+_MENDED = {
+    SnpMinimum: _minimum,
+    SnpPlatform: _guest,
+    TpmPolicy: _tpm,
+    AzureSnpPlatform: _vm,
+    AzureTdxPlatform: _vm,
+}  # what their own words say beyond their types
 
 
 def _integer(kind):

@@ -17,7 +17,7 @@ from cloister.client.exchange import UserRequest
 from cloister.client.memory_file import MemoryFile
 from cloister.client.relay import Relay
 from cloister.client.session import Session
-from cloister.formats.appraisal_policy import AzureSnpPlatform
+from cloister.formats.appraisal_policy import BOOT_PCRS, AzureSnpPlatform
 from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.tpm_policy import TpmPolicy
@@ -50,8 +50,8 @@ class VtpmTee(MadeAzureTee):
         return tuple(Endorsement(kind="amd-revocations", data=one) for one in lists)
 
     def platform_policy(self, workloads: Collection[bytes]) -> AzureSnpPlatform:
-        """A TPM that no firmware extended: PCRs 0 to 7 are zeros."""
-        tpm = TpmPolicy(bank="sha256", pcrs={index: (bytes(32),) for index in range(8)})
+        """A TPM that no firmware extended: the boot's PCRs are zeros."""
+        tpm = TpmPolicy(bank="sha256", pcrs={index: (bytes(32),) for index in BOOT_PCRS})
         vm = AzurePolicy(vm_configuration={"secure-boot": True}, tpm=tpm, expressions=())
         return msgspec.structs.replace(super().platform_policy(workloads), vm=vm)
 

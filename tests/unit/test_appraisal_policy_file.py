@@ -6,7 +6,14 @@ import msgspec
 import pytest
 
 from cloister.errors import MalformedInput, TooLarge
-from cloister.formats.appraisal_policy import AppraisalPolicy, AzureSnpPlatform, SnpImage, SnpPlatform, VendorRoots
+from cloister.formats.appraisal_policy import (
+    BOOT_PCRS,
+    AppraisalPolicy,
+    AzureSnpPlatform,
+    SnpImage,
+    SnpPlatform,
+    VendorRoots,
+)
 from cloister.formats.appraisal_policy_file import (
     MAXIMUM_POLICY,
     format_appraisal_policy,
@@ -33,7 +40,7 @@ GPU = NvidiaPolicy(
 )
 VM = AzurePolicy(
     vm_configuration={"secure-boot": True, "console-enabled": False},
-    tpm=TpmPolicy(bank="sha256", pcrs={0: (b"\0" * 32,), 13: (b"\1" * 32, b"\2" * 32)}),
+    tpm=TpmPolicy(bank="sha256", pcrs={**dict.fromkeys(BOOT_PCRS, (b"\0" * 32,)), 13: (b"\1" * 32, b"\2" * 32)}),
     expressions=(),
 )
 POLICY = AppraisalPolicy(
@@ -62,7 +69,7 @@ def test_bytes_are_hexadecimal_and_tables_have_headers_of_their_own():
     assert f'measurement = "{"6d" * 48}"' in TEXT
     assert "[[platforms.report.minimum_tcbs]]" in TEXT
     assert "[platforms.vm.vm_configuration]\nsecure-boot = true\nconsole-enabled = false" in TEXT
-    assert f'0 = ["{"00" * 32}"]' in TEXT
+    assert f'4 = ["{"00" * 32}"]' in TEXT
 
 
 def test_comments_stand_above_their_keys_and_above_the_first_of_several_tables():

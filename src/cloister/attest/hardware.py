@@ -213,9 +213,9 @@ def _with_key(endorsements: SnpEndorsements, vcek: bytes) -> SnpEndorsements:
 
 
 def _vm(below: bytes, azure: AuthenticAzure, terms: HardwareTerms, seen: SeenEndorsements) -> Proven:
-    """The platform is the hardware's measurement and what the boot left in PCRs 0 to 7."""
+    """The platform is the hardware's measurement and what the boot left in PCRs 0 to 12."""
     pcrs = azure.quote.pcrs.get(SHA256, {})
-    boot = b"".join(pcrs.get(index, b"") for index in range(8))
+    boot = b"".join(pcrs.get(index, b"") for index in range(TPM_REGISTER))
     workload = _workload(terms, "sha256", pcrs.get(TPM_REGISTER, b""))
     return Proven(hashlib.sha384(below + boot).digest(), workload, azure.quote.extra_data, seen)
 

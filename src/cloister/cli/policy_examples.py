@@ -159,7 +159,7 @@ def _quote() -> TdxPolicy:
 
 
 def _vm() -> AzurePolicy:
-    pcrs: dict[int, tuple[bytes, ...]] = dict.fromkeys(range(10), ())
+    pcrs: dict[int, tuple[bytes, ...]] = dict.fromkeys((*range(10), 11, 12), ())
     wanted: dict[str, bool | str] = {"secure-boot": True, "tpm-enabled": True, "console-enabled": False}
     return AzurePolicy(vm_configuration=wanted, tpm=TpmPolicy(bank="sha256", pcrs=pcrs), expressions=())
 

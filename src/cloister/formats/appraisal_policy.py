@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -75,6 +75,24 @@ class TdxPlatform(
     gpu: Gpu
 
 
+# PCRs that say what an Azure VM booted: the boot loader (4), secure boot and its keys (7), GRUB's commands and files (8
+# and 9), a unified kernel image and what was added to it (11, 12). Whoever owns the disk chooses what is left out.
+BOOT_PCRS: Final = (4, 7, 8, 9, 11, 12)
+
+
+def _require_boot(vm: AzurePolicy) -> None:
+    """Hold that a policy says which kernel and command line ran: PCR 13 is extended by whoever is root there.
+
+    Raises:
+        ValueError: it leaves a PCR of the boot out, or is over another bank than the workload's.
+    """
+    missing = [str(index) for index in BOOT_PCRS if index not in vm.tpm.pcrs]
+    if missing:
+        raise ValueError(f"the vTPM's PCR {', '.join(missing)} is not named: nothing would say what the VM booted")
+    if vm.tpm.bank != "sha256":
+        raise ValueError("Azure's vTPM is held by its SHA-256 bank, where the workload stands")
+
+
 class AzureSnpPlatform(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="platform", tag="azure-snp"
 ):
@@ -83,6 +101,10 @@ class AzureSnpPlatform(
     report: SnpPolicy
     vm: AzurePolicy
     gpu: Gpu
+
+    def __post_init__(self) -> None:
+        """Refuse a policy under which the disk's owner chooses the kernel."""
+        _require_boot(self.vm)
 
 
 class AzureTdxPlatform(
@@ -93,6 +115,10 @@ class AzureTdxPlatform(
     quote: TdxPolicy
     vm: AzurePolicy
     gpu: Gpu
+
+    def __post_init__(self) -> None:
+        """As on SEV-SNP."""
+        _require_boot(self.vm)
 
 
 class NitroPlatform(

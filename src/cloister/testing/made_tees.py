@@ -14,6 +14,7 @@ import msgspec
 
 from cloister.endorsements.endorsing import Gathered
 from cloister.formats.appraisal_policy import (
+    BOOT_PCRS,
     AppraisalPolicy,
     AzureSnpPlatform,
     AzureTdxPlatform,
@@ -48,7 +49,7 @@ from cloister.testing.snp_hardware import SnpHardware
 from cloister.testing.tdx_hardware import DAY, TD, TdxHardware, image_of, td_report
 from cloister.testing.tpm_hardware import MadeTpm
 
-_BOOT = (0, 1, 2, 3, 4, 5, 6, 7)  # PCRs of firmware, boot loader and secure boot
+_BOOT = (0, 1, 2, 3, *BOOT_PCRS)
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ from cloister.attest.azure_vm import (
     examine_azure_tdx,
 )
 from cloister.attest.seen import SEEN_NOTHING
+from cloister.formats.appraisal_policy import BOOT_PCRS
 from cloister.formats.azure_evidence import parse_azure_evidence
 from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.tpm_policy import TpmPolicy
@@ -27,7 +28,9 @@ NOW = 1_800_000_000
 NONCE = b"\7" * 64
 RUNTIME = runtime_data()
 POLICY = AzurePolicy(
-    vm_configuration={"secure-boot": True}, tpm=TpmPolicy(bank="sha256", pcrs={4: (PCRS[4],)}), expressions=()
+    vm_configuration={"secure-boot": True},
+    tpm=TpmPolicy(bank="sha256", pcrs={index: (PCRS[index],) for index in BOOT_PCRS}),
+    expressions=(),
 )
 CHIP = SnpHardware()
 PLATFORM = TdxHardware(at=NOW)
@@ -58,7 +61,7 @@ def test_a_vm_on_snp_is_authentic_and_appraised():
     assert snp_examined().passed == list(AZURE_SNP_STEPS)
     appraised = appraise_azure_snp(snp_examined().require(), CHIP.policy(), POLICY, nonce=NONCE)
     assert appraised.passed == list(AZURE_SNP_APPRAISAL_STEPS)
-    assert appraised.require().azure.quote.pcrs == {4: PCRS[4]}
+    assert appraised.require().azure.quote.pcrs == {index: PCRS[index] for index in BOOT_PCRS}
 
 
 def test_a_vm_on_tdx_is_authentic_and_appraised():

@@ -15,7 +15,14 @@ from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS
 from cloister.attest.snp.authentic import SNP_STEPS
 from cloister.errors import MalformedInput
 from cloister.formats import canonical
-from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SnpPlatform
+from cloister.formats.appraisal_policy import (
+    BOOT_PCRS,
+    AppraisalPolicy,
+    AzureSnpPlatform,
+    AzureTdxPlatform,
+    RoleReference,
+    SnpPlatform,
+)
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import SecuritySettings, gpu_nonce, parse_evidence
 from cloister.node.evidence import evidence
@@ -133,6 +140,17 @@ def test_a_policy_that_names_a_platform_measurement_alone_does_not_parse():
     for images in ((), (*told["images"], {"measurement": OTHER, "workload": WORKLOAD})):
         with pytest.raises(msgspec.ValidationError, match="an image that names its workload"):
             msgspec.convert(told | {"images": images}, SnpPlatform, builtin_types=(bytes,))
+
+
+@pytest.mark.parametrize("name", ["azure-snp", "azure-tdx"])
+@pytest.mark.parametrize("index", BOOT_PCRS)
+def test_a_policy_that_leaves_the_kernel_to_the_disks_owner_does_not_parse(name, index):
+    """Whoever boots a kernel of his own extends PCR 13 by whatever workload he likes."""
+    told = msgspec.to_builtins(policy(TEES[name]).platforms[0], builtin_types=(bytes,))
+    del told["vm"]["tpm"]["pcrs"][index]
+    kind = AzureSnpPlatform if name == "azure-snp" else AzureTdxPlatform
+    with pytest.raises(msgspec.ValidationError, match=f"PCR {index} is not named"):
+        msgspec.convert(told, kind, builtin_types=(bytes,))
 
 
 def test_a_role_that_names_no_workload_takes_none():

@@ -14,7 +14,7 @@ from tests.unit.test_appraisal_policy_file import GPU
 from cloister.cli.explained.policy import explain_policy
 from cloister.cli.explained.policy_words import UNSAFE
 from cloister.cli.policy_examples import EXAMPLES, example_text
-from cloister.formats.appraisal_policy import AppraisalPolicy, Platform, SoftwarePlatform, exceptions
+from cloister.formats.appraisal_policy import BOOT_PCRS, AppraisalPolicy, Platform, SoftwarePlatform, exceptions
 from cloister.formats.appraisal_policy_file import parse_appraisal_policy
 from cloister.formats.evidence import Unsafe
 from cloister.formats.snp_policy import SnpMinimum
@@ -103,7 +103,7 @@ def test_an_example_is_commented_strict_and_denies(name):
         ("tdx", "quote.service_tds", (b"\1" * 48,), "service TDs may be bound"),
         ("tdx", "quote.unreported_service_td", "accept", "which do not say if a service TD is bound"),
         ("azure-snp", "vm.vm_configuration", {}, "Not looked at: whether secure-boot is true"),
-        ("azure-tdx", "vm.tpm.pcrs", {0: (bytes(32),)}, "PCR 7 is not looked at: the policy of Secure Boot"),
+        ("azure-tdx", "vm.tpm.pcrs", dict.fromkeys(BOOT_PCRS, ()), "PCR 1 is not looked at: "),
         ("nitro", "document.pcrs", {}, "PCR8 is not looked at: who signed the image"),
         ("nitro", "document.maximum_age_seconds", 86_400, "A document is 86400 s old at most"),
         ("snp", "gpu", GPU, "UnsafeAllowUncheckedRevocation: NVIDIA's certificates are taken"),

@@ -15,10 +15,10 @@ from tests.unit.attest.test_azure_vm import BOUND, POLICY, RUNTIME, TDX_POLICY
 from tests.unit.attest.test_nvidia import DEVICE, VENDOR
 from tests.unit.attest.test_nvidia import POLICY as GPU_POLICY
 
+from cloister.attest.hardware import HARDWARE_STEPS
 from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
 from cloister.attest.nvidia.device import DEVICE_STEPS
 from cloister.attest.nvidia.rim import RIM_STEPS
-from cloister.attest.vendor_hardware import HARDWARE_STEPS
 from cloister.cli.explained.remedies import REMEDIES
 from cloister.cli.main import run
 from cloister.endorsements.store import EndorsementStore

@@ -21,6 +21,7 @@ from cloister.attest.seen import SEEN_NOTHING
 from cloister.attest.snp.appraised import appraise_snp
 from cloister.attest.snp.authentic import SnpEndorsements, examine_snp
 from cloister.errors import MalformedInput, TooLarge
+from cloister.formats.appraisal_policy import BOOT_PCRS
 from cloister.formats.azure_evidence import AzureEvidence, parse_azure_buffers
 from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.event_log import SHA256
@@ -32,7 +33,7 @@ from cloister.formats.snp_policy import UnsafeSnp
 from cloister.formats.snp_report import parse_snp_report
 from cloister.formats.tpm_policy import TpmPolicy
 
-MEASURED_BOOT: Final = (0, 2, 4, 7, 11)
+MEASURED_BOOT: Final = (0, 2, *BOOT_PCRS)
 _REPORT_DATA: Final = {"snp": slice(0x50, 0x90), "tdx": slice(128, 192)}  # as the report claims it
 
 
