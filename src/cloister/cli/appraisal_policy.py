@@ -31,6 +31,7 @@ file that is no policy, with the key and its line.
 EXAMPLE_EPILOG = """\b
 Examples:
   cloister appraisal-policy example snp >policy.toml
+  cloister appraisal-policy example tdx --gpus 8 >policy.toml
   cloister appraisal-policy explain policy.toml
 
 It denies by default: its lists of measurements, chips and versions are empty, and what is in them is taken. Fill them
@@ -57,12 +58,13 @@ def explain(path: Path, *, as_json: bool) -> None:
 
 @appraisal_policy.command(epilog=EXAMPLE_EPILOG, short_help="Print a strict policy to begin from.")
 @click.argument("platform", metavar="PLATFORM", type=click.Choice(list(EXAMPLES)))
-def example(platform: str) -> None:
+@click.option("--gpus", type=click.IntRange(0, 64), default=0, metavar="COUNT", help="With so many NVIDIA GPUs.")
+def example(platform: str, gpus: int) -> None:
     """Print a strict, commented policy for PLATFORM, in which every list is still empty.
 
     PLATFORM is snp, tdx, azure-snp, azure-tdx or nitro.
     """
-    click.echo(example_text(platform), nl=False)
+    click.echo(example_text(platform, gpus=gpus), nl=False)
 
 
 def read_appraisal_policy(path: Path) -> AppraisalPolicy:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
+
+from cloister.errors import UsageError
 from cloister.formats.appraisal_policy import (
     AppraisalPolicy,
     AzureSnpPlatform,
@@ -13,11 +16,13 @@ from cloister.formats.appraisal_policy import (
     NitroPlatform,
     Platform,
     SnpPlatform,
+    SoftwarePlatform,
     TdxPlatform,
 )
 from cloister.formats.appraisal_policy_file import format_appraisal_policy
 from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.nitro_policy import NitroPolicy
+from cloister.formats.nvidia_policy import NvidiaPolicy
 from cloister.formats.snp_policy import SnpGuestBits, SnpMinimum, SnpPlatformBits, SnpPolicy
 from cloister.formats.snp_tcb import Product
 from cloister.formats.tcb_info import TcbStatus
@@ -53,11 +58,18 @@ _COMMENTS: Final[Mapping[str, str]] = MappingProxyType(
         "platforms.report.platform": "What PLATFORM_INFO says: required, forbidden, or either."
         "\nalias_check_complete stands against BadRAM (AMD-SB-3015).",
         **dict.fromkeys(
-            [f"platforms.{part}.expressions" for part in ("report", "quote", "vm", "document")],
+            [f"platforms.{part}.expressions" for part in ("report", "quote", "vm", "document", "gpu")],
             "What has to be true besides, in expressions: docs/formats/expressions.md.",
         ),
         "platforms.images": "Which launch measurement boots which workload.",
-        "platforms.gpu": "none: evidence of a GPU is refused. Else a table, see docs/formats/nvidia-evidence.md.",
+        "platforms.gpu": "none: evidence of a GPU is refused. Else a table, which --gpus writes.",
+        "platforms.gpu.gpus": "Exactly so many GPUs and switches.",
+        "platforms.gpu.architectures": "hopper, blackwell",
+        "platforms.gpu.modes": "How they are tied: single, multi, protected-pcie (with switches), unstated.",
+        "platforms.gpu.drivers": "Versions of drivers, such as 580.95.05, and of VBIOSes, such as 96.00.CF.00.02.",
+        "platforms.gpu.without_fwid": "Whether reports are taken that do not say the firmware id (drivers before 550).",
+        "platforms.gpu.unsafe": "UnsafeAllowUncheckedRevocation, UnsafeAllowUnmeasuredGpu,"
+        "\nUnsafeAllowUnattestedSwitches",
         "platforms.quote.images": "Trust domains, each by all that was measured: mr_td, rtmrs (RTMR0 to RTMR2), rtmr3,"
         "\nmr_config_id, mr_owner, mr_owner_config.",
         "platforms.quote.unsafe": "UnsafeAllowTdDebug, UnsafeAllowSeptVe, UnsafeAllowMigratableTd",
@@ -81,9 +93,18 @@ _COMMENTS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-def example_text(platform: str) -> str:
-    """The example for a platform, with comments."""
-    policy = AppraisalPolicy(unsafe=(), roots="vendors", platforms=(EXAMPLES[platform](),))
+def example_text(platform: str, *, gpus: int = 0) -> str:
+    """The example for a platform, with so many GPUs, and with comments.
+
+    Raises:
+        UsageError: a platform that no GPU is tied to.
+    """
+    part = EXAMPLES[platform]()
+    if gpus:
+        if isinstance(part, NitroPlatform | SoftwarePlatform):
+            raise UsageError(f"nothing ties a GPU to a node of {platform}: leave --gpus away")
+        part = msgspec.structs.replace(part, gpu=_gpu(gpus))
+    policy = AppraisalPolicy(unsafe=(), roots="vendors", platforms=(part,))
     head = "".join(f"# {line}\n" for line in HEAD.splitlines())
     return f"{head}\n{format_appraisal_policy(policy, comment=_comment)}"
 
@@ -162,6 +183,21 @@ def _vm() -> AzurePolicy:
     pcrs: dict[int, tuple[bytes, ...]] = dict.fromkeys((*range(10), 11, 12), ())
     wanted: dict[str, bool | str] = {"secure-boot": True, "tpm-enabled": True, "console-enabled": False}
     return AzurePolicy(vm_configuration=wanted, tpm=TpmPolicy(bank="sha256", pcrs=pcrs), expressions=())
+
+
+def _gpu(count: int) -> NvidiaPolicy:
+    return NvidiaPolicy(
+        gpus=count,
+        switches=0,
+        architectures=(),
+        modes=("single",) if count == 1 else ("multi",),
+        drivers=(),
+        vbioses=(),
+        switch_bioses=(),
+        without_fwid=False,
+        unsafe=(),
+        expressions=(),
+    )
 
 
 def _nitro() -> NitroPlatform:

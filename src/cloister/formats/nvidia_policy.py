@@ -37,9 +37,7 @@ class NvidiaPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     switch_bioses: _Versions  # as "96.10.55.00.01"
     without_fwid: bool  # whether reports of GPUs are taken that do not say the firmware id (drivers before 550)
     unsafe: Annotated[tuple[NvidiaUnsafe, ...], msgspec.Meta(max_length=3)]
-    expressions: (
-        Expressions  # of each device, that have to be true of what it says, besides; docs/formats/expressions.md
-    )
+    expressions: Expressions  # that have to be true of what each device says; docs/formats/expressions.md
 
     def __post_init__(self) -> None:
         """Refuse what is no expression.

@@ -14,6 +14,7 @@ from tests.unit.test_appraisal_policy_file import GPU
 from cloister.cli.explained.policy import explain_policy
 from cloister.cli.explained.policy_words import UNSAFE
 from cloister.cli.policy_examples import EXAMPLES, example_text
+from cloister.errors import UsageError
 from cloister.formats.appraisal_policy import BOOT_PCRS, AppraisalPolicy, Platform, SoftwarePlatform, exceptions
 from cloister.formats.appraisal_policy_file import parse_appraisal_policy
 from cloister.formats.evidence import Unsafe
@@ -69,6 +70,20 @@ def test_an_example_is_commented_strict_and_denies(name):
     assert '"any"' not in "".join(line for line in text.splitlines() if not line.startswith("#"))
     assert text.startswith("# An appraisal policy to begin from.")
     assert len(text.splitlines()[0]) <= 120
+    assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_with_gpus_wants_them_and_denies(name):
+    if name == "nitro":
+        with pytest.raises(UsageError, match="nothing ties a GPU to a node of nitro"):
+            example_text(name, gpus=1)
+        return
+    text = example_text(name, gpus=8)
+    said = explain_policy(parse_appraisal_policy(text.encode()))
+    assert "[platforms.gpu]\n\n# Exactly so many GPUs" in text or "[platforms.gpu]\n# Exactly so many GPUs" in text
+    assert any(one.says == "Exactly 8 GPUs, no two the same." for one in said.platforms[0].takes)
+    assert {"gpu.architectures", "gpu.drivers", "gpu.vbioses"} <= set(said.platforms[0].denies)
     assert max(map(len, text.splitlines())) <= 120
 
 
