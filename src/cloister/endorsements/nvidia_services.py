@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import secrets
 from typing import ClassVar, Final
 
@@ -20,7 +21,7 @@ from cryptography.x509 import ocsp
 
 from cloister.attest.certificates import ChainRefused
 from cloister.attest.ocsp import MAXIMUM_ANSWER, check_nonce, parse_answer
-from cloister.endorsements.vendor_site import VendorRefused, VendorSite
+from cloister.endorsements.vendor_site import VendorRefused, VendorSite, VendorUnknown
 from cloister.endorsements.wanted import Wanted, WantedAnswer, WantedManifest
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.endorsement_bundle import Kept, Kind, NvidiaManifest, OcspAnswer
@@ -29,6 +30,7 @@ from cloister.formats.nvidia_rim import MAXIMUM_RIM
 RIM_URL: Final = "https://rim.attestation.nvidia.com"
 OCSP_URL: Final = "https://ocsp.ndis.nvidia.com"
 _MAXIMUM_JSON: Final = 2 * MAXIMUM_RIM  # Base64 takes four thirds, and there is little beside it
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NONCE: Final = 32  # bytes (RFC 9654 section 2.1)
 
 
@@ -56,6 +58,8 @@ class NvidiaRims:
         """
         if not isinstance(wanted, WantedManifest):
             raise TypeError(f"{wanted.words} is no manifest")
+        if not _ID.fullmatch(wanted.id):  # it comes from a device's report, and goes into a path
+            raise VendorUnknown(f"{self.site.name} has nothing under the id {wanted.id[:80]!r}")
         answer = await self.site.get(f"/v1/rim/{wanted.id}", limit=_MAXIMUM_JSON)
         try:
             told = msgspec.json.decode(answer.body, type=_RimAnswer)

@@ -22,7 +22,7 @@ from cloister.endorsements.completion import complete
 from cloister.endorsements.fetchers import Fetchers, VendorUrls
 from cloister.endorsements.store import EndorsementStore
 from cloister.endorsements.vendor_site import Patience, VendorSite, VendorUnavailable, VendorUnknown
-from cloister.endorsements.wanted import WantedAmdList, WantedKey
+from cloister.endorsements.wanted import WantedAmdList, WantedKey, WantedManifest
 from cloister.errors import MalformedInput, UsageError
 from cloister.formats.endorsement_bundle import kind_of
 from cloister.formats.snp_report import SigningKey
@@ -309,6 +309,13 @@ async def test_what_one_platform_brings_of_intels_early_channel_does_not_outlaw_
         assert found.missing == ()
         assert failed(made.tdx(), found.endorsements, at=later) == []
         assert sum("early" in one for one in services.asked) == 2
+
+
+@pytest.mark.parametrize("named", ["", "../ids", "a/b", "a?b", "a b", "-", "x" * 129])
+async def test_an_id_that_is_none_is_asked_for_nowhere(named, services, fetchers):
+    with pytest.raises(VendorUnknown, match="has nothing under the id"):
+        await fetchers.fetch(WantedManifest(named), unproven=None)
+    assert services.asked == []
 
 
 async def test_a_recorded_answer_of_a_responder_is_none(store, services, fetchers):
