@@ -10,10 +10,12 @@ import pytest
 from tests.doubles.trivial_engine import EchoEngine
 from tests.doubles.whole_system import eventually
 
-from cloister.attest.evidence import EvidenceRejected
+from cloister.attest.roots import roots_of
 from cloister.endorsements.endorsing import EndorsementSettings, StoredEndorsements, endorsing_of
 from cloister.endorsements.fetchers import Fetchers
+from cloister.endorsements.store import EndorsementStore
 from cloister.errors import Unavailable
+from cloister.formats.endorsement_bundle import kind_of
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.services.gateway.kms_keys import KeyWithheld, KmsKeys
@@ -75,26 +77,32 @@ async def test_what_evidence_needs_is_fetched_once_and_then_found_in_the_store(t
             assert second.ports["gateway"]
 
 
-async def test_without_what_intel_says_a_kms_ends_with_the_check_that_failed(tmp_path):
-    async with endorsing_of(EndorsementSettings(tmp_path / "store", fetch=False)) as empty:
-        system = system_with(tmp_path, empty)
-        with pytest.raises(EvidenceRejected, match=r"evidence\.endorsements"):
-            await run_until_it_ends(system)
+async def test_a_kms_waits_for_what_vendors_say_and_serves_once_it_is_there(tmp_path):
+    """What lacks is not a refusal of this KMS: an import, or a vendor that answers again, and it goes on."""
+    async with endorsing_of(EndorsementSettings(tmp_path / "store", fetch=False)) as offline:
+        system = system_with(tmp_path, offline)
+        store = EndorsementStore(tmp_path / "store", roots_of(system.constitution.appraisal))
+        async with contextlib.AsyncExitStack() as stack:
+            await system.run_ledger(stack)
+            await system.run_kms(stack)
+            client = await stack.enter_async_context(KmsClient(system.url("kms")))
+            await eventually(lambda: says(client, "4 endorsements lack"))
+            for kept in (one for one in VENDORS.all() if kind_of(one).startswith("intel-")):
+                store.take(kept, at=NOW).require()
+            await eventually(lambda: serves(client))
 
 
-async def run_until_it_ends(system):
-    async with contextlib.AsyncExitStack() as stack:
-        await system.run_ledger(stack)
-        await system.run_kms(stack)
-        client = await stack.enter_async_context(KmsClient(system.url("kms")))
-        await eventually(lambda: gone(client))
-
-
-async def gone(kms):
+async def says(kms, words):
     try:
         await kms.challenge()
     except Unavailable as error:
-        return "not serving" not in str(error)
+        return words in str(error)
+    return False
+
+
+async def serves(kms):
+    with contextlib.suppress(Unavailable):
+        return bool(await kms.challenge())
     return False
 
 

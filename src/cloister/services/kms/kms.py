@@ -247,6 +247,8 @@ class Kms:
         try:
             entry = self._instance.introduction(self._history.checkpoint, self._history.state.constitution)
         except EvidenceRejected as refusal:
+            if lacking := self._vendors.lacking:  # a vendor that is silent retires nobody
+                raise Unavailable(f"{refusal}; {len(lacking)} endorsements lack, see the log") from refusal
             self._keys.erase_all_but(())
             self._bundles, self.retired = {}, refusal
             raise

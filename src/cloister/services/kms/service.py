@@ -120,7 +120,7 @@ async def _start(kms: Kms, given: Sequence[bytes]) -> None:
             await kms.start(given)
         except Unavailable as error:
             kms.trouble = str(error)
-            structlog.get_logger().info("waiting for the ledger", reason=kms.trouble)
+            structlog.get_logger().info("waiting", reason=kms.trouble)
             await asyncio.sleep(wait)
             wait = min(2 * wait, LAST_RETRY_SECONDS)
         else:
