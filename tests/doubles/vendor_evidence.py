@@ -73,7 +73,9 @@ def failed(evidence, endorsements, *, at=NOON):
             return examine_tdx(evidence.report, endorsed.collateral(), **held).failed
         case "azure-snp":
             told = parse_azure_evidence(evidence.report)
-            return examine_azure_snp(told, endorsed.snp, roots=roots.amd, at=at, unsafe=(), seen=SEEN_NOTHING).failed
+            above = (one for one in endorsed.snp.chain if one != told.vcek)
+            chain = replace(endorsed.snp, chain=(told.vcek or b"", *above))
+            return examine_azure_snp(told, chain, roots=roots.amd, at=at, unsafe=(), seen=SEEN_NOTHING).failed
         case "azure-tdx":
             told = parse_azure_evidence(evidence.report)
             held = {"roots": roots.intel, "at": at, "seen": SEEN_NOTHING}

@@ -179,7 +179,7 @@ async def _key(need: SnpNeed, gathering: _Gathering) -> AmdKey | None:
     for wanted in need.keys:
         found = await gathering.look(wanted)
         if isinstance(found, AmdKey):
-            return found
+            return await asyncio.to_thread(_with_given, found, need, gathering, wanted.subject)
         missing += [found] if isinstance(found, Missing) else []
     gathering.missing += missing
     if need.clouds:
@@ -189,6 +189,15 @@ async def _key(need: SnpNeed, gathering: _Gathering) -> AmdKey | None:
             gathering.missing.append(Missing("the certificate of the cloud's VLEK", reason, retry=False))
         return key
     return None
+
+
+def _with_given(found: AmdKey, need: SnpNeed, gathering: _Gathering, subject: str) -> AmdKey:
+    """One key's certificate may be signed more than once: the one in the evidence stands before those above it."""
+    if need.given in (b"", found.chain[0]):
+        return found
+    given = AmdKey(chain=(need.given, *found.chain[1:]))
+    examination = gathering.store.take(given, at=gathering.at, subject=subject)
+    return found if examination.failed else given
 
 
 def _cloud_key(need: SnpNeed, gathering: _Gathering) -> AmdKey | None:

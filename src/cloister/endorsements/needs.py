@@ -8,7 +8,7 @@ only a well-formed report of a known product asks, and how often, its asker's li
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, Protocol
 
@@ -87,6 +87,7 @@ class SnpNeed:
     report: bytes
     keys: tuple[WantedKey, ...]  # a VCEK, of one of these products; none where it was another key
     clouds: tuple[tuple[Product, Tcb], ...]  # a VLEK of some cloud's, of one of these
+    given: bytes = b""  # the key's certificate in DER, where evidence has it in itself: that one is judged
 
     @property
     def products(self) -> tuple[Product, ...]:
@@ -177,7 +178,7 @@ def _azure_snp(data: bytes) -> SnpNeed:
     told = parse_azure_buffers(data)
     report = parse_snp_report(told.hcl.hardware).report
     _require_vm(told, report.report_data)
-    return _snp_need(told.hcl.hardware, report)
+    return replace(_snp_need(told.hcl.hardware, report), given=told.vcek or b"")
 
 
 def _azure_tdx(data: bytes, roots: VendorRoots, at: int) -> IntelNeed:

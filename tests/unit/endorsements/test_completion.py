@@ -1,6 +1,7 @@
 """Evidence is completed from a store: whole evidence is then authentic, and what is missing is named."""
 
 import asyncio
+import base64
 import json
 from dataclasses import replace
 
@@ -11,12 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from tests.doubles import vendor_evidence as made
 from tests.doubles.vendor_evidence import NOON, VENDORS, failed
 
+from cloister.attest.endorsements import describe
 from cloister.endorsements.bare_evidence import BareEvidence, read_bare_evidence
 from cloister.endorsements.completion import complete
 from cloister.endorsements.fetchers import Fetchers
 from cloister.endorsements.offered import endorsements_of
 from cloister.endorsements.store import EndorsementStore
 from cloister.errors import MalformedInput, Refused
+from cloister.formats.azure_evidence import parse_azure_evidence
 from cloister.formats.endorsement_bundle import Kind, kind_of
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import GpuEvidence
@@ -145,6 +148,26 @@ async def test_what_other_platforms_bring_is_kept_as_well(name, store):
     found = await completed(evidence, store)
     assert found.missing == ()
     assert failed(EVIDENCE[name], found.endorsements) == []
+
+
+async def test_the_certificate_that_azures_evidence_has_in_it_is_the_one_that_is_judged(full):
+    """A key's certificate may be signed more than once: two of them would make a chain of four."""
+    evidence = made.azure_snp()
+    given = parse_azure_evidence(evidence.report).vcek
+    stored = full.get("amd-key", describe(VENDORS.amd_key()).subject, at=NOON)
+    assert stored.chain[0] != given
+    for _ in range(2):
+        found = await completed(evidence, full)
+        assert found.endorsements[0].data == given
+        assert failed(evidence, found.endorsements) == []
+
+
+async def test_another_chips_certificate_in_azures_evidence_does_not_take_the_place_of_its_own(full):
+    other = SnpHardware(seed="made-up", chip="second", life=VENDORS.snp.life).certificate()
+    told = json.loads(made.azure_snp().report)
+    told["vcek"] = base64.urlsafe_b64encode(other).decode()
+    found = await completed(BareEvidence("azure-snp", json.dumps(told).encode()), full)
+    assert found.endorsements[0].data != other
 
 
 async def test_what_a_host_lays_beside_a_report_is_kept(store):
