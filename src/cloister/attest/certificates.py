@@ -36,7 +36,8 @@ MALFORMED: Final = (  # what pyca raises where it reads what is none
 )
 _PEM: Final = b"-----BEGIN CERTIFICATE-----"
 _YEAR_10000: Final = 253_402_300_800  # in seconds since 1970
-_SMALLEST_RSA: Final = 2048  # bits
+RSA_SIZES: Final = range(2048, 4097)  # bits; what a longer one signed takes milliseconds to check
+RSA_EXPONENT: Final = 65537  # what all vendors have; a long one costs as much as a long key
 _SHORTEST_HASH: Final = 32  # bytes: SHA-256
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _UNDERSTOOD: Final = (  # extensions that may be critical (RFC 5280 section 4.2): what they say is held
@@ -185,7 +186,7 @@ def check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, bel
     Raises:
         ChainRefused: it did not, or may not.
     """
-    _require_strong(issuer)
+    require_strong(issuer)
     require_hash(certificate, name_of(certificate))
     try:
         _verify_seen(certificate, issuer)
@@ -200,6 +201,24 @@ def check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, bel
     usage = _extension(issuer, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
         raise ChainRefused(f"{name_of(issuer)} may not sign certificates: its key usage does not say so")
+
+
+def require_strong(certificate: x509.Certificate) -> None:
+    """Hold a certificate's key, before anything is verified with it, against those that vendors use.
+
+    Raises:
+        ChainRefused: neither RSA of 2,048 to 4,096 bits and the exponent 65537 nor on a NIST curve from P-256 on.
+    """
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ChainRefused(f"the key of {name_of(certificate)} is not one we know") from error
+    if isinstance(key, RSAPublicKey):
+        strong = key.key_size in RSA_SIZES and key.public_numbers().e == RSA_EXPONENT
+    else:
+        strong = isinstance(key, EllipticCurvePublicKey) and key.curve.name in _CURVES
+    if not strong:
+        raise ChainRefused(f"the key of {name_of(certificate)} is too weak or too long, or of a kind no vendor uses")
 
 
 def require_hash(signed: x509.Certificate | x509.CertificateRevocationList, name: str) -> None:
@@ -274,18 +293,6 @@ def _quietly(load: Callable[[bytes], Loaded], data: bytes) -> Loaded:
     with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         return load(data)
-
-
-def _require_strong(certificate: x509.Certificate) -> None:
-    try:
-        key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ChainRefused(f"the key of {name_of(certificate)} is not one we know") from error
-    strong = (isinstance(key, RSAPublicKey) and key.key_size >= _SMALLEST_RSA) or (
-        isinstance(key, EllipticCurvePublicKey) and key.curve.name in _CURVES
-    )
-    if not strong:
-        raise ChainRefused(f"the key of {name_of(certificate)} is too weak, or of a kind that no vendor uses")
 
 
 def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from cloister.attest.ocsp import OcspAnswer, parse_answer
 from cloister.attest.snp.authentic import SnpEndorsements
-from cloister.errors import MalformedInput
+from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.endorsements import EndorsementKind
 from cloister.formats.evidence import Evidence
 from cloister.formats.intel_collateral import IntelCollateral, parse_collateral
@@ -21,6 +22,9 @@ _TAKEN: dict[str, frozenset[EndorsementKind]] = {
     "tdx": _NVIDIA | {"intel-collateral"},
     "azure-tdx": _NVIDIA | {"intel-collateral"},
 }
+
+
+MAXIMUM_ANSWERS: Final = 40  # of 16 devices with an issuer each, and of those above them and the manifests' signers
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,9 @@ def sort_endorsements(evidence: Evidence) -> Endorsed:
         if one.kind not in taken:
             raise MalformedInput(f"{one.kind}: evidence of {evidence.platform} has no use for that")
         found.setdefault(one.kind, []).append(one.data)
+    answers = found.get("ocsp-answer", [])
+    if len(answers) > MAXIMUM_ANSWERS:
+        raise TooLarge(f"{len(answers)} OCSP answers came along, the cap is {MAXIMUM_ANSWERS}")
     intel = [parse_collateral(data) for data in found.get("intel-collateral", ())]
     if "intel-collateral" in taken and len(intel) != 1:
         raise MalformedInput(f"Intel's collateral came along {len(intel)} times, not once: fetch it for the FMSPC")
@@ -58,5 +65,5 @@ def sort_endorsements(evidence: Evidence) -> Endorsed:
         SnpEndorsements(tuple(found.get("amd-certificates", ())), tuple(found.get("amd-revocations", ()))),
         intel[0] if intel else None,
         tuple(found.get("nvidia-manifest", ())),
-        tuple(parse_answer(data) for data in found.get("ocsp-answer", ())),
+        tuple(parse_answer(data) for data in answers),
     )

@@ -217,7 +217,7 @@ def _read_answer(kept: bundle.OcspAnswer) -> Said:
     chain = tuple(map(parse_certificate, kept.chain))
     answer = parse_answer(kept.data)
     singles: list[ocsp.OCSPSingleResponse] = [
-        one for one in answer.response.responses if one.serial_number == serial_number_of(chain[0])
+        one for one in answer.singles if one.serial_number == serial_number_of(chain[0])
     ]
     if len(singles) != 1 or singles[0].next_update_utc is None:
         raise MalformedInput("an OCSP answer that does not speak of this certificate once, or has no end")

@@ -8,9 +8,11 @@ outvote one. What is not checked: the revocation of a delegated responder itself
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -32,6 +34,7 @@ from cloister.attest.certificates import (
     day,
     name_of,
     parse_certificate,
+    require_strong,
 )
 from cloister.errors import MalformedInput, TooLarge
 
@@ -45,10 +48,12 @@ _NONCE_SIZES: Final = range(16, 33)  # bytes (RFC 9654 section 2.1: 32 are due, 
 
 @dataclass(frozen=True, slots=True)
 class OcspAnswer:
-    """An answer that nobody judged yet."""
+    """An answer that nobody judged yet; the same as another where the bytes are."""
 
-    response: ocsp.OCSPResponse
-    certificates: tuple[x509.Certificate, ...]  # of responders that may have been delegated
+    digest: bytes  # SHA-256 of them
+    response: ocsp.OCSPResponse = field(compare=False)
+    certificates: tuple[x509.Certificate, ...] = field(compare=False)  # of responders that may have been delegated
+    singles: tuple[ocsp.OCSPSingleResponse, ...] = field(compare=False)  # what it says, of certificates of one issuer
 
 
 def parse_answer(data: bytes) -> OcspAnswer:
@@ -56,7 +61,8 @@ def parse_answer(data: bytes) -> OcspAnswer:
 
     Raises:
         TooLarge: over 64 KiB, with more than 2 certificates, or of more than 16 certificates.
-        MalformedInput: not an answer, or one that says no more than an error.
+        MalformedInput: not an answer, one that says no more than an error, or of certificates of several issuers, for
+            all of whom nobody can answer (section 4.2.2.2).
     """
     if len(data) > MAXIMUM_ANSWER:
         raise TooLarge(f"an OCSP answer of {len(data)} bytes, the cap is {MAXIMUM_ANSWER}")
@@ -66,19 +72,22 @@ def parse_answer(data: bytes) -> OcspAnswer:
             raise MalformedInput(f"the OCSP responder had no answer: {response.response_status.name.lower()}")
         # pyca reads these when they are asked for: malformed ones are to be malformed here.
         _ = response.extensions, response.signature_hash_algorithm, response.tbs_response_bytes
-        carried, singles = response.certificates, list(response.responses)
+        carried, singles = response.certificates, tuple(response.responses)
         if len(carried) > MAXIMUM_RESPONDERS or len(singles) > MAXIMUM_SINGLES:
             raise TooLarge(
                 f"an OCSP answer of {len(singles)} certificates that carries {len(carried)} of responders, the caps "
                 f"are {MAXIMUM_SINGLES} and {MAXIMUM_RESPONDERS}"
             )
         certificates = tuple(parse_certificate(one.public_bytes(Encoding.DER)) for one in carried)
-        _ = [(one.issuer_key_hash, one.hash_algorithm, one.certificate_status) for one in singles]
+        issuers = {(one.hash_algorithm.name, one.issuer_name_hash, one.issuer_key_hash) for one in singles}
+        _ = [one.certificate_status for one in singles]
+        if len(issuers) > 1:
+            raise MalformedInput(f"an OCSP answer of certificates of {len(issuers)} issuers, not of one")
         if b"\0" + response.signature not in data:
             raise MalformedInput("the OCSP answer's signature is no whole number of octets")
     except MALFORMED as error:
         raise MalformedInput(f"not an OCSP answer: {error}") from error
-    return OcspAnswer(response, certificates)
+    return OcspAnswer(hashlib.sha256(data).digest(), response, certificates, singles)
 
 
 def check_answered_good(
@@ -104,7 +113,7 @@ def check_answered_good(
         # 1. What is of this certificate: serial number, and its issuer's name and key (section 4.1.1).
         reasons: list[str] = []
         for answer in given:
-            own = [one for one in answer.response.responses if _is_of(one, certificate, issuer)]
+            own = [one for one in answer.singles if _is_of(one, certificate, issuer)]
             # 2. Signed by the issuer, or by whom it delegated: asked once for all that the answer says.
             unsigned = _unsigned(answer, issuer, at=at) if own else ""
             reasons += [
@@ -126,7 +135,7 @@ def read_answered(
     Raises:
         ChainRefused: it says nothing of this certificate or several things, or nobody who may answer signed it.
     """
-    own = [one for one in answer.response.responses if _is_of(one, certificate, issuer)]
+    own = [one for one in answer.singles if _is_of(one, certificate, issuer)]
     if len(own) != 1:
         raise ChainRefused(f"the OCSP answer says {len(own)} things of {name_of(certificate)}, not one")
     _check_signed(answer, issuer, at=at)
@@ -204,17 +213,36 @@ def _key_bits(issuer: x509.Certificate) -> bytes:
 
 def _check_signed(answer: OcspAnswer, issuer: x509.Certificate, *, at: int) -> None:
     """Section 4.2.2.2: by the issuer's key, or by a responder that the issuer itself certified for this."""
+    signer = _signer_seen(answer, issuer)
+    if isinstance(signer, str):
+        raise ChainRefused(signer)
+    if signer != issuer:
+        check_in_date(signer, at=at)
+
+
+def _signer(answer: OcspAnswer, issuer: x509.Certificate) -> x509.Certificate | str:
+    """Who signed it, of those that may; or why that is nobody.
+
+    Whether the issuer certified a responder is asked first: anybody can make up one whose key is dear to verify with.
+    """
     if _is_signed_by(answer.response, issuer):
-        return
+        return issuer
+    refused = f"it is signed neither by {name_of(issuer)} nor by one that it delegated"
     for responder in answer.certificates:
-        if _is_signed_by(answer.response, responder):
+        try:
             check_issued(responder, issuer, below=0)
-            check_in_date(responder, at=at)
-            usage = _extended_usage(responder)
-            if ExtendedKeyUsageOID.OCSP_SIGNING not in usage:
-                raise ChainRefused(f"{name_of(responder)} was not delegated to answer")
-            return
-    raise ChainRefused(f"it is signed neither by {name_of(issuer)} nor by one that it delegated")
+        except ChainRefused as error:
+            refused = str(error)
+            continue
+        if _is_signed_by(answer.response, responder):
+            delegated = ExtendedKeyUsageOID.OCSP_SIGNING in _extended_usage(responder)
+            return responder if delegated else f"{name_of(responder)} was not delegated to answer"
+    return refused
+
+
+# The same answers come with each of a machine's devices, and with each of its requests. What failed is kept, too: it
+# costs as much. Whether the signer is in date is asked each time. 8 MiB of answers at most are kept.
+_signer_seen: Final = lru_cache(maxsize=128)(_signer)
 
 
 def _extended_usage(certificate: x509.Certificate) -> list[x509.ObjectIdentifier]:
@@ -226,6 +254,7 @@ def _extended_usage(certificate: x509.Certificate) -> list[x509.ObjectIdentifier
 
 def _is_signed_by(response: ocsp.OCSPResponse, certificate: x509.Certificate) -> bool:
     try:
+        require_strong(certificate)
         key, algorithm = certificate.public_key(), response.signature_hash_algorithm
         if algorithm is None or algorithm.digest_size < hashes.SHA256.digest_size:
             return False
@@ -235,7 +264,7 @@ def _is_signed_by(response: ocsp.OCSPResponse, certificate: x509.Certificate) ->
             key.verify(response.signature, response.tbs_response_bytes, PKCS1v15(), algorithm)
         else:
             return False
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+    except (ChainRefused, InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
 

@@ -25,6 +25,7 @@ from cloister.attest.certificates import (
     name_of,
     require_hash,
     require_names,
+    require_strong,
     require_whole_octets,
     serial_number_of,
 )
@@ -106,6 +107,7 @@ def check_list_signed(found: x509.CertificateRevocationList, issuer: x509.Certif
     Raises:
         ChainRefused: it is of another issuer, or nothing that one may sign.
     """
+    require_strong(issuer)
     if found.issuer != issuer.subject or not _is_signed_by(found, issuer):
         raise ChainRefused(f"the revocation list is not signed by {name_of(issuer)}")
     _require_may_revoke(issuer)
@@ -116,6 +118,7 @@ def _lists_of(
     issuer: x509.Certificate, lists: Sequence[x509.CertificateRevocationList], *, at: int
 ) -> list[x509.CertificateRevocationList]:
     """All lists in date that `issuer` signed; the newest of what it signed is the first of them."""
+    require_strong(issuer)
     own = [one for one in lists if one.issuer == issuer.subject and _is_signed_by(one, issuer)]
     if not own:
         raise ChainRefused(f"there is no revocation list of {name_of(issuer)}")

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from cloister.attest.certificates import RSA_EXPONENT, RSA_SIZES
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused
 from cloister.examination import Examination, Steps
@@ -35,7 +36,6 @@ HASHES: Final[dict[int, hashes.HashAlgorithm]] = {
 }
 _BANKS: Final = {"sha256": SHA256, "sha384": SHA384, "sha512": SHA512}
 _CURVES: Final[dict[int, ec.EllipticCurve]] = {0x0003: ec.SECP256R1(), 0x0004: ec.SECP384R1()}  # TPM_ECC_CURVE
-_SMALLEST_RSA: Final = 2048  # bits
 # objectAttributes (part 2 table 35) of an attestation key: made in this TPM, stays there, and signs nothing that looks
 # like an attestation unless the TPM made it (part 1 section 25.3.3, restricted).
 _REQUIRED: Final = {"fixedTPM": 1 << 1, "sensitiveDataOrigin": 1 << 5, "restricted": 1 << 16, "sign": 1 << 18}
@@ -158,14 +158,14 @@ def rsa_key(modulus: int, exponent: int) -> rsa.RSAPublicKey:
     """The key of these numbers.
 
     Raises:
-        MalformedInput: they are no key, or one of less than 2,048 bits.
+        MalformedInput: they are no key, or one of fewer than 2,048 or more than 4,096 bits, or not with 65537.
     """
     try:
         key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
         raise MalformedInput(f"not an RSA key: {error}") from error
-    if key.key_size < _SMALLEST_RSA:
-        raise MalformedInput(f"an RSA key of {key.key_size} bits, the smallest taken has {_SMALLEST_RSA}")
+    if key.key_size not in RSA_SIZES or exponent != RSA_EXPONENT:
+        raise MalformedInput(f"an RSA key of {key.key_size} bits; 2,048 to 4,096 are taken, with {RSA_EXPONENT}")
     return key
 
 

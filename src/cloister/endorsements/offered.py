@@ -45,7 +45,7 @@ def _offered(wanted: Wanted, brought: Sequence[Endorsement]) -> Iterator[Kept]:
     elif isinstance(wanted, WantedAnswer):
         number = serial_number_of(wanted.pair[0])
         for data in _of("ocsp-answer", brought):
-            if any(one.serial_number == number for one in parse_answer(data).response.responses):
+            if any(one.serial_number == number for one in parse_answer(data).singles):
                 yield OcspAnswer(data=data, chain=wanted.chain)
     elif wanted.kind in ("amd-key", "amd-revocations"):
         yield from _offered_by_amd(brought)

@@ -14,11 +14,12 @@ from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cloister.attest.certificates import fingerprint
 
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 Extensions = Sequence[tuple[x509.ExtensionType, bool]]  # and whether it is critical
 
 
@@ -66,9 +67,7 @@ class Authority:
         """What its root is pinned by."""
         return fingerprint(self.chain[-1])
 
-    def issue(
-        self, name: str, public: ec.EllipticCurvePublicKey, life: Life, extensions: Extensions = ()
-    ) -> x509.Certificate:
+    def issue(self, name: str, public: PublicKey, life: Life, extensions: Extensions = ()) -> x509.Certificate:
         """A certificate for this key."""
         issuer = name_in(self.certificate.subject)
         return _signed(name, public, issuer, self.key, life, extensions)
@@ -99,7 +98,7 @@ def name_in(name: x509.Name) -> str:
 
 def _signed(
     name: str,
-    public: ec.EllipticCurvePublicKey,
+    public: PublicKey,
     issuer: str,
     key: ec.EllipticCurvePrivateKey,
     life: Life,

@@ -21,7 +21,8 @@ class Responder:
     life: Life
     status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD
     nonce: bytes = b""
-    delegated: bool = False  # by a certificate of the issuer's own, and not by the issuer itself
+    # By a responder with a certificate of the issuer's own, this one if it is given, and not by the issuer itself.
+    delegated: bool | x509.Certificate = False
     usage: Sequence[x509.ObjectIdentifier] = field(default=(ExtendedKeyUsageOID.OCSP_SIGNING,))
 
     def answer(self, certificate: x509.Certificate, issuer: Authority, *, signer: Authority | None = None) -> bytes:
@@ -42,11 +43,13 @@ class Responder:
         own, key = authority.certificate, authority.key
         if self.delegated:  # who answers for itself needs no certificate
             key = made_key("responder")
-            own = authority.issue(
-                "responder", key.public_key(), self.life, [(x509.ExtendedKeyUsage(self.usage), False)]
-            )
+            own = self._own(authority) if self.delegated is True else self.delegated
             builder = builder.certificates([own])
         builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, own)
         if self.nonce:
             builder = builder.add_extension(x509.OCSPNonce(self.nonce), critical=False)
         return builder.sign(key, hashes.SHA384()).public_bytes(Encoding.DER)
+
+    def _own(self, authority: Authority) -> x509.Certificate:
+        usage = [(x509.ExtendedKeyUsage(self.usage), False)]
+        return authority.issue("responder", made_key("responder").public_key(), self.life, usage)

@@ -6,15 +6,17 @@ import warnings
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloister.attest import certificates
 from cloister.attest.certificates import (
     MAXIMUM_CERTIFICATE,
     ChainRefused,
     check_chain,
+    check_issued,
     day,
     parse_certificate,
     parse_certificates,
@@ -141,6 +143,34 @@ def test_a_weak_key_signs_nothing():
     key = made_key("weak", ec.SECP192R1())
     weak = Authority.root("weak", LIFE, key=key)
     assert "too weak" in refused(weak.chain, roots=[weak.pin])
+
+
+@pytest.mark.parametrize(
+    ("bits", "exponent", "taken"),
+    [
+        (2048, 65537, True),
+        (4096, 65537, True),
+        (2047, 65537, False),
+        (4097, 65537, False),
+        (16384, 65537, False),
+        (2048, 3, False),
+        (4096, (1 << 64) - 59, False),
+    ],
+)
+def test_an_rsa_key_is_of_a_size_that_vendors_use_before_anything_is_verified_with_it(
+    bits, exponent, taken, monkeypatch
+):
+    """With 16,384 bits and an exponent of 64, a signature that is none takes milliseconds to be told so."""
+    verified = []
+    monkeypatch.setattr(certificates, "_verify_seen", lambda *pair: verified.append(pair))
+    key = rsa.RSAPublicNumbers(exponent, (1 << (bits - 1)) | 1).public_key()
+    issuer = MIDDLE.issue("issuer", key, LIFE, [(x509.BasicConstraints(ca=True, path_length=0), True)])
+    if taken:
+        check_issued(LEAF, issuer, below=0)
+    else:
+        with pytest.raises(ChainRefused, match="too weak or too long"):
+            check_issued(LEAF, issuer, below=0)
+    assert len(verified) == taken
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import pytest
 
+from cloister.attest.endorsed import MAXIMUM_ANSWERS
 from cloister.attest.evidence import EVIDENCE_STEPS, EvidenceRejected, Expected, examine_evidence
 from cloister.attest.nitro import NITRO_APPRAISAL_STEPS, NITRO_STEPS
 from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
@@ -240,6 +241,17 @@ def test_what_came_along_is_remembered_and_nothing_older_is_taken_after_it():
 )
 def test_a_quote_needs_intels_collateral_once_and_nothing_that_is_not_for_it(kept):
     assert examined(TDX, shown(TDX, endorsements=kept)).failed == ["evidence.endorsements"]
+
+
+@pytest.mark.breaks("evidence.endorsements")
+def test_more_answers_than_sixteen_devices_need_are_refused_before_any_signature_is_held():
+    given = shown(WITH_GPUS).endorsements
+    answers = [one for one in given if one.kind == "ocsp-answer"]
+    filled = (*given, *answers[:1] * (MAXIMUM_ANSWERS - len(answers)))
+    assert not examined(WITH_GPUS, shown(WITH_GPUS, endorsements=filled)).failed
+    examination = examined(WITH_GPUS, shown(WITH_GPUS, endorsements=(*filled, answers[0])))
+    assert examination.failed == ["evidence.endorsements"]
+    assert not [step for step in examination.passed if step.startswith(("snp.", "gpu.", "rim."))]
 
 
 @pytest.mark.parametrize("tee", TEES.values(), ids=TEES)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import (
@@ -152,8 +153,8 @@ def test_an_answer_over_its_cap_is_refused():
         parse_answer(bytes(MAXIMUM_ANSWER + 1))
 
 
-def crowded(*, singles=1, carried=0):
-    """An answer that says `singles` times that the leaf is good, once signed, and carries so many certificates."""
+def crowded(*, singles=1, carried=0, more=b""):
+    """An answer that says `singles` times that the leaf is good, and `more`; it carries so many certificates."""
     builder = OCSPResponseBuilder().responder_id(OCSPResponderEncoding.HASH, MIDDLE.certificate)
     builder = builder.certificates([LEAF] * carried) if carried else builder
     first, last = LIFE.moments
@@ -168,7 +169,7 @@ def crowded(*, singles=1, carried=0):
     kind, wrapped = elements(content(tagged))
     data, *rest = elements(content(wrapped))
     *before, responses = elements(data)
-    several = tlv(0x30, content(responses) * singles)
+    several = tlv(0x30, content(responses) * singles + more)
     basic = tlv(0x30, b"".join([tlv(0x30, b"".join([*before, several])), *rest]))
     return tlv(0x30, status + tlv(0xA0, tlv(0x30, kind + tlv(0x04, basic))))
 
@@ -203,6 +204,58 @@ def test_an_answer_that_says_much_or_carries_many_is_refused_before_a_signature_
     parse_answer(crowded(carried=2))
     with pytest.raises(TooLarge, match="carries 3"):
         parse_answer(crowded(carried=3))
+
+
+def test_an_answer_of_certificates_of_several_issuers_is_malformed():
+    """Nobody may answer for all of them, and each issuer would be one more signature to hold."""
+
+    def responses(answer):
+        response = elements(content(elements(answer)[1]))[1]
+        return content(elements(elements(content(response))[0])[-1])
+
+    parse_answer(crowded(singles=2, more=responses(OF_LEAF)))
+    with pytest.raises(MalformedInput, match="of 2 issuers"):
+        parse_answer(crowded(singles=2, more=responses(OF_MIDDLE)))
+
+
+@pytest.fixture
+def verified(monkeypatch):
+    """The certificates whose keys were used, in the order they were."""
+    used, holds = [], ocsp._is_signed_by
+
+    def counted(response, certificate):
+        used.append(certificate)
+        return holds(response, certificate)
+
+    monkeypatch.setattr(ocsp, "_is_signed_by", counted)
+    ocsp._signer_seen.cache_clear()
+    return used
+
+
+def test_nothing_is_verified_with_a_responders_key_that_the_issuer_did_not_certify(verified):
+    """Anybody can make up responders whose keys take milliseconds: 44 answers of two each took seven seconds."""
+    given = replace(RESPONDER, delegated=True).answer(LEAF, MIDDLE, signer=ROOT)
+    assert "responder is not signed by middle" in refused(given, OF_MIDDLE)
+    assert verified == [MIDDLE.certificate]
+
+
+def test_an_answer_is_verified_once_for_all_devices_and_requests_that_it_comes_with(verified):
+    wrong = RESPONDER.answer(LEAF, MIDDLE, signer=Authority.root("middle", LIFE))
+    delegated = replace(RESPONDER, delegated=True).answer(LEAF, MIDDLE)
+    for _ in range(3):
+        assert "is signed neither by middle nor" in refused(wrong, OF_MIDDLE)
+        good(delegated, OF_MIDDLE)
+    assert len(verified) == 1 + 2 + 1
+
+
+def test_a_responder_that_was_seen_before_has_its_time_all_the_same():
+    longer = Responder(life=Life(NOW - 1000, NOW + 5000))
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
+    brief = MIDDLE.issue("responder", made_key("responder").public_key(), LIFE, [(usage, False)])
+    given = replace(longer, delegated=brief).answer(LEAF, MIDDLE)
+    good(given, OF_MIDDLE)
+    of_middle = longer.answer(MIDDLE.certificate, ROOT)
+    assert "responder expired on 2027" in refused(given, of_middle, at=NOW + 1001)
 
 
 def test_an_answers_signature_is_held_once_whatever_it_says(monkeypatch):

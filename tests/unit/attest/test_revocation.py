@@ -3,12 +3,13 @@
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.attest.certificates import ChainRefused, parse_certificate
-from cloister.attest.revocation import MAXIMUM_LIST, check_not_revoked, parse_list
+from cloister.attest.revocation import MAXIMUM_LIST, check_list_signed, check_not_revoked, parse_list
 from cloister.errors import MalformedInput, TooLarge
 from cloister.testing.certificates import Authority, Life, made_key
 
@@ -45,6 +46,15 @@ def test_a_revoked_leaf_is_refused():
 
 def test_a_revoked_authority_is_refused():
     assert refused(lists(of_root=[MIDDLE.certificate])).startswith("middle was revoked on")
+
+
+def test_no_list_is_verified_with_a_key_that_no_vendor_has():
+    key = rsa.RSAPublicNumbers((1 << 64) - 59, (1 << 16383) | 1).public_key()
+    issuer = ROOT.issue("middle", key, LIFE)
+    with pytest.raises(ChainRefused, match="too weak or too long"):
+        check_not_revoked((LEAF, issuer), lists()[1:], at=NOW)
+    with pytest.raises(ChainRefused, match="too weak or too long"):
+        check_list_signed(lists()[1], issuer)
 
 
 def test_a_list_whose_issuer_has_a_name_that_is_none_is_malformed():

@@ -15,6 +15,7 @@ from cloister.attest.tpm import (
     TpmRejected,
     appraise_tpm,
     examine_tpm,
+    rsa_key,
 )
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.event_log import SHA1, SHA256, SHA384
@@ -277,3 +278,12 @@ def test_a_policy_names_no_pcr_that_software_sets_back(index):
         TpmPolicy(bank="sha256", pcrs={0: (bytes(32),), index: (bytes(32),)})
     with pytest.raises(msgspec.ValidationError, match=f"PCR{index} proves nothing"):
         msgspec.json.decode(b'{"bank":"sha256","pcrs":{"%d":[]}}' % index, type=TpmPolicy)
+
+
+@pytest.mark.parametrize(
+    ("bits", "exponent"), [(2047, 65537), (4097, 65537), (16384, 65537), (2048, 3), (4096, (1 << 64) - 59)]
+)
+def test_an_rsa_key_of_another_size_or_exponent_than_tpms_have_is_none(bits, exponent):
+    assert rsa_key((1 << 4095) | 1, 65537).key_size == 4096
+    with pytest.raises(MalformedInput, match="2,048 to 4,096 are taken"):
+        rsa_key((1 << (bits - 1)) | 1, exponent)
