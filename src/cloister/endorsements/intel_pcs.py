@@ -26,6 +26,7 @@ from cloister.endorsements.wanted import (
 )
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.endorsement_bundle import (
+    MAXIMUM_INTEL_LIST,
     IntelPckRevocations,
     IntelQeIdentity,
     IntelRootRevocations,
@@ -38,7 +39,6 @@ from cloister.formats.tcb_info import MAXIMUM_DOCUMENT
 
 PCS_URL: Final = "https://api.trustedservices.intel.com"
 ROOT_LIST_URL: Final = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der"
-_MAXIMUM_LIST: Final = 1024 * 1024  # bytes in DER
 _TCB_CHAIN: Final = "tcb-info-issuer-chain"
 _QE_CHAIN: Final = "sgx-enclave-identity-issuer-chain"
 _PCK_CHAIN: Final = "sgx-pck-crl-issuer-chain"
@@ -90,12 +90,12 @@ class IntelPcs:
 
     async def _pck_list(self, wanted: WantedPckList) -> IntelPckRevocations:
         path = f"{_place('SGX')}/pckcrl?ca={wanted.ca}&encoding=der"
-        answer = await self.site.get(path, limit=2 * _MAXIMUM_LIST)
+        answer = await self.site.get(path, limit=2 * MAXIMUM_INTEL_LIST)
         return IntelPckRevocations(data=_list(answer.body), issuer_chain=_chain(answer, _PCK_CHAIN))
 
     async def _root_list(self) -> IntelRootRevocations:
         """The root's list names no issuer's certificate: that comes with any chain of Intel's."""
-        answer = await self._root_site.get(self._root_path, limit=2 * _MAXIMUM_LIST)
+        answer = await self._root_site.get(self._root_path, limit=2 * MAXIMUM_INTEL_LIST)
         identity = await self.site.get(f"{_place('SGX')}/qe/identity", limit=MAXIMUM_DOCUMENT)
         root = parse_certificates(_chain(identity, _QE_CHAIN).encode())[-1]
         return IntelRootRevocations(data=_list(answer.body), issuer=root.public_bytes(Encoding.DER))

@@ -17,10 +17,13 @@ from cloister.formats.intel_collateral import Chain, Document, Signature
 
 MAXIMUM_BUNDLE: Final = 32 * 1024 * 1024  # bytes
 MAXIMUM_KEPT: Final = 3 * 1024 * 1024  # bytes of one
+MAXIMUM_INTEL_LIST: Final = 320 * 1024  # bytes
 _DIGEST: Final = 32  # bytes
 
 Der = Annotated[bytes, msgspec.Meta(min_length=1, max_length=16 * 1024)]
 Revocations = Annotated[bytes, msgspec.Meta(min_length=1, max_length=1024 * 1024)]  # DER
+# Two of these in hex digits, with both documents, are an endorsement of at most 2 MiB.
+IntelRevocations = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAXIMUM_INTEL_LIST)]  # DER
 ManifestId = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Kind = Literal[
     "amd-key",
@@ -71,14 +74,14 @@ class IntelQeIdentity(_Kept, frozen=True, kw_only=True, tag="intel-qe-identity")
 class IntelPckRevocations(_Kept, frozen=True, kw_only=True, tag="intel-pck-revocations"):
     """The revocation list of one of the two CAs that certify platforms."""
 
-    data: Revocations
+    data: IntelRevocations
     issuer_chain: Chain  # PEM: that CA, the root
 
 
 class IntelRootRevocations(_Kept, frozen=True, kw_only=True, tag="intel-root-revocations"):
     """The revocation list of Intel's root."""
 
-    data: Revocations
+    data: IntelRevocations
     issuer: Der
 
 

@@ -20,12 +20,13 @@ from cloister.endorsements.offered import endorsements_of
 from cloister.endorsements.store import EndorsementStore
 from cloister.errors import MalformedInput, Refused
 from cloister.formats.azure_evidence import parse_azure_evidence
-from cloister.formats.endorsement_bundle import Kind, kind_of
+from cloister.formats.endorsement_bundle import MAXIMUM_INTEL_LIST, Kind, kind_of
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import GpuEvidence
 from cloister.formats.snp_certificate_table import ARK, ASK, CRL, VLEK
 from cloister.formats.snp_report import SigningKey
 from cloister.formats.snp_tcb import Product
+from cloister.formats.tcb_info import MAXIMUM_DOCUMENT
 from cloister.testing.certificates import made_key
 from cloister.testing.made_endorsements import MadeVendors
 from cloister.testing.nitro_hardware import MadeNitro
@@ -120,6 +121,18 @@ async def test_intels_documents_are_handed_out_byte_by_byte(full):
     (endorsement,) = (await completed(made.tdx(), full)).endorsements
     kept = full.get("intel-tcb-info", "TDX 90c06f000000", at=NOON)
     assert json.loads(endorsement.data)["tcb_info"] == kept.body
+
+
+def test_the_longest_of_intels_parts_fit_into_one_endorsement():
+    document, chain, data = "x" * MAXIMUM_DOCUMENT, "x" * 64 * 1024, bytes(MAXIMUM_INTEL_LIST)
+    kept = (
+        msgspec.structs.replace(VENDORS.tcb_info(), body=document, issuer_chain=chain),
+        msgspec.structs.replace(VENDORS.qe_identity(), body=document, issuer_chain=chain),
+        msgspec.structs.replace(VENDORS.pck_revocations(), data=data, issuer_chain=chain),
+        msgspec.structs.replace(VENDORS.root_revocations(), data=data),
+    )
+    (endorsement,) = endorsements_of(kept)
+    assert msgspec.convert(msgspec.to_builtins(endorsement), Endorsement) == endorsement
 
 
 async def test_a_clouds_key_is_found_by_the_report_that_it_signed(full):
