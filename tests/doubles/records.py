@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from cloister.formats.appraisal_policy import BOOT_PCRS, AzureSnpPlatform, AzureTdxPlatform, SnpImage, SnpPlatform
 from cloister.formats.snp_policy import SnpMinimum
 from cloister.formats.snp_tcb import Product
+from cloister.formats.tcb_info import TcbStatus
+from cloister.formats.tdx_policy import IntelTcbPolicy
 from cloister.formats.tpm_policy import TpmPolicy
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -40,6 +42,11 @@ def _minimum(values):
     return values if values["product"] is Product.TURIN else values | {"fmc": 0}
 
 
+def _tcb(values):
+    """Nothing that Intel revoked."""
+    return values | {"statuses": tuple(one for one in values["statuses"] if one is not TcbStatus.REVOKED)}
+
+
 def _tpm(values):
     """No PCR that software resets."""
     return values | {"pcrs": {index % 16: ones for index, ones in values["pcrs"].items()}}
@@ -61,6 +68,7 @@ def _vm(values):
 
 _MENDED = {
     SnpMinimum: _minimum,
+    IntelTcbPolicy: _tcb,
     SnpPlatform: _guest,
     TpmPolicy: _tpm,
     AzureSnpPlatform: _vm,

@@ -37,6 +37,15 @@ class IntelTcbPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ppids: Annotated[tuple[Ppid, ...], Listed] | Literal["any"]  # the platforms themselves
     fmspcs: Annotated[tuple[Fmspc, ...], Listed] | Literal["any"]  # their kinds
 
+    def __post_init__(self) -> None:
+        """Refuse to take what Intel has revoked, whose keys anybody may have.
+
+        Raises:
+            ValueError: it is among the statuses.
+        """
+        if TcbStatus.REVOKED in self.statuses:
+            raise ValueError("`statuses` takes Revoked, and what Intel revoked proves nothing: take it out")
+
 
 class TdImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One trust domain by everything that was measured of it; the parts belong together."""

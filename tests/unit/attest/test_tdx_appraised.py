@@ -19,7 +19,7 @@ from cloister.attest.tdx.tcb import converge
 from cloister.formats.sgx_report import EnclaveReport
 from cloister.formats.tcb_info import TcbStatus
 from cloister.formats.td_report import TdAttributes
-from cloister.formats.tdx_policy import SgxPolicy, TdImage
+from cloister.formats.tdx_policy import IntelTcbPolicy, SgxPolicy, TdImage
 from cloister.formats.workload_event import event_digest, register_value
 from cloister.testing.tdx_hardware import DAY, ENCLAVE, QE, TD, TdxHardware, enclave_level, image_of, level, moment
 
@@ -336,6 +336,15 @@ def test_two_statuses_are_never_better_together_than_alone(first, second):
 )
 def test_statuses_converge_as_intel_says(platform, module, both):
     assert converge([TcbStatus(platform), TcbStatus(module)]) == both
+
+
+def test_no_policy_takes_what_intel_revoked():
+    written = msgspec.json.encode(msgspec.structs.replace(TCB, statuses=tuple(set(TcbStatus) - {TcbStatus.REVOKED})))
+    assert len(msgspec.json.decode(written, type=IntelTcbPolicy).statuses) == len(TcbStatus) - 1
+    with pytest.raises(msgspec.ValidationError, match="takes Revoked"):
+        msgspec.json.decode(written.replace(b'"UpToDate"', b'"Revoked"'), type=IntelTcbPolicy)
+    with pytest.raises(ValueError, match="takes Revoked"):
+        msgspec.structs.replace(TCB, statuses=(TcbStatus.REVOKED,))
 
 
 def test_a_revoked_module_revokes_its_platform():

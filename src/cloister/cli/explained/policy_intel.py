@@ -18,7 +18,6 @@ _STATUSES: Final[Mapping[TcbStatus, str]] = MappingProxyType(
         TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED: "BIOS and software have to be hardened",
         TcbStatus.OUT_OF_DATE: "the platform has holes that are known and mended elsewhere",
         TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED: "the platform has holes that are known, and settings are wanting",
-        TcbStatus.REVOKED: "Intel has given up on the platform: its keys may be known",
     }
 )
 _DAY: Final = 86_400  # seconds
