@@ -131,13 +131,15 @@ def _check_certificates(
     steps.check("snp.product", named is key.product, shortfall, found=str(key.product))
     # 4. Endorsement key, ASK or ASVK, and the root key of this very product (57230, section 2.2).
     own = held.roots.get(key.product)
-    steps.attempt(
+    above = steps.attempt(
         "snp.chain",
         lambda: check_key_chain(chain, key, roots=() if own is None else (own,), at=held.at),
         ChainRefused,
         MalformedInput,
         found=f"to {name_of(chain[-1])}",
     )
+    if above is None:  # whoever made it up may have made it long, and lists for each of its certificates
+        return {}
     # 5. AMD revokes ASKs and ASVKs, by a list of the root key's (57230, section 4.3); endorsement keys all have the
     # serial number 0 and age with their TCB instead.
     if "UnsafeAllowSnpWithoutRevocation" in held.unsafe:
@@ -146,7 +148,7 @@ def _check_certificates(
         return {}
     newest = steps.attempt(
         "snp.revocation",
-        lambda: _check_revocation(chain, endorsements.revocations, at=held.at),
+        lambda: _check_revocation(above, endorsements.revocations, at=held.at),
         ChainRefused,
         MalformedInput,
         TooLarge,
@@ -161,18 +163,19 @@ def _check_certificates(
     return {key.product: newest}
 
 
-def _check_revocation(chain: tuple[x509.Certificate, ...], lists: tuple[bytes, ...], *, at: int) -> SeenList:
+def _check_revocation(above: tuple[x509.Certificate, ...], lists: tuple[bytes, ...], *, at: int) -> SeenList:
     """The list of the root that does not name the ASK or ASVK, the newest of those that came along."""
-    found = check_not_revoked(chain[1:], [parse_list(one) for one in lists], at=at)
-    if not found:
-        raise ChainRefused("nobody stands above the endorsement key who could have revoked it")
+    found = check_not_revoked(above, [parse_list(one) for one in lists], at=at)
     return SeenList(list_number(found[0]), int(found[0].last_update_utc.timestamp()))
 
 
 def check_key_chain(
     chain: tuple[x509.Certificate, ...], key: EndorsementKey, *, roots: Collection[bytes], at: int
-) -> None:
+) -> tuple[x509.Certificate, ...]:
     """Hold an endorsement key's chain, the key's own certificate first, against the pinned `roots` at `at`.
+
+    Returns:
+        The two above it, whom a list of AMD's could name.
 
     Raises:
         ChainRefused: it does not hold, or the key is signed by what signs others.
@@ -184,6 +187,7 @@ def check_key_chain(
     wanted = f"SEV-VLEK-{key.product}" if key.kind is SigningKey.VLEK else f"SEV-{key.product}"
     if name_of(chain[1]) != wanted:
         raise ChainRefused(f"a {key.kind.name} of {key.product} is signed by {wanted}, not by {name_of(chain[1])}")
+    return chain[1:]
 
 
 def _check_match(steps: Steps, signed: SignedSnpReport, key: EndorsementKey) -> tuple[Tcb, Tcb, Tcb, Tcb] | None:
