@@ -66,7 +66,7 @@ class Completed:
 
 
 async def complete(
-    evidence: EvidenceLike, store: EndorsementStore, fetchers: Fetchers | None, *, at: int, asker: str
+    evidence: EvidenceLike, store: EndorsementStore, fetchers: Fetchers | None, *, at: int, asker: str | None
 ) -> Completed:
     """Gather what `evidence` needs.
 
@@ -75,7 +75,8 @@ async def complete(
         store: of the roots that the evidence will be judged under.
         fetchers: None where there is no network.
         at: now, in seconds since 1970.
-        asker: on whose behalf vendors are asked before anything is proven, such as an address; each has a limit.
+        asker: on whose behalf vendors are asked before anything is proven, such as an address; each has a limit. None:
+            for evidence of one's own, which nobody counts.
 
     Raises:
         Refused: the evidence's own signature does not hold: nothing was asked for.
@@ -203,8 +204,8 @@ def _with_given(found: AmdKey, need: SnpNeed, gathering: _Gathering, subject: st
 def _cloud_key(need: SnpNeed, gathering: _Gathering) -> AmdKey | None:
     for kept in offered_keys(gathering.brought):
         gathering.store.take(kept, at=gathering.at)
-    for stored in gathering.store.of_kind("amd-key"):
-        if isinstance(stored, Stored) and isinstance(stored.kept, AmdKey) and " VLEK of " in stored.described.subject:
+    for stored in gathering.store.of_clouds():
+        if isinstance(stored, Stored) and isinstance(stored.kept, AmdKey):
             examination = examine_snp(
                 need.report,
                 SnpEndorsements(stored.kept.chain, ()),

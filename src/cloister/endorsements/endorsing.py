@@ -51,7 +51,7 @@ class Gathered:
 class Endorsing(Protocol):
     """A way to complete evidence."""
 
-    async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str) -> Gathered:
+    async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str | None) -> Gathered:
         """What evidence that is judged under `roots` needs, at `at` (seconds since 1970), asked for by `asker`.
 
         Raises:
@@ -62,7 +62,7 @@ class Endorsing(Protocol):
 class AsCarried:
     """Adds nothing: what a node brought along has to do."""
 
-    async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str) -> Gathered:  # noqa: ARG002 - as `Endorsing`
+    async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str | None) -> Gathered:  # noqa: ARG002 - as `Endorsing`
         """As `Endorsing`."""
         return Gathered(evidence.endorsements)
 
@@ -74,7 +74,7 @@ class StoredEndorsements:
         self._folder = folder
         self._fetchers = fetchers
 
-    async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str) -> Gathered:
+    async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str | None) -> Gathered:
         """As `Endorsing`. Evidence whose own signature does not hold is left as it came: nobody is asked for it.
 
         Of each kind that was found it is what was found that counts: it was held against what came along, and is no

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,6 +38,12 @@ from cloister.formats.endorsement_bundle import (
 _PARTIAL: Final = ".partial-"
 
 
+MOST_KEPT: Final = 16_384  # files of one kind that nobody has to remember
+# Kinds of which no older one does harm; of the others the newest stands for a memory, and they are few.
+FORGOTTEN: Final[frozenset[Kind]] = frozenset({"amd-key", "ocsp-answer", "nvidia-manifest"})
+_VLEK: Final = "vlek-"
+
+
 class DamagedEndorsement(CloisterError):
     """A file of the store does not hold what was written into it."""
 
@@ -58,8 +64,8 @@ class Stored:
 class EndorsementStore:
     """A store in one folder, for one set of pinned roots. Calls block for as long as the disk takes."""
 
-    def __init__(self, folder: Path, roots: VendorRoots) -> None:
-        """Open the store, or make it.
+    def __init__(self, folder: Path, roots: VendorRoots, *, most: int = MOST_KEPT) -> None:
+        """Open the store, or make it; of kinds that can be forgotten it keeps the `most` that were written last.
 
         What was taken under other roots is kept apart in the same folder: made-up hardware shall not spoil the memory
         of what is a vendor's newest.
@@ -69,6 +75,7 @@ class EndorsementStore:
         """
         self.folder = folder / _digest(roots)[:16]
         self.roots = roots
+        self.most = most
         try:
             for kind in KINDS:
                 (self.folder / kind).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -94,6 +101,8 @@ class EndorsementStore:
             examination = examine_endorsement(kept, roots=self.roots, at=at, subject=named, seen=seen)
             if not examination.failed and (known is None or known.kept != kept):
                 self._write(self._path(kind_of(kept), named), encode_file(examination.require().kept))
+                if kind_of(kept) in FORGOTTEN:
+                    self._forget_oldest(kind_of(kept))
         return examination
 
     def get(self, kind: Kind, subject: str, *, at: int) -> Kept | None:
@@ -109,13 +118,20 @@ class EndorsementStore:
         """The newest that was seen of this kind and subject, in date or not; raises as `get` does."""
         return _load(self._path(kind, subject))
 
+    def of_clouds(self) -> Iterator[Stored | DamagedEndorsement]:
+        """The certificates of clouds' keys (VLEKs), of which there are few; as `of_kind`."""
+        yield from self._all((self.folder / "amd-key").glob(f"{_VLEK}*"))
+
     def of_kind(self, kind: Kind) -> Iterator[Stored | DamagedEndorsement]:
         """All of a kind, in date or not; in the place of a damaged one, what is wrong with it.
 
         Raises:
             Unavailable: a file cannot be read.
         """
-        for path in sorted((self.folder / kind).iterdir()):
+        yield from self._all((self.folder / kind).iterdir())
+
+    def _all(self, paths: Iterable[Path]) -> Iterator[Stored | DamagedEndorsement]:
+        for path in sorted(paths):
             if path.name.startswith(_PARTIAL):
                 continue
             try:
@@ -141,6 +157,13 @@ class EndorsementStore:
             yield
         finally:
             os.close(descriptor)
+
+    def _forget_oldest(self, kind: Kind) -> None:
+        """Make room: strangers' chips, each with a genuine certificate, shall not fill the disk."""
+        with contextlib.suppress(OSError):
+            entries = sorted(os.scandir(self.folder / kind), key=lambda entry: entry.stat().st_mtime)
+            for entry in entries[: max(len(entries) - self.most, 0)]:
+                Path(entry.path).unlink(missing_ok=True)
 
     def _write(self, target: Path, data: bytes) -> None:
         """Whole or not at all, whenever the power goes."""
@@ -184,7 +207,7 @@ def _load(path: Path) -> Stored | None:
 
 
 def _name_of(subject: str) -> str:
-    return hashlib.sha256(subject.encode()).hexdigest()
+    return (_VLEK if " VLEK of " in subject else "") + hashlib.sha256(subject.encode()).hexdigest()
 
 
 def _own_subject(kept: Kept) -> str:

@@ -72,7 +72,7 @@ class MadeEndorsing:
     def __init__(self, tees: Iterable[MadeTee]) -> None:
         self._tees = tuple(tees)
 
-    async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str) -> Gathered:  # noqa: ARG002 - as `Endorsing`
+    async def gather(self, evidence: Evidence, roots: VendorRoots, *, at: int, asker: str | None) -> Gathered:  # noqa: ARG002 - as `Endorsing`
         """What there is for evidence of one of them, and what it brought."""
         alike = (tee for tee in self._tees if tee.platform == evidence.platform)
         fetched = next((tee.fetched() for tee in alike if bool(tee.gpus(bytes(32))) == bool(evidence.gpu)), ())

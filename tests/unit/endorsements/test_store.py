@@ -13,7 +13,9 @@ from cloister.attest.endorsements import describe
 from cloister.endorsements.store import DamagedEndorsement, EndorsementStore
 from cloister.errors import Unavailable, UsageError
 from cloister.formats.endorsement_bundle import kind_of
+from cloister.formats.snp_report import SigningKey
 from cloister.testing.made_endorsements import MadeVendors
+from cloister.testing.snp_hardware import SnpHardware
 from cloister.testing.tdx_hardware import DAY
 
 NOON = 1_800_000_000
@@ -178,3 +180,27 @@ def test_whatever_comes_in_whatever_order_the_newest_in_date_is_kept(tmp_path_fa
     if kept is not None:
         assert describe(kept).mark[-1] == NOON - min(in_date) * DAY
         assert kind_of(kept) == "amd-revocations"
+
+
+def test_strangers_chips_do_not_fill_the_disk_and_what_must_be_remembered_stays(tmp_path):
+    """Anyone can have a genuine certificate of a chip, and lists are a memory."""
+    small = EndorsementStore(tmp_path, VENDORS.roots, most=3)
+    for kept in (VENDORS.amd_revocations(), VENDORS.tcb_info(), VENDORS.qe_identity()):
+        small.take(kept, at=NOON).require()
+    for number in range(5):
+        chip = SnpHardware(seed=VENDORS.seed, chip=f"stranger {number}", life=VENDORS.snp.life)
+        small.take(VENDORS.amd_key(hardware=chip), at=NOON).require()
+        for age, path in enumerate(sorted((small.folder / "amd-key").iterdir(), key=os.path.getmtime, reverse=True)):
+            os.utime(path, (1_700_000_000 - age, 1_700_000_000 - age))  # written long ago, in this order
+    last = VENDORS.amd_key(hardware=chip)
+    assert len(list(small.of_kind("amd-key"))) == 3
+    assert small.find("amd-key", describe(last).subject) is not None
+    assert small.find("amd-revocations", "Milan") is not None
+
+
+def test_the_few_keys_of_clouds_are_found_among_many_of_chips(store):
+    store.take(VENDORS.amd_key(), at=NOON).require()
+    store.take(VENDORS.amd_key(SigningKey.VLEK), at=NOON).require()
+    (cloud,) = store.of_clouds()
+    assert " VLEK of " in cloud.described.subject
+    assert len(list(store.of_kind("amd-key"))) == 2

@@ -24,7 +24,7 @@ from cloister.formats.attestation_result import MEDIA_TYPE, PROFILE
 from cloister.hosting.problem import parse as parse_problem
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.verifier import VerifierClient
-from cloister.services.verifier.routes import routes
+from cloister.services.verifier.routes import network_of, routes
 from cloister.services.verifier.service import read_policies
 from cloister.services.verifier.settings import VerifierLimits
 from cloister.services.verifier.signing_keys import SigningKeys
@@ -291,3 +291,16 @@ async def test_a_folder_that_takes_no_new_key_stops_no_token(tmp_path):
         token = await client.attest(setting.request(await client.challenge()))
         assert await client.keys() == known
     assert examine_attestation_result(token, known, setting.expected(), at=setting.now).failed == []
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_who_has_a_network_of_addresses_has_one_share_of_questions(address, network):
+    assert network_of(address) == network

@@ -35,7 +35,7 @@ class Vendors:
     ) -> tuple[Endorsement, ...]:
         """What this KMS's own evidence is to be shown with: what it has still, where it cannot be had anew."""
         try:
-            gathered = await self._gather(evidence, policy, at=at, asker="this KMS")
+            gathered = await self._gather(evidence, policy, at=at, asker=None)
         except CloisterError as error:
             self.lacking = (str(error),)
             self._tell(self.lacking)
@@ -51,7 +51,7 @@ class Vendors:
         """Remember what came along with evidence that was appraised, or is in the store."""
         self._seen[roots_of(policy).digest()] = self.seen(policy).merged(seen)
 
-    async def _gather(self, evidence: Evidence, policy: AppraisalPolicy, *, at: int, asker: str) -> Gathered:
+    async def _gather(self, evidence: Evidence, policy: AppraisalPolicy, *, at: int, asker: str | None) -> Gathered:
         if takes(policy, evidence.platform) is None:
             return Gathered(evidence.endorsements)  # it will be refused: no vendor is asked for that
         gathered = await self._endorsing.gather(evidence, roots_of(policy), at=at, asker=asker)

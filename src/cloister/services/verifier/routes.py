@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 
 from starlette.applications import Starlette
@@ -37,7 +38,7 @@ def routes(
 
     async def attestation(request: Request) -> Response:
         require_media_type(request, CBOR)
-        asker = "nobody" if request.client is None else request.client.host
+        asker = "nobody" if request.client is None else network_of(request.client.host)
         token = await verifier.attest(await read_body(request, limit=MAXIMUM_REQUEST), asker=asker)
         return Response(token, headers={"content-type": MEDIA_TYPE, "cache-control": "no-store"})
 
@@ -70,3 +71,9 @@ def _discovery(verifier: Verifier) -> dict[str, object]:
         "eat_profiles_supported": [PROFILE],
         "appraisal_policies": {name: policy.id for name, policy in sorted(verifier.policies.items())},
     }
+
+
+def network_of(address: str) -> str:
+    """Whose questions are counted together: an address, an IPv6 one by its /64, since who has one has them all."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return str(found) if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
