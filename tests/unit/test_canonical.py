@@ -7,8 +7,11 @@ from hypothesis import strategies as st
 
 from cloister.errors import MalformedInput
 from cloister.formats import canonical
+from cloister.formats.attestation_request import parse_attestation_request
 from cloister.formats.cose_receipt import parse_receipt
+from cloister.formats.evidence import parse_evidence
 from cloister.formats.nitro_document import parse_nitro_document
+from cloister.formats.release import parse_release_request
 
 LIMIT = 2**20
 SHARED = bytes.fromhex("82d81c81010ad81d00")  # [28([1]), 10, 29(0)]: the first item again
@@ -56,6 +59,29 @@ def test_items_are_nested_so_deep_and_no_deeper(depth, fits):
             canonical.require_plain_items(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "items"),
+    [
+        (b"\x83\0\0\0", 3),
+        (b"\xa2\0\0\1\0", 4),
+        (b"\x82\x81\0\x81\0", 4),
+        (b"\xd2\x81\0", 2),
+    ],
+    ids=["an array", "a map", "arrays in one", "a tag"],
+)
+def test_more_items_than_a_record_has_are_not_read(data, items):
+    """A megabyte of arrays that hold nothing took a second, before anybody asked what it is."""
+    canonical.require_plain_items(data, items=items)
+    with pytest.raises(MalformedInput, match="more items"):
+        canonical.require_plain_items(data, items=items - 1)
+
+
+@pytest.mark.parametrize("parse", [parse_evidence, parse_release_request, parse_attestation_request])
+def test_what_says_that_it_has_more_items_is_refused_by_its_head(parse):
+    with pytest.raises(MalformedInput, match="more items"):
+        parse(b"\x9a\0\0\x10\1" + b"and what follows is not looked at")
+
+
 @pytest.mark.parametrize("head", ["9f", "bf", "5f", "7f", "1c"])
 def test_an_indefinite_length_is_not_read(head):
     with pytest.raises(MalformedInput, match="indefinite"):
@@ -71,8 +97,7 @@ def test_any_bytes_are_looked_at_or_malformed(data):
 
 
 def test_a_count_that_no_message_could_hold_costs_nothing():
-    canonical.require_plain_items(b"\x9b" + b"\xff" * 8 + b"\x01")  # is said to be cut short by the reader
-    with pytest.raises(MalformedInput):
+    with pytest.raises(MalformedInput, match="more items"):
         canonical.plain(b"\x9b" + b"\xff" * 8 + b"\x01", limit=LIMIT)
 
 

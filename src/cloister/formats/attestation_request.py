@@ -46,7 +46,7 @@ def parse_attestation_request(data: bytes) -> AttestationRequest:
     Raises:
         TooLarge, MalformedInput: not such a request.
     """
-    return canonical.decode(data, AttestationRequest, limit=MAXIMUM_REQUEST)
+    return canonical.decode(data, AttestationRequest, limit=MAXIMUM_REQUEST, items=64)
 
 
 def parse_attestation_demand(data: bytes) -> AttestationDemand:

@@ -24,13 +24,14 @@ Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # since 1970, or a durat
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 MAXIMUM_DEPTH = 16
+MAXIMUM_ITEMS = 2**17  # of one record, keys counted too: to read and to write one again takes a microsecond
 COSE_SIGN1 = 18  # the tag
 _BYTES, _TEXT, _ARRAY, _MAP, _TAG = 2, 3, 4, 5, 6  # major types
 _ONE_BYTE, _EIGHT_BYTES = 24, 27
 
 
-def plain(data: bytes, *, limit: int) -> Any:
-    """The value that deterministic CBOR `data` holds.
+def plain(data: bytes, *, limit: int, items: int = MAXIMUM_ITEMS) -> Any:
+    """The value that deterministic CBOR `data` of at most so many `items` holds.
 
     Raises:
         TooLarge: `data` is longer than `limit` bytes; nothing was parsed.
@@ -38,7 +39,7 @@ def plain(data: bytes, *, limit: int) -> Any:
     """
     if len(data) > limit:
         raise TooLarge(f"{len(data)} bytes, the cap is {limit}")
-    require_plain_items(data)
+    require_plain_items(data, items=items)
     try:
         value = cbor2.loads(data, allow_indefinite=False, allow_duplicate_keys=False, max_depth=MAXIMUM_DEPTH)
         again = cbor2.dumps(value, canonical=True)
@@ -49,15 +50,15 @@ def plain(data: bytes, *, limit: int) -> Any:
     return value
 
 
-def require_plain_items(data: bytes) -> None:
+def require_plain_items(data: bytes, *, items: int = MAXIMUM_ITEMS) -> None:
     """Hold the heads of all items of `data`, in one pass, against what a reader may safely be given.
 
     No tag but COSE_Sign1's: shared references multiply (600 bytes become millions of items), and big integers as keys
     of a map can be made to collide, as arrays can. What is no CBOR at all is for the reader to say.
 
     Raises:
-        MalformedInput: another tag, an indefinite length, a map key that is no text, bytes or integer, or nesting
-            deeper than 16.
+        MalformedInput: another tag, an indefinite length, a map key that is no text, bytes or integer, nesting
+            deeper than 16, or more items than `items`, counted as arrays and maps say how long they are.
     """
     at, left = 0, [(1, False)]  # items that are still to come in each open array, map or tag; whether it is a map
     while left and at < len(data):
@@ -73,7 +74,11 @@ def require_plain_items(data: bytes) -> None:
         elif major in (_ARRAY, _MAP, _TAG):
             if major == _TAG and value != COSE_SIGN1:
                 raise MalformedInput(f"tag {value}, which no object of ours has")
-            left.append((value * (1 + (major == _MAP)) if major != _TAG else 1, major == _MAP))
+            inside = 1 if major == _TAG else value * (1 + (major == _MAP))
+            items -= inside
+            if items < 0:
+                raise MalformedInput("more items than any record of this kind has")
+            left.append((inside, major == _MAP))
             if len(left) > MAXIMUM_DEPTH + 1:
                 raise MalformedInput(f"items nested deeper than {MAXIMUM_DEPTH}")
 
@@ -89,14 +94,14 @@ def _head(data: bytes, at: int) -> tuple[int, int, int]:
     return major, int.from_bytes(data[at + 1 : end], "big"), end
 
 
-def decode(data: bytes, record: type[Record], *, limit: int) -> Record:
-    """Parse `data`, at most `limit` bytes, as `record`.
+def decode(data: bytes, record: type[Record], *, limit: int, items: int = MAXIMUM_ITEMS) -> Record:
+    """Parse `data`, at most `limit` bytes and `items` items, as `record`.
 
     Raises:
         TooLarge: over the cap.
         MalformedInput: not deterministic CBOR, or not this record's fields, types and sizes.
     """
-    value = plain(data, limit=limit)
+    value = plain(data, limit=limit, items=items)
     try:
         return msgspec.convert(value, record, strict=True, builtin_types=(bytes,))
     except (msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError) as error:

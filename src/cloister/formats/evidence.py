@@ -17,6 +17,7 @@ from cloister.formats.tdx_policy import UnsafeTdx
 
 MAXIMUM_EVIDENCE = 56 * 1024  # bytes; fits a ledger entry beside its statement
 MAXIMUM_COMPLETED = 8 * 1024 * 1024  # bytes, with every endorsement that a relying party added
+MAXIMUM_EVIDENCE_ITEMS = 4096  # of CBOR; 64 endorsements, 16 devices and the settings come to a few hundred
 BINDING_TAG = b"cloister binding v1"
 GPU_NONCE_TAG = b"cloister gpu nonce v1"
 ON_A_TPM = ("azure-snp", "azure-tdx")  # platforms whose evidence is a quote of a TPM
@@ -136,7 +137,7 @@ def parse_evidence(data: bytes, *, limit: int = MAXIMUM_EVIDENCE) -> Evidence:
     Raises:
         TooLarge, MalformedInput: not evidence.
     """
-    return canonical.decode(data, Evidence, limit=limit)
+    return canonical.decode(data, Evidence, limit=limit, items=MAXIMUM_EVIDENCE_ITEMS)
 
 
 def parse_software_report(data: bytes) -> SoftwareReport:

@@ -111,7 +111,7 @@ def parse_revocation(data: bytes) -> Revocation:
 
 def parse_release_request(data: bytes) -> ReleaseRequest:
     """Parse what a node sends to the KMS, at most 513 KiB."""
-    return canonical.decode(data, ReleaseRequest, limit=MAXIMUM_SENT + 1024)
+    return canonical.decode(data, ReleaseRequest, limit=MAXIMUM_SENT + 1024, items=64)
 
 
 def parse_release_reply(data: bytes) -> ReleaseReply:
