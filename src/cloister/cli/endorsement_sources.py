@@ -38,7 +38,12 @@ def read_endorsements(
         _add(found, read_folder(path))
         return _chosen(found, read)
     if path.is_dir():
-        _complete(found, EndorsementStore(path, roots), read, at)
+        store = EndorsementStore(path, roots, make=False)
+        if not store.there:
+            found.notes.append(
+                f"the store {path} has nothing under the policy's roots: all of it was taken under other"
+            )
+        _complete(found, store, read, at)
         return _chosen(found, read)
     data = read_evidence(path, limit=MAXIMUM_BUNDLE)
     try:

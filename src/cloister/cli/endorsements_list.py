@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cloister.attest.endorsements import EndorsementRefused
 from cloister.cli.chain import console
-from cloister.cli.endorsement_options import moment, now, open_store, store_options
+from cloister.cli.endorsement_options import moment, now, open_made_store, store_options
 from cloister.cli.state_folder import StateFolder
 from cloister.cli.terminal import printable
 from cloister.endorsements.store import DamagedEndorsement, EndorsementStore, Stored
@@ -63,7 +63,7 @@ class Length(click.ParamType[int]):
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def list_(store: Path | None, policy: Path | None, state: StateFolder, *, as_json: bool) -> None:
     """List every endorsement of the store: its kind, from when until when it counts, and what it is of."""
-    found = list(_all(open_store(store, policy, state)))
+    found = list(_all(open_made_store(store, policy, state)))
     at = now()
     stored = [one for one in found if isinstance(one, Stored)]
     if as_json:
@@ -81,7 +81,7 @@ def list_(store: Path | None, policy: Path | None, state: StateFolder, *, as_jso
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def expire(within: int, store: Path | None, policy: Path | None, state: StateFolder, *, as_json: bool) -> None:
     """Warn of every endorsement of the store that will end within a time, and refuse if one has ended."""
-    found = list(_all(open_store(store, policy, state)))
+    found = list(_all(open_made_store(store, policy, state)))
     at = now()
     ending = sorted(
         (one for one in found if isinstance(one, Stored) and one.described.until <= at + within),
@@ -93,7 +93,7 @@ def expire(within: int, store: Path | None, policy: Path | None, state: StateFol
         for one in ending:
             _show(one, at)
         if not ending:
-            click.echo("nothing ends within that time")
+            click.echo("nothing ends within that time" if found else "the store is empty: nothing in it can end")
     _require_whole(found)
     ended = [one for one in ending if one.described.until < at]
     if ended:

@@ -64,8 +64,8 @@ class Stored:
 class EndorsementStore:
     """A store in one folder, for one set of pinned roots. Calls block for as long as the disk takes."""
 
-    def __init__(self, folder: Path, roots: VendorRoots, *, most: int = MOST_KEPT) -> None:
-        """Open the store, or make it; of kinds that can be forgotten it keeps the `most` that were written last.
+    def __init__(self, folder: Path, roots: VendorRoots, *, most: int = MOST_KEPT, make: bool = True) -> None:
+        """Open the store, or `make` it; of kinds that can be forgotten it keeps the `most` that were written last.
 
         What was taken under other roots is kept apart in the same folder: made-up hardware shall not spoil the memory
         of what is a vendor's newest.
@@ -76,11 +76,23 @@ class EndorsementStore:
         self.folder = folder / _digest(roots)[:16]
         self.roots = roots
         self.most = most
+        if not make:
+            return
         try:
             for kind in KINDS:
                 (self.folder / kind).mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"the store of endorsements {folder} cannot be used: {error.strerror}") from error
+
+    @property
+    def there(self) -> bool:
+        """Whether anybody has made it, under these roots."""
+        return self.folder.is_dir()
+
+    def under_other_roots(self) -> int:
+        """How many endorsements the same folder keeps under other roots, which this store neither sees nor believes."""
+        apart = (file for kind in KINDS for file in self.folder.parent.glob(f"*/{kind}/*"))
+        return sum(self.folder not in file.parents and not file.name.startswith(_PARTIAL) for file in apart)
 
     def take(self, kept: Kept, *, at: int, subject: str | None = None) -> Examination[AuthenticEndorsement]:
         """Examine `kept`, and keep it if every step passed.
@@ -128,7 +140,8 @@ class EndorsementStore:
         Raises:
             Unavailable: a file cannot be read.
         """
-        yield from self._all((self.folder / kind).iterdir())
+        with contextlib.suppress(FileNotFoundError):
+            yield from self._all([*(self.folder / kind).iterdir()])
 
     def _all(self, paths: Iterable[Path]) -> Iterator[Stored | DamagedEndorsement]:
         for path in sorted(paths):

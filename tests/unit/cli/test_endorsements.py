@@ -92,10 +92,46 @@ async def test_one_file_that_is_refused_does_not_stop_the_others(home, services)
 
 
 async def test_the_state_folder_stays_its_owners_alone(home):
-    listed = await run(home, "list", own_store=False)
-    assert (listed.code, listed.out) == (0, "0 endorsements, 0 of them not in date\n")
+    (home / "some.bundle").write_bytes(encode_bundle([VENDORS.amd_key()]))
+    imported = await run(home, "import", "some.bundle", own_store=False)
+    assert (imported.code, imported.out.splitlines()[-1]) == (0, "1 taken, 0 refused")
     folder = home / ".local" / "state" / "cloister"
     assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("verb", ["list", "expire"])
+@pytest.mark.parametrize("own_store", [True, False], ids=["named", "default"])
+async def test_a_store_that_is_not_there_is_said_and_not_made(verb, own_store, home):
+    before = {*home.rglob("*")}
+    ran = await run(home, verb, own_store=own_store)
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is no store of endorsements at" in ran.err
+    assert {*home.rglob("*")} == before
+
+
+@pytest.mark.parametrize("verb", ["list", "expire"])
+async def test_a_folder_that_is_no_store_is_said_and_left_as_it_is(verb, home):
+    (home / "store").mkdir()
+    ran = await run(home, verb)
+    assert (ran.code, ran.out) == (2, "")
+    assert "store is no store of endorsements" in ran.err
+    assert [*(home / "store").iterdir()] == []
+
+
+@pytest.mark.parametrize("verb", ["list", "expire"])
+async def test_what_a_store_has_under_other_roots_is_counted_and_nothing_is_made(verb, home, store):
+    for kept in (VENDORS.amd_key(), VENDORS.amd_revocations()):
+        store.take(kept, at=NOW).require()
+    before = {*home.rglob("*")}
+    ran = await cloister_command("endorsements", verb, "--store", "store", home=home)
+    assert (ran.code, ran.out) == (2, "")
+    assert "2 endorsements under other roots: give the --appraisal-policy" in ran.err
+    assert {*home.rglob("*")} == before
+
+
+async def test_an_empty_store_is_not_praised_for_lasting(home, store):
+    ran = await run(home, "expire")
+    assert (ran.code, ran.out) == (0, "the store is empty: nothing in it can end\n")
 
 
 async def test_a_damaged_file_refuses_what_would_take_its_place(home, store):
