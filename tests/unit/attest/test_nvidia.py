@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.attest.certificates import parse_certificate
+from cloister.attest.nvidia import rim as rim_module
 from cloister.attest.nvidia.appraisal import appraise_nvidia, compare
 from cloister.attest.nvidia.chain import UNCHECKED, NvidiaTerms
 from cloister.attest.nvidia.device import DeviceEvidence, GpuRefused, examine_nvidia_device
@@ -508,6 +509,19 @@ def test_nothing_is_made_of_the_document_of_a_signer_that_nobody_vouches_for():
     steps = examine_nvidia_rim(DRIVER_RIM.file(FOREIGN.rim_signer), trusted(RIM_ANSWERS)).steps
     done = [one.id for one in steps if one.outcome is not Outcome.NOT_REACHED]
     assert done == ["rim.form", "rim.chain"]
+
+
+@pytest.mark.breaks("rim.signature")
+def test_a_manifest_is_read_and_verified_once_for_all_devices_that_it_is_tried_for():
+    """Whoever sends 512 KiB of them beside the reports of many devices would else have each verified for each."""
+    rim_module._covered_seen.cache_clear()
+    rim_module._read_seen.cache_clear()
+    changed = GOOD_RIM.replace(measured(30).hex().encode(), b"2" * 96)
+    for _ in range(3):
+        assert rim_failed(changed) == ["rim.signature"]
+        assert not rim_failed(GOOD_RIM)
+    for held in (rim_module._covered_seen, rim_module._read_seen):
+        assert held.cache_info().misses == 2
 
 
 @pytest.mark.breaks("rim.chain")

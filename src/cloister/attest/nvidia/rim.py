@@ -17,7 +17,7 @@ from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 
 from cloister.attest.certificates import ChainRefused, name_of, parse_certificate, serial_number_of
-from cloister.attest.nvidia.chain import NvidiaTerms, check_revocation, check_signer, signing_key
+from cloister.attest.nvidia.chain import NvidiaTerms, check_revocation, check_signer
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats.nvidia_rim import RimFile, RimManifest, parse_manifest, parse_rim_file
@@ -48,7 +48,7 @@ def examine_nvidia_rim(data: bytes, terms: NvidiaTerms) -> Examination[Authentic
     """Examine one RIM, with NVIDIA's root of RIMs, and OCSP answers for its signer and those above it."""
     steps = Steps(RIM_STEPS, RimRefused)
     # 1. One profile of XML and of XML Signature; what would need more is refused.
-    read = steps.attempt("rim.form", lambda: _read(data), MalformedInput, TooLarge, found="a RIM")
+    read = steps.attempt("rim.form", lambda: _read_seen(data), MalformedInput, TooLarge, found="a RIM")
     if read is None:
         return steps.stopped()
     file, chain = read
@@ -64,7 +64,7 @@ def examine_nvidia_rim(data: bytes, terms: NvidiaTerms) -> Examination[Authentic
     # 4. XML Signature 1.1, section 3.2: the digest of the document, then the signature over SignedInfo.
     signed = steps.attempt(
         "rim.signature",
-        lambda: _signed_seen(file, chain[0]),
+        lambda: _signed(file, chain[0]),
         RimSignatureWrong,
         ChainRefused,
         found=f"by {name_of(chain[0])}",
@@ -84,11 +84,21 @@ def _read(data: bytes) -> tuple[RimFile, tuple[x509.Certificate, ...]]:
     return file, tuple(parse_certificate(one) for one in file.certificates)
 
 
+_read_seen: Final = lru_cache(maxsize=16)(_read)
+
+
 def _signed(file: RimFile, signer: x509.Certificate) -> bytes:
     """The canonical bytes that the signature covers."""
-    signing_key(signer)
     if serial_number_of(signer) <= 0:  # the library would say so in a warning of its own
         raise ChainRefused(f"{name_of(signer)} has a serial number that no certificate may have")
+    found = _covered_seen(file, signer)
+    if isinstance(found, str):
+        raise RimSignatureWrong(found)
+    return found
+
+
+def _covered(file: RimFile, signer: x509.Certificate) -> bytes | str:
+    """What the signature covers; or why it does not hold."""
     # The signer's time is its chain's step: the library is given a moment at which it holds, and no clock.
     expected = SignatureConfiguration(
         location="./",
@@ -101,17 +111,16 @@ def _signed(file: RimFile, signer: x509.Certificate) -> bytes:
         # Its schemas are files, and the profile is narrower than they are.
         result = XMLVerifier().verify(file.document, x509_cert=signer, validate_schema=False, expect_config=expected)
     except (SignXMLException, etree.LxmlError, ValueError, TypeError) as error:
-        raise RimSignatureWrong(
-            f"the RIM was changed since it was signed, or another key signed it: {error}"
-        ) from error
+        return f"the RIM was changed since it was signed, or another key signed it: {error}"
     if not isinstance(result, VerifyResult):
-        raise RimSignatureWrong("the RIM's signature covers more than one thing")
+        return "the RIM's signature covers more than one thing"
     return result.signed_data
 
 
-# One manifest vouches for every GPU of its version: that its signature holds is found out once for the same file and
-# signer. What failed is not kept, and the signer's chain, dates and revocation are looked at each time.
-_signed_seen: Final = lru_cache(maxsize=16)(_signed)
+# One manifest vouches for every GPU of its version, and what came along is tried for each of them: what its signature
+# covers, or that it does not hold, is found out once for the same file and signer. The signer's chain, dates and
+# revocation are looked at each time.
+_covered_seen: Final = lru_cache(maxsize=16)(_covered)
 
 
 def _manifest(signed: bytes) -> tuple[RimManifest, Literal["gpu", "switch"]]:
