@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import inspect
 
-from cloister.hosting.setting_words import expected, shown
+from cloister.hosting.setting_words import expected, instead
 
 
 class Fault(NamedTuple):
@@ -22,19 +23,16 @@ class Fault(NamedTuple):
 
 def faults(value: Any, kind: Any, path: tuple[str, ...], *, from_text: bool = False) -> Iterator[Fault]:
     """Everything that keeps `value` from being of type `kind`; `from_text` where it comes from a variable."""
-    info = inspect.type_info(kind)
-    if isinstance(info, inspect.StructType | inspect.DataclassType) and isinstance(value, Mapping):
-        yield from _in_table(value, info, path)
-        return
-    items = get_args(kind)
-    if isinstance(info, inspect.CollectionType) and isinstance(value, Sequence) and not isinstance(value, str):
-        for number, item in enumerate(value, 1):
-            yield from faults(item, items[0], (*path, f"{number}."))
+    kind = kind_given(kind)
+    inner = _inner(value, kind, path)
+    if inner is not None:
+        found = [*inner]
+        yield from found or _as_a_whole(value, kind, path)
         return
     try:
         convert(value, kind, from_text=from_text)
     except (msgspec.ValidationError, ValueError):
-        yield Fault(path, f"{_name(path)} must be {expected(kind)}, not {shown(value)}")
+        yield Fault(path, f"{_name(path)} must be {expected(kind)}, {instead(value, kind)}")
 
 
 def convert(value: Any, kind: Any, *, from_text: bool = False) -> Any:
@@ -53,6 +51,35 @@ def unknown(path: tuple[str, ...], known: Iterable[str]) -> Fault:
     return Fault(path, f"unknown setting {_name(path)}{advice}")
 
 
+def kind_given(kind: Any) -> Any:
+    """What a setting is where it is given: of `table | None` the table, whose keys have types of their own."""
+    if get_origin(kind) in (Union, UnionType):
+        several = [one for one in get_args(kind) if one is not NoneType]
+        return several[0] if len(several) == 1 else kind
+    return kind
+
+
+def _inner(value: Any, kind: Any, path: tuple[str, ...]) -> Iterator[Fault] | None:
+    """The faults of what is in `value`, where there are to be such things in it and it is a table or list of them."""
+    info = inspect.type_info(kind)
+    items = get_args(get_args(kind)[0] if get_origin(kind) is Annotated else kind)
+    if isinstance(value, Mapping):
+        if isinstance(info, inspect.StructType | inspect.DataclassType):
+            return _in_table(value, info, path)
+        return _in_names(value, items, path) if isinstance(info, inspect.DictType) else None
+    if isinstance(info, inspect.CollectionType) and isinstance(value, Sequence) and not isinstance(value, str):
+        return (fault for at, item in enumerate(value, 1) for fault in faults(item, items[0], (*path, f"{at}.")))
+    return None
+
+
+def _as_a_whole(value: Any, kind: Any, path: tuple[str, ...]) -> Iterator[Fault]:
+    """What is wrong only with all of a table or list together: its number of items, or keys that do not fit."""
+    try:
+        convert(value, kind)
+    except (msgspec.ValidationError, ValueError) as error:
+        yield Fault(path, f"{_name(path)}: {error}")
+
+
 def _in_table(
     table: Mapping[str, Any], info: inspect.StructType | inspect.DataclassType, path: tuple[str, ...]
 ) -> Iterator[Fault]:
@@ -66,6 +93,16 @@ def _in_table(
     for field in info.fields:
         if field.required and field.name not in table:
             yield Fault(path, f"{_name(path)} lacks {field.name}, {expected(types[field.name])}")
+
+
+def _in_names(table: Mapping[str, Any], kinds: Sequence[Any], path: tuple[str, ...]) -> Iterator[Fault]:
+    """Of a table whose keys are names that its writer chose."""
+    for key, value in table.items():
+        try:
+            convert(key, kinds[0])
+        except msgspec.ValidationError:
+            yield Fault((*path, key), f"{_name((*path, key))} has a name that must be {expected(kinds[0])}")
+        yield from faults(value, kinds[1], (*path, key))
 
 
 def _name(path: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 from msgspec import inspect
 
 _PLAIN = (
-    (inspect.StrType, "a string"),
     (inspect.BoolType, "true or false"),
     (inspect.NoneType, "nothing"),
-    (inspect.DictType, "a table"),
     (inspect.CustomType, "a path"),  # the one type that is ours to decode
 )
+
+_WORD = 32  # characters of a misspelt word that are repeated
 
 
 def expected(kind: Any) -> str:
@@ -22,8 +23,20 @@ def expected(kind: Any) -> str:
     return _expected(inspect.type_info(kind))
 
 
-def shown(value: object) -> str:
-    """What stands there instead; of a text only that it is one, since it may be a secret in a wrong place."""
+def instead(value: object, kind: Any) -> str:
+    """What stands there instead of one of `kind`; of a text only that it is one: it may be a secret in a wrong place.
+
+    A text where a few words may stand is such a word misspelt, and said.
+    """
+    info = inspect.type_info(kind)
+    if isinstance(value, str) and len(value) <= _WORD and _choices(info):
+        return f"not {json.dumps(value, ensure_ascii=False)}"
+    if isinstance(value, str) and isinstance(info, inspect.StrType):
+        return "which this text is not"
+    return f"not {_shown(value)}"
+
+
+def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -34,24 +47,43 @@ def shown(value: object) -> str:
 
 
 def _expected(info: inspect.Type) -> str:
+    if choices := _choices(info):
+        return f"one of {', '.join(choices)}"
     if isinstance(info, inspect.UnionType):
         return " or ".join(_expected(one) for one in info.types if not isinstance(one, inspect.NoneType))
-    if isinstance(info, inspect.LiteralType):
-        return f"one of {', '.join(map(str, info.values))}"
+    if isinstance(info, inspect.StrType):
+        return "a string" + _shape(info)
     if isinstance(info, inspect.IntType | inspect.FloatType):
         return ("a whole number" if isinstance(info, inspect.IntType) else "a number") + _range(info)
     if isinstance(info, inspect.StructType | inspect.DataclassType):
         return f"a table of {', '.join(field.name for field in info.fields)}"
+    if isinstance(info, inspect.DictType):
+        return f"a table of names, each {_expected(info.value_type)}"
     if isinstance(info, inspect.CollectionType | inspect.VarTupleType):
         return f"a list of {_plural(_expected(info.item_type))}"
     return next((words for kind, words in _PLAIN if isinstance(info, kind)), type(info).__name__)
+
+
+def _choices(info: inspect.Type) -> list[str]:
+    """The words of which one may stand there, each once; none where other things may."""
+    if isinstance(info, inspect.LiteralType):
+        return [str(value) for value in info.values]
+    if not isinstance(info, inspect.UnionType):
+        return []
+    each = [_choices(one) for one in info.types if not isinstance(one, inspect.NoneType)]
+    return [*dict.fromkeys(word for words in each for word in words)] if all(each) else []
+
+
+def _shape(info: inspect.StrType) -> str:
+    longest = "" if info.max_length is None else f" of at most {info.max_length} characters"
+    return longest if info.pattern is None else f"{longest} that matches {info.pattern}"
 
 
 def _range(info: inspect.IntType | inspect.FloatType) -> str:
     if info.ge is not None and info.le is not None:
         return f" from {info.ge} to {info.le}"
     if info.gt is not None:
-        return f" above {info.gt}"
+        return f" above {info.gt}" + ("" if info.le is None else f", at most {info.le}")
     return "" if info.ge is None else f" of at least {info.ge}"
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 from msgspec import inspect
 
 from cloister.errors import UsageError
-from cloister.hosting.setting_faults import convert, faults, unknown
+from cloister.hosting.setting_faults import convert, faults, kind_given, unknown
 from cloister.hosting.setting_words import expected
 from cloister.hosting.toml_lines import line_of
 
@@ -73,7 +73,7 @@ def load(
     """The settings of `service` as a `record`, a frozen dataclass or `msgspec.Struct` with units in its field names.
 
     Args:
-        record: its fields are the settings; nested tables should be structs with `forbid_unknown_fields`.
+        record: its fields are the settings; nested tables are such records too.
         service: `kms` reads `CLOISTER_KMS__…`; other variables are not ours.
         config: a TOML file whose top-level keys are fields of `record`.
         environ: variables by name; lists and tables are written as in TOML.
@@ -123,7 +123,8 @@ def _from_file(config: Path, reading: Reading) -> None:
         raise BadSettings([f"settings file {config} is not TOML: {error}"]) from error
 
     def place(path: tuple[str, ...]) -> str:
-        line = line_of(text, path)
+        outer = (line_of(text, path[:length]) for length in range(len(path), 0, -1))  # inline: the line it begins on
+        line = next((one for one in outer if one is not None), None)
         return str(config) if line is None else f"{config}, line {line}"
 
     for name, value in table.items():
@@ -154,7 +155,7 @@ def _toml_value(text: str, kind: Any) -> Any:
     Raises:
         ValueError: it is no such.
     """
-    if not isinstance(inspect.type_info(kind), _COMPOUND):
+    if not isinstance(inspect.type_info(kind_given(kind)), _COMPOUND):
         return text
     try:
         table = tomllib.loads(f"value = {text}")

@@ -22,6 +22,31 @@ class Security(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     head_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
 
 
+Hardware = Literal["tdx", "auto"]
+Platform = Literal["software"] | Hardware
+
+
+@dataclass(frozen=True)
+class Vendors:
+    url: str = "https://vendor.test"
+
+
+@dataclass(frozen=True)
+class Endorsements:
+    folder: Path
+    fetch: bool = True
+    vendors: Vendors = field(default_factory=Vendors)
+
+
+class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    first: int = 0
+    last: int = 9
+
+    def __post_init__(self):
+        if self.last < self.first:
+            raise ValueError("last is before first")
+
+
 @dataclass(frozen=True)
 class KmsSettings:
     port: int
@@ -31,6 +56,10 @@ class KmsSettings:
     witness_names: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = field(default=())
     security: Security = field(default_factory=Security)
+    endorsements: Endorsements | None = None
+    platform: Platform = "software"
+    policies: dict[Annotated[str, msgspec.Meta(pattern="^[a-z]+$")], Path] = field(default_factory=dict)
+    windows: Span = field(default_factory=Span)
 
 
 def settings(tmp_path, text='port = 1\nstate = "/s"', environ=None, flags=None):
@@ -57,6 +86,8 @@ def test_variables_of_others_are_not_ours(tmp_path):
 
 
 GIVE_EACH = "give each in the file, as a flag, or as CLOISTER_KMS__PORT"
+FETSH = "unknown setting endorsements.fetsh; the nearest that exists is endorsements.fetch"
+INNER = "endorsements.vendors"
 GOOD = 'port = 1\nstate = "/s"\n'
 
 
@@ -94,14 +125,64 @@ GOOD = 'port = 1\nstate = "/s"\n'
             "kms.toml, line 3: unknown setting security.head; the nearest that exists is security.head_seconds",
             {"text": GOOD + "security.head = 0"},
         ),
-        ("kms.toml, line 3: engine must be one of echo, speech, not a string", {"text": GOOD + 'engine = "whisper"'}),
+        ('kms.toml, line 3: engine must be one of echo, speech, not "whisper"', {"text": GOOD + 'engine = "whisper"'}),
         (
-            "kms.toml: unknown setting endpoints.1.root; the nearest that exists is endpoints.1.path",
+            "kms.toml, line 3: unknown setting endpoints.1.root; the nearest that exists is endpoints.1.path",
             {"text": GOOD + 'endpoints = [{path = "/", root = "/"}]'},
         ),
-        ("kms.toml: endpoints.1 lacks path, a string", {"text": GOOD + "endpoints = [{}]"}),
-        ("kms.toml: witness_names.2 must be a string, not 3", {"text": GOOD + 'witness_names = ["a", 3]'}),
+        ("kms.toml, line 3: endpoints.1 lacks path, a string", {"text": GOOD + "endpoints = [{}]"}),
+        ("kms.toml, line 3: witness_names.2 must be a string, not 3", {"text": GOOD + 'witness_names = ["a", 3]'}),
         ("kms.toml, line 1: state must be a path, not 3", {"text": "state = 3\nport = 1"}),
+        (
+            f"kms.toml, line 5: {FETSH}",
+            {"text": GOOD + '[endorsements]\nfolder = "e"\nfetsh = false'},
+        ),
+        (
+            f"kms.toml, line 3: {FETSH}",
+            {"text": GOOD + 'endorsements = {folder = "e", fetsh = false}'},
+        ),
+        (
+            f"CLOISTER_KMS__ENDORSEMENTS: {FETSH}",
+            {"environ": {"CLOISTER_KMS__ENDORSEMENTS": '{folder = "e", fetsh = false}'}},
+        ),
+        (
+            f"kms.toml, line 6: unknown setting {INNER}.uri; the nearest that exists is {INNER}.url",
+            {"text": GOOD + '[endorsements]\nfolder = "e"\n[endorsements.vendors]\nuri = ""'},
+        ),
+        ("kms.toml, line 3: endorsements lacks folder, a path", {"text": GOOD + "[endorsements]\nfetch = true"}),
+        (
+            "kms.toml, line 3: endorsements must be a table of folder, fetch, vendors, not true",
+            {"text": GOOD + "endorsements = true"},
+        ),
+        (
+            "kms.toml, line 5: endorsements.fetch must be true or false, not a string",
+            {"text": GOOD + '[endorsements]\nfolder = "e"\nfetch = "no"'},
+        ),
+        (
+            "kms.toml, line 5: endorsements.vendors must be a table of url, not 3",
+            {"text": GOOD + '[endorsements]\nfolder = "e"\nvendors = 3'},
+        ),
+        (
+            'kms.toml, line 3: platform must be one of software, auto, tdx, not "sgx"',
+            {"text": GOOD + 'platform = "sgx"'},
+        ),
+        (
+            "kms.toml, line 4: policies.gateways must be a path, not 3",
+            {"text": GOOD + "[policies]\ngateways = 3"},
+        ),
+        (
+            "kms.toml, line 4: policies.GATE has a name that must be a string that matches ^[a-z]+$",
+            {"text": GOOD + '[policies]\nGATE = "p"'},
+        ),
+        (
+            "kms.toml, line 3: policies must be a table of names, each a path, not 3",
+            {"text": GOOD + "policies = 3"},
+        ),
+        ("kms.toml, line 3: windows: last is before first", {"text": GOOD + "[windows]\nlast = -1"}),
+        (
+            "kms.toml, line 6: unknown setting endpoints.2.root; the nearest that exists is endpoints.2.path",
+            {"text": GOOD + '[[endpoints]]\npath = "/"\n[[endpoints]]\nroot = "/"\npath = "/"'},
+        ),
     ],
 )
 def test_whatever_is_unknown_missing_or_of_another_type_stops_the_start_up(tmp_path, sentence, given):
