@@ -113,7 +113,7 @@ def check_answered_good(
         # 1. What is of this certificate: serial number, and its issuer's name and key (section 4.1.1).
         reasons: list[str] = []
         for answer in given:
-            own = [one for one in answer.singles if _is_of(one, certificate, issuer)]
+            own = _said_of(certificate, issuer, answer)
             # 2. Signed by the issuer, or by whom it delegated: asked once for all that the answer says.
             unsigned = _unsigned(answer, issuer, at=at) if own else ""
             reasons += [
@@ -135,7 +135,7 @@ def read_answered(
     Raises:
         ChainRefused: it says nothing of this certificate or several things, or nobody who may answer signed it.
     """
-    own = [one for one in answer.singles if _is_of(one, certificate, issuer)]
+    own = _said_of(certificate, issuer, answer)
     if len(own) != 1:
         raise ChainRefused(f"the OCSP answer says {len(own)} things of {name_of(certificate)}, not one")
     _check_signed(answer, issuer, at=at)
@@ -192,12 +192,19 @@ def _refusal(
     return ""
 
 
-def _is_of(one: ocsp.OCSPSingleResponse, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    return (
-        one.serial_number == certificate.serial_number
-        and one.issuer_name_hash == _digest(one.hash_algorithm, issuer.subject.public_bytes())
-        and one.issuer_key_hash == _digest(one.hash_algorithm, _key_bits(issuer))
-    )
+def _said_of(
+    certificate: x509.Certificate, issuer: x509.Certificate, answer: OcspAnswer
+) -> list[ocsp.OCSPSingleResponse]:
+    """What it says of this certificate; all that an answer says is of one issuer's, which is hashed once."""
+    number = certificate.serial_number
+    own = [one for one in answer.singles if one.serial_number == number]
+    return own if own and _is_from(own[0], issuer) else []
+
+
+def _is_from(one: ocsp.OCSPSingleResponse, issuer: x509.Certificate) -> bool:
+    return one.issuer_name_hash == _digest(
+        one.hash_algorithm, issuer.subject.public_bytes()
+    ) and one.issuer_key_hash == _digest(one.hash_algorithm, _key_bits(issuer))
 
 
 def _key_bits(issuer: x509.Certificate) -> bytes:

@@ -248,6 +248,21 @@ def test_an_answer_is_verified_once_for_all_devices_and_requests_that_it_comes_w
     assert len(verified) == 1 + 2 + 1
 
 
+def test_an_answer_that_says_the_same_many_times_costs_as_one_that_says_it_once(monkeypatch):
+    hashed, digest = [], ocsp._digest
+
+    def counted(algorithm, data):
+        hashed.append(data)
+        return digest(algorithm, data)
+
+    monkeypatch.setattr(ocsp, "_digest", counted)
+    good(OF_LEAF, OF_MIDDLE)
+    once = len(hashed)
+    with pytest.raises(ChainRefused, match="is signed neither by"):
+        good(crowded(singles=16), OF_MIDDLE)
+    assert (once, len(hashed)) == (4, 6)  # an issuer's name and its key: of two issuers, then of one that is refused
+
+
 def test_a_responder_that_was_seen_before_has_its_time_all_the_same():
     longer = Responder(life=Life(NOW - 1000, NOW + 5000))
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
