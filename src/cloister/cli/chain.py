@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -45,6 +47,15 @@ def show_steps(console: Console, steps: Sequence[ShownStep]) -> None:
         console.print(line + Text(detail, style=style if step.outcome == Outcome.FAILED else "dim"))
 
 
+class _Patient(Console):
+    """Whoever has read enough and left does not change how a command ends: its exit code is still its verdict."""
+
+    def on_broken_pipe(self) -> None:
+        """Print no more."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def console() -> Console:
     """Standard output as these commands print to it: no wrapping, no guessing at markup; NO_COLOR is heeded."""
-    return Console(highlight=False, markup=False, soft_wrap=True)
+    return _Patient(highlight=False, markup=False, soft_wrap=True)

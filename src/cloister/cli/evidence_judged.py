@@ -24,6 +24,7 @@ _FIELD: Final = {"azure-snp": 32, "azure-tdx": 32}  # bytes that carry what is e
 _PART: Final = {"hcl-snp": "azure-snp", "hcl-tdx": "azure-tdx"}
 _NONCE: Final = 32  # bytes, of a GPU
 _CHALLENGE: Final = 32  # bytes
+WORKLOAD: Final = 48  # bytes of a workload measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,11 @@ class Asked:
         """
         if self.anything:
             return ANYTHING
+        if self.challenge is not None and self.report_data is not None and platform != "nitro":
+            raise UsageError(
+                f"--challenge and --report-data both say what {platform or 'these GPUs'} has to carry"
+                " in its one field: give one of them (a challenge of GPUs beside a CPU is --gpu-nonce)"
+            )
         room = _FIELD.get(platform, 64)
         nonce = self.gpu_nonce or self.challenge
         if platform == "":

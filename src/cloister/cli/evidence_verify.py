@@ -16,11 +16,12 @@ from cloister.attest.certificates import day
 from cloister.cli.appraisal_policy import read_appraisal_policy
 from cloister.cli.chain import console, numbered, show_steps
 from cloister.cli.evidence_collect import Hex
-from cloister.cli.evidence_judged import Asked, Judged, judge
+from cloister.cli.evidence_judged import WORKLOAD, Asked, Judged, judge
 from cloister.cli.evidence_read import read_vendor_evidence
 from cloister.cli.explained.policy_words import UNSAFE
 from cloister.cli.explained.remedies import REMEDIES
 from cloister.cli.terminal import printable
+from cloister.examination import Outcome
 from cloister.formats.appraisal_policy import AppraisalPolicy
 
 EPILOG: Final = """\b
@@ -32,12 +33,15 @@ Examples:
 
 Nobody is asked and nothing is fetched: endorsements are a folder of files as vendors hand them out (certificates and
 lists in DER or PEM, Intel's collateral in JSON, manifests in XML, OCSP answers), one such file, a bundle, or a store.
-Exit code 0: accepted; 3: refused, and every check that failed stands there with what to do.
+Exit code 0: accepted; 3: refused. All checks that could be reached stand there, and those that failed with what to do;
+those marked · need one that failed, so that nobody knows of them yet.
 
 A challenge stands at the front of the report data with zeros behind it, as cloister evidence collect puts it there; of
-GPUs it is the nonce. Evidence of a node binds more than a challenge: its KMS verifies that.
+GPUs it is the nonce, of a Nitro Enclave the document's nonce, beside which --report-data says its user data; of all
+others give one of the two. Evidence of a node binds more than a challenge: its KMS verifies that.
 """
 ANY_WORDS: Final = "--unsafe-any-challenge: nothing says that this was made for you, or lately"
+NOT_REACHED: Final = "not reached: these need something that failed, and may fail once it holds"
 NO_WORKLOAD: Final = "which workload runs was not asked for: --workload does"
 
 
@@ -55,6 +59,18 @@ class Moment(click.ParamType[int]):
         except ValueError:
             self.fail(f"{value} is no moment: write 2026-03-01T12:00:00Z", param, ctx)
         return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp())
+
+
+class Measurement(Hex):
+    """A workload measurement in hex digits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """Its bytes."""
+        measurement = super().convert(value, param, ctx)
+        if len(measurement) != WORKLOAD:
+            told = f"{len(measurement)} bytes: a workload measurement has {WORKLOAD}, {2 * WORKLOAD} hex digits"
+            self.fail(f"{told}, as cloister workload measure prints them", param, ctx)
+        return measurement
 
 
 @click.command(epilog=EPILOG, short_help="Verify hardware's evidence against a policy, offline.")
@@ -75,7 +91,9 @@ class Moment(click.ParamType[int]):
 @click.option("--gpus", type=click.Path(path_type=Path), metavar="FILE", help="The machine's GPUs: NVIDIA's envelope.")
 @click.option("--gpu-nonce", type=Hex(), metavar="HEX", help="What those were asked with. [default: the challenge]")
 @click.option("--chain", type=click.Path(path_type=Path), metavar="FILE", help="Certificates of an NVIDIA report, PEM.")
-@click.option("--workload", "workloads", type=Hex(), multiple=True, metavar="HEX", help="A workload that may run.")
+@click.option(
+    "--workload", "workloads", type=Measurement(), multiple=True, metavar="HEX", help="A workload that may run."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
 def verify(
     path: Path, policy_path: Path, endorsements: Path | None, at: int | None, *, as_json: bool, **options: Any
@@ -116,6 +134,9 @@ def show(out: Console, judged: Judged, policy: AppraisalPolicy, what: str) -> No
     """The examination for a person: every step, what is in force, and one line with the verdict."""
     out.print(printable(f"{judged.title}: {what}, as things stood at {day(judged.at)}:\n"))
     show_steps(out, numbered(judged.examination.steps))
+    unreached = sum(step.outcome is Outcome.NOT_REACHED for step in judged.examination.steps)
+    if unreached:
+        out.print(Text(f"     · {NOT_REACHED}", style="dim"))
     out.print()
     warnings = [f"{flag}: {UNSAFE[flag]}" for flag in policy.unsafe]
     warnings += [ANY_WORDS] if judged.anything else []
@@ -131,4 +152,6 @@ def show(out: Console, judged: Judged, policy: AppraisalPolicy, what: str) -> No
     out.print("\nWhat to do:")
     for remedy in dict.fromkeys(REMEDIES[one] for one in failed):
         out.print(f"  {', '.join(one for one in failed if REMEDIES[one] == remedy)}: {remedy}")
-    out.print(Text(f"\nREFUSED: {len(failed)} of {steps} steps failed: {', '.join(failed)}.", style="bold red"))
+    beside = f"{unreached} were not reached, and " if unreached else ""
+    verdict = f"REFUSED: of {steps} steps {beside}{len(failed)} failed: {', '.join(failed)}."
+    out.print(Text(f"\n{verdict}", style="bold red"))

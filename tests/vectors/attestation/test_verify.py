@@ -180,5 +180,5 @@ def test_a_recorded_case_gets_its_verdict_from_the_command_line(case, tmp_path, 
     assert "Traceback" not in said.out + said.err
     if not accepted and case.kind != "sgx":
         _, reasons = judges()[case.kind]
-        failed = said.out.rpartition(" steps failed: ")[2].strip(".\n").split(", ")
+        failed = said.out.rpartition(" failed: ")[2].strip(".\n").split(", ")
         assert set(failed) >= {step for pattern, step in reasons if re.search(pattern, case.reason or "")}
