@@ -8,6 +8,7 @@ of them is named, and passed over.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ from cloister.formats.tcb_info import parse_tcb_info
 MAXIMUM_ENDORSEMENT: Final = 8 * 1024 * 1024  # bytes of one file
 MAXIMUM_FILES: Final = 512
 MAXIMUM_FOLDER: Final = 64 * 1024 * 1024  # bytes of all files together
+_PEM: Final = re.compile(rb"^-----BEGIN (?:CERTIFICATE|X509 CRL)-----", re.MULTILINE)
 _MALFORMED: Final = (MalformedInput, TooLarge)
 
 
@@ -56,14 +58,20 @@ class Found:
     answers: list[OcspAnswer] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def take(self, data: bytes, name: str) -> None:
-        """Take in one file's content."""
+    def take(self, data: bytes, name: str, *, whole: bool = False) -> None:
+        """Take in one file's content; what is none of them is noted, and passed over.
+
+        Raises:
+            UsageError: it has to be `whole`, and an endorsement was cut.
+        """
         for one in (self._manifest, self._collateral, self._document, self._certificates, self._list, self._answer):
             try:
                 one(data)
             except _MALFORMED:
                 continue
             return
+        if whole and (cut := _cut(data)):
+            raise UsageError(f"{name} begins like {cut}, and is not whole: get it again")
         self.notes.append(f"{name} is no endorsement that is known here, and was passed over")
 
     def _manifest(self, data: bytes) -> None:
@@ -84,21 +92,45 @@ class Found:
 
     def _certificates(self, data: bytes) -> None:
         escaped = b"BEGIN%20CERTIFICATE" in data  # as Intel's service has chains in its headers
-        self.certificates += parse_certificates(unquote_to_bytes(data) if escaped else data)
+        self.certificates += parse_certificates(unquote_to_bytes(data) if escaped else _from_pem(data))
 
     def _list(self, data: bytes) -> None:
-        parse_list(data)
+        parse_list(data := _from_pem(data))
         self.lists.append(data)
 
     def _answer(self, data: bytes) -> None:
         self.answers.append(parse_answer(data))
 
 
+def _from_pem(data: bytes) -> bytes:
+    """Without the text that openssl prints in front with -text."""
+    found = _PEM.search(data)
+    return data if found is None else data[found.start() :]
+
+
+def _cut(data: bytes) -> str:
+    """What kind of endorsement it began as, if its end is missing."""
+    start = data.lstrip()
+    if start.startswith((b"{", b"[")):
+        try:
+            json.loads(start)
+        except (ValueError, RecursionError):
+            return "JSON"
+    if start.startswith(b"<") and not start.rstrip(b"\0 \r\n\t").endswith(b">"):
+        return "a manifest in XML"
+    if _PEM.search(data) and data.count(b"-----BEGIN ") > data.count(b"-----END "):
+        return "PEM"
+    octets = {0x81: 1, 0x82: 2, 0x83: 3}.get(data[1] if len(data) > 1 else 0, 0)  # of a long length (X.690 8.1.3.5)
+    if data[:1] == b"\x30" and octets and len(data) < 2 + octets + int.from_bytes(data[2 : 2 + octets], "big"):
+        return "a certificate, list or answer in DER"
+    return ""
+
+
 def read_folder(folder: Path) -> Found:
     """All files in `folder`, those in folders of it too.
 
     Raises:
-        UsageError: it cannot be read, or has more files than anybody would look through.
+        UsageError: it cannot be read, has more files than anybody would look through, or one that was cut.
     """
     found, left = Found(), MAXIMUM_FOLDER
     try:
@@ -110,7 +142,8 @@ def read_folder(folder: Path) -> Found:
                 data = file.read(MAXIMUM_ENDORSEMENT + 1)
             if (left := left - len(data)) < 0:
                 raise UsageError(f"{folder} has over {MAXIMUM_FOLDER} bytes; name the files for this evidence alone")
-            found.take(data if len(data) <= MAXIMUM_ENDORSEMENT else b"", str(path.relative_to(folder)))
+            short = data if len(data) <= MAXIMUM_ENDORSEMENT else b""
+            found.take(short, str(path.relative_to(folder)), whole=True)
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
     return found

@@ -49,7 +49,7 @@ def read_endorsements(
     try:
         bundle = parse_bundle(data)
     except (MalformedInput, TooLarge):
-        found.take(data if len(data) <= MAXIMUM_ENDORSEMENT else b"", str(path))
+        found.take(data if len(data) <= MAXIMUM_ENDORSEMENT else b"", str(path), whole=True)
         return _chosen(found, read)
     _from_bundle(found, bundle, read, (roots, at))
     return _chosen(found, read)

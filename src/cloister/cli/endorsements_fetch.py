@@ -28,7 +28,7 @@ from cloister.endorsements.completion import Completed, complete
 from cloister.endorsements.fetchers import Fetchers, VendorUrls
 from cloister.endorsements.needs import EvidenceLike
 from cloister.endorsements.store import EndorsementStore
-from cloister.errors import CloisterError, Unavailable
+from cloister.errors import CloisterError, Unavailable, UsageError
 from cloister.formats.endorsements import Endorsement, EndorsementKind
 from cloister.formats.evidence import MAXIMUM_COMPLETED
 
@@ -58,6 +58,12 @@ The vendor, or the mirror, learns which chips you ask for. VLEKs (of SEV-SNP on 
 come with the evidence, as FILE.amd-certificates.1 and so on. Exit code 4 if something is missing; what there is was
 kept and written all the same.
 """
+
+
+OFFLINE: Final = (
+    ". Where vendors cannot be reached, name a mirror that can be, with --amd-kds and its like; or run this where there"
+    " is a network, with --out BUNDLE, and here: cloister endorsements import BUNDLE"
+)
 
 
 class Incomplete(Unavailable):
@@ -116,6 +122,8 @@ def fetch(
     What the store has and is in date is not asked for again. One FILE that is refused does not stop the others; the
     exit code is that of the worst.
     """
+    if out is not None and not out.parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {out.parent}, make it first; nobody was asked yet")
     opened = open_store(store, policy, state)
     gathered = asyncio.run(_gather(paths, opened, VendorUrls(**vendors)))
     if as_json:
@@ -136,7 +144,9 @@ def _end(gathered: Sequence[_Gathered]) -> int:
     errors = [(one.error, str(one.path)) for one in gathered if one.error is not None]
     missing = {str(lacking) for one in gathered for lacking in one.completed.missing}
     if missing:
-        errors.append((Incomplete(f"{len(missing)} of what the evidence needs is missing: see above"), ""))
+        told = f"{len(missing)} of what the evidence needs is missing: see above"
+        silent = any(lacking.retry for one in gathered for lacking in one.completed.missing)
+        errors.append((Incomplete(f"{told}{OFFLINE if silent else ''}"), ""))
     if len(errors) == 1 and not errors[0][1]:
         raise errors[0][0]
     for error, about in errors:

@@ -12,12 +12,24 @@ from rich.text import Text
 from cloister.attest.endorsements import EndorsementRefused
 from cloister.cli.chain import console
 from cloister.cli.endorsement_options import moment, now, open_store, store_options
+from cloister.cli.evidence_file import read_evidence
+from cloister.cli.explained.formats import explain
 from cloister.cli.state_folder import StateFolder
 from cloister.cli.terminal import printable
 from cloister.endorsements.bundle import Imported, import_bundle
-from cloister.errors import MalformedInput, UsageError
-from cloister.formats.endorsement_bundle import MAXIMUM_BUNDLE, parse_bundle
+from cloister.errors import MalformedInput, TooLarge, UsageError
+from cloister.formats.endorsement_bundle import MAXIMUM_BUNDLE, EndorsementBundle, parse_bundle
 
+EXPECTED: Final = "a bundle is expected, the one file that cloister endorsements fetch --out BUNDLE writes"
+OF_VENDORS: Final = (
+    "files as vendors hand them out are for cloister evidence verify --endorsements DIR|FILE, as they are"
+)
+OF_HARDWARE: Final = (
+    "for evidence, cloister endorsements fetch --for FILE --out BUNDLE gets what it needs, where there is a network"
+)
+ENDORSEMENTS: Final = frozenset(
+    {"certificates", "revocation-list", "intel-collateral", "snp-certificate-table", "nvidia-rim"}
+)
 EPILOG: Final = """\b
 Examples:
   cloister endorsements import endorsements.bundle
@@ -30,19 +42,13 @@ what the store has seen; what is refused takes nothing else with it. Exit code 3
 
 
 @click.command("import", epilog=EPILOG, short_help="Take a bundle into the store, all of it examined.")
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
 @store_options
 @click.option("--json", "as_json", is_flag=True, help="Print what was taken and what was refused as JSON.")
 def import_(path: Path, store: Path | None, policy: Path | None, state: StateFolder, *, as_json: bool) -> None:
     """Examine every endorsement in BUNDLE, and take into the store what passes."""
+    bundle = _read(path)
     opened = open_store(store, policy, state)
-    try:
-        with path.open("rb") as file:
-            bundle = parse_bundle(file.read(MAXIMUM_BUNDLE + 1))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except MalformedInput as error:
-        raise MalformedInput(f"{path} is no bundle of endorsements: {error}") from error
     imported = list(import_bundle(bundle, opened, at=now()))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode([_told(one) for one in imported])).decode())
@@ -54,6 +60,25 @@ def import_(path: Path, store: Path | None, policy: Path | None, state: StateFol
     first = next((one.refused_by for one in imported if one.refused_by is not None), None)
     if first is not None:
         raise EndorsementRefused(first.id, first.detail)
+
+
+def _read(path: Path) -> EndorsementBundle:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, and {EXPECTED}; {OF_VENDORS}")
+    data = read_evidence(path, limit=MAXIMUM_BUNDLE)
+    try:
+        return parse_bundle(data)
+    except MalformedInput as error:
+        raise MalformedInput(f"{path} is no bundle of endorsements: {error}\n{EXPECTED}{_instead(data)}") from error
+
+
+def _instead(data: bytes) -> str:
+    """What the file is, if we know, and what to do with that."""
+    try:
+        page = explain(data)
+    except (MalformedInput, TooLarge):
+        return ""
+    return f"\nthis is: {page.title}; {OF_VENDORS if page.format in ENDORSEMENTS else OF_HARDWARE}"
 
 
 def _show(one: Imported) -> None:

@@ -200,6 +200,11 @@ class VendorSite:
             raise VendorRefused(f"{self.name} is not who it should be: {_why(error)}") from error
         except TimeoutError as error:
             raise _Later(f"nothing within {self._patience.answer_seconds:g} s") from error
+        except aiohttp.ClientConnectorDNSError as error:  # offline, most likely: it is not waited for
+            told = f"this machine finds no address for {error.host}"
+            raise VendorUnavailable(f"{self.name} was not asked: {told}") from error
+        except aiohttp.ClientConnectorError as error:
+            raise _Later(f"the connection failed: {error.host}:{error.port}: {error.os_error.strerror}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise _Later(f"the connection failed ({type(error).__name__})") from error
         raise VendorRefused(f"{self.name} redirects more than {_REDIRECTS} times")

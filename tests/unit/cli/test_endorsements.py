@@ -180,6 +180,38 @@ async def test_of_a_bundle_what_passes_is_taken_and_what_does_not_is_named(home)
     assert [one["refused_by"] for one in told] == [None, "endorsement.date", "endorsement.origin"]
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("snp.bin", "AMD SEV-SNP attestation report, version 5; for evidence, cloister endorsements fetch --for FILE"),
+        ("vcek.der", "files as vendors hand them out are for cloister evidence verify --endorsements"),
+        ("vendor", "files as vendors hand them out are for cloister evidence verify --endorsements"),
+    ],
+)
+async def test_what_is_no_bundle_is_told_where_it_belongs_and_no_store_is_made(name, says, home):
+    (home / "vcek.der").write_bytes(VENDORS.amd_key().chain[0])
+    (home / "vendor").mkdir()
+    imported = await run(home, "import", name)
+    assert (imported.code, imported.out) == (2, "")
+    assert "a bundle is expected, the one file that cloister endorsements fetch --out BUNDLE writes" in imported.err
+    assert says in imported.err
+    assert not (home / "store").exists()
+
+
+async def test_a_bundle_that_cannot_be_written_asks_nobody(home, services):
+    fetched = await run(home, "fetch", "--for", "snp.bin", "--out", "no/all.bundle", *options(services).split())
+    assert (fetched.code, services.asked) == (2, [])
+    assert "--out no/all.bundle: there is no folder no, make it first" in fetched.err
+
+
+async def test_a_vendor_that_has_no_address_here_is_named_with_what_to_do(home):
+    fetched = await run(home, "fetch", "--for", "snp.bin", "--amd-kds", "https://kds.invalid")
+    assert fetched.code == 4
+    assert "was not asked: this machine finds no address for kds.invalid" in fetched.out
+    assert "name a mirror that can be, with --amd-kds" in fetched.err
+    assert "cloister endorsements import BUNDLE" in fetched.err
+
+
 async def test_an_older_bundle_does_not_replace_what_is_there(home):
     for age, code in ((DAY, 0), (2 * DAY, 3)):
         (home / "some.bundle").write_bytes(encode_bundle([VENDORS.amd_revocations(age=age)]))

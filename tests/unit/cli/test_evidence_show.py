@@ -1,5 +1,6 @@
 """What `cloister evidence show` says of evidence of every format, made up here; recorded ones: tests/vectors."""
 
+import base64
 import io
 import json
 import re
@@ -29,6 +30,26 @@ def printed(page):
     out = io.StringIO()
     show_page(Console(file=out, width=200, highlight=False, markup=False), page)
     return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("wrap", "says"),
+    [
+        (lambda data: data.hex().encode() + b"\n", "hexadecimal digits of an AWS Nitro document (COSE): decode"),
+        (lambda data: b"0x" + data.hex().upper().encode(), "hexadecimal digits of an AWS Nitro document (COSE)"),
+        (base64.encodebytes, "Base64 of an AWS Nitro document (COSE): decode it"),
+        (lambda data: base64.urlsafe_b64encode(data).rstrip(b"="), "Base64 of an AWS Nitro document (COSE)"),
+        (
+            lambda data: len(data).to_bytes(4, "little") + data,
+            "an AWS Nitro document (COSE) begins at offset 4, behind the bytes ",
+        ),
+        (lambda data: b"\0" * 16 + data, "an AWS Nitro document (COSE) begins at offset 16"),
+    ],
+    ids=["hex", "0x", "base64", "base64url", "length", "header"],
+)
+def test_a_known_format_in_an_unknown_wrapping_is_told_and_not_taken(wrap, says):
+    with pytest.raises(UnknownFormat, match=re.escape(says)):
+        explain(wrap(MADE["nitro-document"]))
 
 
 @pytest.mark.parametrize("name", MADE)

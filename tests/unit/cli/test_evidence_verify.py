@@ -12,6 +12,8 @@ from urllib.parse import quote_plus
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from tests.doubles.command_line import environment
 from tests.doubles.made_evidence import auxblob, tsm, tsm_json
 from tests.unit.attest.test_azure_vm import BOUND, POLICY, RUNTIME, TDX_POLICY
@@ -331,6 +333,31 @@ def test_a_file_that_is_no_endorsement_is_named_and_passed_over(verify):
     ran = verify(CHIP.sign(REPORT), SNP, AMD | {"readme": b"hello"}, *CHALLENGED)
     assert ran.code == 0
     assert "note: readme is no endorsement that is known here, and was passed over" in ran.out
+
+
+def test_pem_is_taken_with_the_text_that_openssl_prints_in_front(verify):
+    der = {name: data for name, data in AMD.items() if name != "crl"}
+    pem = {name: x509.load_der_x509_certificate(data).public_bytes(Encoding.PEM) for name, data in der.items()}
+    pem["crl"] = x509.load_der_x509_crl(AMD["crl"]).public_bytes(Encoding.PEM)
+    printed = {name: b"Something:\n    Data:\n        Version: 3 (0x2)\n" + data for name, data in pem.items()}
+    assert verify(CHIP.sign(REPORT), SNP, printed, *CHALLENGED).code == 0
+
+
+CUT = {
+    "certificate": (AMD["0.der"][:-7], "a certificate, list or answer in DER"),
+    "list": (AMD["crl"][:-1], "a certificate, list or answer in DER"),
+    "collateral": (INTEL["collateral.json"][:-40], "JSON"),
+    "manifest": (b"<?xml version='1.0'?><Soft", "a manifest in XML"),
+    "pem": (b"text\n-----BEGIN CERTIFICATE-----\nMIIB", "PEM"),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_an_endorsement_that_was_cut_is_an_error_by_its_name(verify, name):
+    data, what = CUT[name]
+    ran = verify(CHIP.sign(REPORT), SNP, AMD | {"vendor.file": data}, *CHALLENGED)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"vendor.file begins like {what}, and is not whole" in ran.err
 
 
 def test_a_folder_of_anything_is_not_read_through(verify, tmp_path):

@@ -21,6 +21,7 @@ from cloister.cli.explained.page import Page
 from cloister.cli.explained.snp import explain_certificate_table, explain_snp_report
 from cloister.cli.explained.tpm import explain_tpm_quote
 from cloister.cli.explained.tsm import explain_tsm_report
+from cloister.cli.explained.wrapped import wrapped
 from cloister.errors import MalformedInput, TooLarge
 
 MAXIMUM_FILE: Final = 1024 * 1024  # bytes: of the longest format, an event log
@@ -79,10 +80,24 @@ def explain(data: bytes) -> Page:
     raise UnknownFormat(_refusal(data, reasons))
 
 
+def _inside(data: bytes) -> list[str]:
+    """What is in it, if it is one that we know in a wrapping that we do not; nothing of that is accepted."""
+    for inner, says in wrapped(data):
+        for one in FORMATS:
+            if not inner.startswith(one.begins):
+                continue
+            try:
+                one.explain(inner)
+            except (MalformedInput, TooLarge):
+                continue
+            return [says.format(one.what)]
+    return []
+
+
 def _refusal(data: bytes, reasons: dict[str, str]) -> str:
     start = b"".join(data[:64].split()) if data[:1] in b"{[" else data
     alike = [one.what for one in FORMATS if start.startswith(one.begins)]
-    lines = [f"it begins like {what}, but: {reasons[what]}" for what in alike]
+    lines = [f"it begins like {what}, but: {reasons[what]}" for what in alike] + _inside(data)
     tried = ", ".join(one.what for one in FORMATS)
     return "\n".join(
         ["not evidence of a format that is known here" if data else "an empty file", *lines, f"tried: {tried}"]
