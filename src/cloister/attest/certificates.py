@@ -166,7 +166,8 @@ def check_chain(chain: Sequence[x509.Certificate], *, roots: Collection[bytes], 
     if len(set(chain)) != len(chain):
         raise ChainRefused(f"a certificate comes twice in the chain to {name_of(root)}")
     # 2. Each is signed by the next one, which may sign certificates; the root by itself (section 6.1.3 (a)(1), (n)).
-    for position, (certificate, issuer) in enumerate(zip(chain, [*chain[1:], root], strict=True)):
+    # From the root down: nothing is verified with a key that nobody has vouched for yet.
+    for position, (certificate, issuer) in reversed(list(enumerate(zip(chain, [*chain[1:], root], strict=True)))):
         check_issued(certificate, issuer, below=max(position - (certificate is root), 0))
     # 3. All of them are in date (section 6.1.3 (a)(2)).
     for certificate in chain:

@@ -55,6 +55,21 @@ def test_a_chain_that_ends_below_its_root_is_refused():
     assert "no pinned root" in refused(CHAIN[:-1])
 
 
+def test_nothing_is_verified_with_a_key_that_nobody_vouched_for(monkeypatch):
+    """Else who puts seven authorities of their own below a vendor's root has seven signatures verified."""
+    used, verify = [], certificates._verify_seen
+
+    def counted(certificate, issuer):
+        used.append(issuer)
+        verify(certificate, issuer)
+
+    monkeypatch.setattr(certificates, "_verify_seen", counted)
+    stranger = Authority.root("root", LIFE, key=made_key("stranger")).authority("middle", LIFE)
+    chain = (stranger.issue("leaf", made_key("leaf").public_key(), LIFE), stranger.certificate, ROOT.certificate)
+    assert refused(chain) == "middle is not signed by root"
+    assert used == [ROOT.certificate] * 2
+
+
 def test_a_root_of_the_same_name_and_another_key_is_refused():
     other = Authority.root("root", LIFE, key=made_key("another"))
     assert "no pinned root" in refused((LEAF, MIDDLE.certificate, other.certificate))
@@ -92,9 +107,10 @@ def test_a_root_whose_key_is_none_is_refused():
 
 
 def test_a_leaf_signs_no_certificates():
-    key = made_key("leaf")
-    false = Authority(key, CHAIN).issue("false", made_key("false").public_key(), LIFE)
-    assert refused((false, *CHAIN)) == "leaf may not sign certificates: it is no CA"
+    key, middle = made_key("leaf"), ROOT.authority("middle", LIFE, path_length=1)
+    chain = (middle.issue("leaf", key.public_key(), LIFE), *middle.chain)
+    false = Authority(key, chain).issue("false", made_key("false").public_key(), LIFE)
+    assert refused((false, *chain)) == "leaf may not sign certificates: it is no CA"
 
 
 def test_no_more_authorities_stand_below_one_than_it_allows():
