@@ -17,7 +17,8 @@ AMD_ARK_GENOA: Final = bytes.fromhex("429a69c9422aa258ee4d8db5fcda9c6470ef15f8cd
 AMD_ARK_TURIN: Final = bytes.fromhex("4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f90339c70e9d7ad08")
 AMD_ARKS: Final = {Product.MILAN: AMD_ARK_MILAN, Product.GENOA: AMD_ARK_GENOA, Product.TURIN: AMD_ARK_TURIN}
 
-# Intel: the SGX root CA at https://certificates.trustedservices.intel.com/IntelSGXRootCA.der, of SGX and TDX alike.
+# Intel: the SGX root CA at
+# https://certificates.trustedservices.intel.com/Intel_SGX_Provisioning_Certification_RootCA.cer, of SGX and TDX alike.
 INTEL_SGX_ROOT: Final = bytes.fromhex("a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e")
 
 # AWS: "AWS Nitro Enclaves Root-G1", https://aws-nitro-enclaves.amazonaws.com/AWS_NitroEnclaves_Root-G1.zip, whose
