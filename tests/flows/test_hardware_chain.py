@@ -35,16 +35,28 @@ from cloister.testing.made_tees import (
 )
 from cloister.testing.world import WORKLOAD
 
-NOW = int(time.time())
 AUDIO = UserRequest("POST", "/v1/audio/transcriptions", (("Content-Type", "audio/wav"),), b"RIFF a voice")
-GPUS = MadeGpus(NOW, devices=2)
-ON: dict[str, tuple[Callable[[bytes], MadeTee], Callable[[bytes], MadeTee]]] = {
-    "SEV-SNP, gateways with GPUs": (partial(MadeSnpTee, NOW), partial(MadeSnpTee, NOW, gpu_vendor=GPUS)),
-    "TDX, gateways with GPUs": (partial(MadeTdxTee, NOW), partial(MadeTdxTee, NOW, gpu_vendor=GPUS)),
-    "Azure's VMs": (partial(MadeAzureTdxTee, NOW), partial(MadeAzureTee, NOW)),
-    "Nitro Enclaves": (partial(MadeNitroTee, NOW), partial(MadeNitroTee, NOW)),
-    "a KMS on TDX, gateways on SEV-SNP": (partial(MadeTdxTee, NOW), partial(MadeSnpTee, NOW)),
+On = Callable[[bytes], MadeTee]
+
+
+def with_gpus(kind):
+    return lambda now, workload: kind(now, workload, MadeGpus(now, devices=2))
+
+
+ON = {
+    "SEV-SNP, gateways with GPUs": (MadeSnpTee, with_gpus(MadeSnpTee)),
+    "TDX, gateways with GPUs": (MadeTdxTee, with_gpus(MadeTdxTee)),
+    "Azure's VMs": (MadeAzureTdxTee, MadeAzureTee),
+    "Nitro Enclaves": (MadeNitroTee, MadeNitroTee),
+    "a KMS on TDX, gateways on SEV-SNP": (MadeTdxTee, MadeSnpTee),
 }
+
+
+def on(name: str) -> tuple[On, On]:
+    """What KMS and gateways run on, everything in date now: a Nitro document is no older than minutes."""
+    now = int(time.time())
+    kms, gateway = ON[name]
+    return (lambda workload: kms(now, workload)), (lambda workload: gateway(now, workload))
 
 
 def session_with(system, tmp_path):
@@ -61,8 +73,9 @@ async def last_release(system):
         return release, parse_evidence(await ledger.get_blob(release.evidence), limit=MAXIMUM_COMPLETED)
 
 
-@pytest.mark.parametrize(("kms_on", "gateway_on"), ON.values(), ids=ON)
-async def test_a_request_is_answered_through_a_chain_that_begins_in_hardware(tmp_path, kms_on, gateway_on):
+@pytest.mark.parametrize("name", ON)
+async def test_a_request_is_answered_through_a_chain_that_begins_in_hardware(tmp_path, name):
+    kms_on, gateway_on = on(name)
     system = LocalSystem(tmp_path, kms_on=kms_on, gateway_on=gateway_on)
     async with system.running(EchoEngine()), session_with(system, tmp_path) as session:
         answer = await session.send(AUDIO)
@@ -78,7 +91,7 @@ async def test_a_request_is_answered_through_a_chain_that_begins_in_hardware(tmp
 
 
 async def test_the_steps_of_the_hardware_are_shown_to_the_client_and_kept_with_the_release(tmp_path):
-    kms_on, gateway_on = ON["TDX, gateways with GPUs"]
+    kms_on, gateway_on = on("TDX, gateways with GPUs")
     system = LocalSystem(tmp_path, kms_on=kms_on, gateway_on=gateway_on)
     async with system.running(EchoEngine()), session_with(system, tmp_path) as session:
         await session.send(AUDIO)
@@ -88,27 +101,31 @@ async def test_the_steps_of_the_hardware_are_shown_to_the_client_and_kept_with_t
     assert not set(SNP_STEPS) & set(release.checks)
 
 
+def stranger(now, workload):
+    return MadeSnpTee(now, workload, MadeGpus(now, devices=2), seed="another vendor")
+
+
 @pytest.mark.parametrize(
     ("found", "check"),
     [
-        pytest.param(partial(MadeTdxTee, NOW), r"evidence\.platform", id="another platform"),
-        pytest.param(partial(MadeSnpTee, NOW), r"gpu\.count", id="no GPUs"),
-        pytest.param(partial(MadeSnpTee, NOW, gpu_vendor=GPUS, seed="another vendor"), r"snp\.chain", id="a stranger"),
-        pytest.param(lambda _: MadeSnpTee(NOW, bytes(48), GPUS), r"snp\.measurement", id="another image"),
+        pytest.param(MadeTdxTee, r"evidence\.platform", id="another platform"),
+        pytest.param(MadeSnpTee, r"gpu\.count", id="no GPUs"),
+        pytest.param(stranger, r"snp\.chain", id="a stranger"),
+        pytest.param(lambda now, _: with_gpus(MadeSnpTee)(now, bytes(48)), r"snp\.measurement", id="another image"),
     ],
 )
 async def test_a_gateway_on_other_hardware_gets_no_key_and_says_which_check_failed(tmp_path, found, check):
-    kms_on, gateway_on = ON["SEV-SNP, gateways with GPUs"]
+    kms_on, gateway_on = on("SEV-SNP, gateways with GPUs")
     system = LocalSystem(tmp_path, kms_on=kms_on, gateway_on=gateway_on)
     async with system.kms_alone(), KmsClient(system.url("kms")) as client:
-        system.gateway_on = found
+        system.gateway_on = partial(found, int(time.time()))
         keys = KmsKeys(client, system.gateway_node(), clock=WitnessedClock(time.time))
         with pytest.raises(KeyWithheld, match=check):
             await keys.fetch_ahead()
 
 
 async def test_a_client_whose_trust_policy_takes_no_other_roots_refuses_made_up_hardware(tmp_path):
-    kms_on, gateway_on = ON["a KMS on TDX, gateways on SEV-SNP"]
+    kms_on, gateway_on = on("a KMS on TDX, gateways on SEV-SNP")
     system = LocalSystem(tmp_path, kms_on=kms_on, gateway_on=gateway_on)
     async with system.running(EchoEngine()):
         policy = system.trust_policy()

@@ -53,7 +53,9 @@ def test_a_stream_gives_deltas_and_then_the_whole(client, outcomes):
 
 @every_sdk
 def test_the_models_are_listed_and_told(client, outcomes):
-    assert "whisper-1" in outcomes[client]["models"]["answered"]
+    listed = outcomes[client]["models"]
+    assert "answered" in listed, listed
+    assert "whisper-1" in listed["answered"]
     assert outcomes[client]["model"]["answered"] == "whisper-1"
 
 
