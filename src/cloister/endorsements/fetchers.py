@@ -16,7 +16,14 @@ from cloister.endorsements.amd_kds import KDS_URL, AmdKds
 from cloister.endorsements.asker_limits import AskerCounts, AskerLimits
 from cloister.endorsements.intel_pcs import PCS_URL, ROOT_LIST_URL, IntelPcs, split_root_list_url
 from cloister.endorsements.nvidia_services import OCSP_URL, RIM_URL, NvidiaRims, OcspResponder
-from cloister.endorsements.vendor_site import Patience, VendorRefused, VendorSite, VendorUnknown, Waits
+from cloister.endorsements.vendor_site import (
+    Patience,
+    VendorRefused,
+    VendorSite,
+    VendorUnknown,
+    Waits,
+    require_vendor_url,
+)
 from cloister.endorsements.wanted import Wanted, WantedQeIdentity, WantedTcbInfo
 from cloister.errors import UsageError
 from cloister.formats.endorsement_bundle import Kept, Kind
@@ -51,6 +58,25 @@ class VendorUrls:
     nvidia_rim_url: str = RIM_URL
     nvidia_ocsp_url: str = OCSP_URL
     ca_file: Path | None = None  # PEM: who may certify mirrors, beside those whom this machine trusts anyway
+
+    def __post_init__(self) -> None:
+        """Refuse an address that is not one of HTTPS, nor of this machine.
+
+        Raises:
+            UsageError: there is such.
+        """
+        for name, url in self.prefixes().items():
+            require_vendor_url(name, url)
+
+    def prefixes(self) -> dict[str, str]:
+        """What each service's URLs begin with, by what errors call it; in the order in which `Fetchers` makes them."""
+        return {
+            "AMD's key distribution service": self.amd_kds_url,
+            "Intel's certification service": self.intel_pcs_url,
+            "Intel's certificate site": split_root_list_url(self.intel_root_list_url)[0],
+            "NVIDIA's RIM service": self.nvidia_rim_url,
+            "NVIDIA's OCSP responder": self.nvidia_ocsp_url,
+        }
 
 
 class Fetchers:
@@ -90,18 +116,13 @@ class Fetchers:
         """Those of AMD, Intel and NVIDIA.
 
         Raises:
-            UsageError: an address is not one of HTTPS, nor of this machine; or the CA's file cannot be read.
+            UsageError: the CA's file cannot be read.
         """
-        root_url, root_path = split_root_list_url(urls.intel_root_list_url)
-        named = {
-            "AMD's key distribution service": urls.amd_kds_url,
-            "Intel's certification service": urls.intel_pcs_url,
-            "Intel's certificate site": root_url,
-            "NVIDIA's RIM service": urls.nvidia_rim_url,
-            "NVIDIA's OCSP responder": urls.nvidia_ocsp_url,
-        }
+        _, root_path = split_root_list_url(urls.intel_root_list_url)
         tls = None if urls.ca_file is None else _tls(urls.ca_file)
-        sites = [VendorSite(name, url, tls=tls, patience=patience, waits=waits) for name, url in named.items()]
+        sites = [
+            VendorSite(name, url, tls=tls, patience=patience, waits=waits) for name, url in urls.prefixes().items()
+        ]
         kds, pcs, roots, rims, responder = sites
         fetchers: list[Fetcher] = [AmdKds(kds), IntelPcs(pcs, roots, root_path), NvidiaRims(rims)]
         fetchers.append(OcspResponder(responder))

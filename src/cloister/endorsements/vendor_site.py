@@ -99,12 +99,8 @@ class VendorSite:
         Raises:
             UsageError: `url` is not one of HTTPS, nor of HTTP on this machine.
         """
+        require_vendor_url(name, url)
         parts = urlsplit(url)
-        local = parts.scheme == "http" and _is_loopback(parts.hostname or "")
-        if not parts.hostname or not (parts.scheme == "https" or local) or parts.query or parts.fragment:
-            raise UsageError(f"{url} is not the address of {name}: https, or http on this machine")
-        if parts.username or parts.password:
-            raise UsageError(f"the address of {name} has a user or password in it: none is sent")
         self.name = name
         self._url = url.rstrip("/")
         self._origin = (parts.scheme, parts.netloc)
@@ -253,6 +249,20 @@ class VendorSite:
 def _why(error: aiohttp.ClientConnectorCertificateError) -> str:
     """What is wrong with its certificate, in OpenSSL's words."""
     return getattr(error.certificate_error, "verify_message", "") or "its certificate"
+
+
+def require_vendor_url(name: str, url: str) -> None:
+    """Refuse an address that is no vendor's, nor a mirror's.
+
+    Raises:
+        UsageError: as `VendorSite`.
+    """
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and _is_loopback(parts.hostname or "")
+    if not parts.hostname or not (parts.scheme == "https" or local) or parts.query or parts.fragment:
+        raise UsageError(f"{url} is not the address of {name}: https, or http on this machine")
+    if parts.username or parts.password:
+        raise UsageError(f"the address of {name} has a user or password in it: none is sent")
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from cloister.hosting.fault import place_of
 
+LogLevel = Literal["debug", "info", "warning", "error"]
 MAXIMUM_TEXT = 300  # characters of one value
 
 

@@ -17,11 +17,15 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from cloister.errors import UsageError
 from cloister.hosting.fault import tell_of_fault, tell_of_unraisable
 from cloister.hosting.refused_port import refused_port
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]  # of TCP; 0 lets the kernel choose
 
 LOOPBACK = "127.0.0.1"
 GRACE_SECONDS = 4.0  # for requests in flight after a signal; the whole stop then takes under five seconds
@@ -38,13 +42,8 @@ def listen(address: str, port: int, *, secure: bool = False, shared: bool = Fals
             or not this user's.
         Unavailable: the port is taken.
     """
-    try:
-        family = socket.AF_INET if (found := ipaddress.ip_address(address)).version == 4 else socket.AF_INET6
-    except ValueError as error:
-        raise UsageError(f"{address} is not served: it is no IP address; {LOOPBACK} is this machine alone") from error
-    if not (secure or found.is_loopback):
-        advice = f"give the table [tls] with certificate and key, or listen on {LOOPBACK}"
-        raise UsageError(f"{address} is not served without TLS: other machines can reach it; {advice}")
+    require_servable(address, secure=secure)
+    family = socket.AF_INET if ipaddress.ip_address(address).version == 4 else socket.AF_INET6
     if not 0 <= port <= 65_535:
         raise UsageError(f"{port} is not a port")
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY on such
@@ -60,6 +59,21 @@ def listen(address: str, port: int, *, secure: bool = False, shared: bool = Fals
         raise refused_port(address, port, error) from error
     listener.settimeout(0)
     return listener
+
+
+def require_servable(address: str, *, secure: bool) -> None:
+    """Refuse an address that other machines reach where TLS is not spoken on it.
+
+    Raises:
+        UsageError: it is such, or no IP address.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError as error:
+        raise UsageError(f"{address} is not served: it is no IP address; {LOOPBACK} is this machine alone") from error
+    if not (secure or found.is_loopback):
+        advice = f"give the table [tls] with certificate and key, or listen on {LOOPBACK}"
+        raise UsageError(f"{address} is not served without TLS: other machines can reach it; {advice}")
 
 
 def port_of(listener: socket.socket) -> int:

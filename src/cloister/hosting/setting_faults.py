@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_
 import msgspec
 from msgspec import inspect
 
+from cloister.errors import UsageError
 from cloister.hosting.setting_words import expected, instead
 
 
@@ -76,7 +77,7 @@ def _as_a_whole(value: Any, kind: Any, path: tuple[str, ...]) -> Iterator[Fault]
     """What is wrong only with all of a table or list together: its number of items, or keys that do not fit."""
     try:
         convert(value, kind)
-    except (msgspec.ValidationError, ValueError) as error:
+    except (msgspec.ValidationError, ValueError, UsageError) as error:
         yield Fault(path, f"{_name(path)}: {error}")
 
 

@@ -73,19 +73,21 @@ def load(
     """The settings of `service` as a `record`, a frozen dataclass or `msgspec.Struct` with units in its field names.
 
     Args:
-        record: its fields are the settings; nested tables are such records too.
+        record: its fields are the settings; nested tables are such records too. Where some do not fit each other, its
+            `__post_init__` raises `UsageError`.
         service: `kms` reads `CLOISTER_KMS__…`; other variables are not ours.
         config: a TOML file whose top-level keys are fields of `record`.
         environ: variables by name; lists and tables are written as in TOML.
         flags: from the command line; `None` means that the flag was not given.
 
     Raises:
-        BadSettings: names are unknown or missing, values are not of their type, or the file cannot be read.
+        BadSettings: names are unknown or missing, values are not of their type, or do not fit; or the file cannot be
+            read.
     """
     reading = read(record, service=service, config=config, environ=environ, flags=flags)
     if reading.wrong:
         raise BadSettings(reading.wrong)
-    return record(**{name: given.value for name, given in reading.given.items()})
+    return _record_of(record, reading)
 
 
 def read(
@@ -105,7 +107,21 @@ def read(
         if value is not None:
             reading.take(name, value, lambda path: f"--{path[0].replace('_', '-')}")
     _require_complete(record, reading, prefix)
+    if not reading.wrong:
+        try:
+            _record_of(record, reading)
+        except UsageError as error:
+            reading.wrong.append(str(error) if config is None else f"{config}: {error}")
     return reading
+
+
+def _record_of(record: type[Record], reading: Reading) -> Record:
+    """The settings, where nothing is wrong with any by itself.
+
+    Raises:
+        UsageError: they do not fit each other.
+    """
+    return record(**{name: given.value for name, given in reading.given.items()})
 
 
 def prefix_of(service: str) -> str:

@@ -130,14 +130,23 @@ def peer_tls(url: str, peers: PeerTls | None) -> Shown | None:
         UsageError: `url` is on another machine and not https, or it is https and there are no `peers`; or, as
             `open_server_tls`, their files are not what they should be.
     """
-    require_private(url)
-    if not url.startswith("https://"):
+    require_known(url, peers)
+    if not url.startswith("https://") or peers is None:
         return None
-    if peers is None:
-        raise UsageError(f"{url} needs the table [peers]: ca, certificate and key, with which services know each other")
     shown = Shown(verifying_context(peers.ca), peers.certificate, peers.key)
     shown.renew()
     return shown
+
+
+def require_known(url: str, peers: PeerTls | None) -> None:
+    """Refuse the URL of a service that could not be known for what it is.
+
+    Raises:
+        UsageError: as `peer_tls`, whatever the files hold.
+    """
+    require_private(url)
+    if url.startswith("https://") and peers is None:
+        raise UsageError(f"{url} needs the table [peers]: ca, certificate and key, with which services know each other")
 
 
 def require_private(url: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from cloister.errors import UsageError
 from cloister.formats.evidence import GpuEvidence
@@ -65,22 +65,30 @@ class TeeSettings:
     platform_key: Path | None  # of the software TEE: 32 bytes, an Ed25519 seed
     gpus: bool = False  # whether evidence shows the GPUs of this machine
 
+    def __post_init__(self) -> None:
+        """Refuse settings that do not fit each other.
+
+        Raises:
+            UsageError: they do not.
+        """
+        if self.platform != "software" and self.platform_key is not None:
+            raise UsageError(f"platform_key is the software TEE's, and platform is {self.platform}: leave one out")
+        if self.platform == "software" and self.platform_key is None:
+            raise UsageError("the software TEE needs `platform_key`, the file of its seed; hardware is platform = auto")
+        if self.platform == "software" and self.gpus:
+            raise UsageError("gpus: nothing ties a GPU to a software TEE")
+
 
 def open_tee(settings: TeeSettings, workload: bytes, *, machine: Machine | None = None) -> Tee:
     """The TEE of this process, whose workload was measured to be these 48 bytes.
 
     Raises:
-        UsageError: the settings do not fit each other, or the platform key cannot be read, or others may read it.
+        UsageError: the platform key cannot be read, or others may read it.
         NoTee, TeeUnavailable, TeeFault, TeeDenied: this machine is no such TEE, and what was looked for.
     """
     if settings.platform == "software":
-        if settings.platform_key is None:
-            raise UsageError("the software TEE needs `platform_key`, the file of its seed; hardware is platform = auto")
-        if settings.gpus:
-            raise UsageError("gpus: nothing ties a GPU to a software TEE")
-        return SoftwareTee(read_signing_key(settings.platform_key), workload)
-    if settings.platform_key is not None:
-        raise UsageError(f"platform_key is the software TEE's, and platform is {settings.platform}: leave one out")
+        key = cast("Path", settings.platform_key)  # the settings have one, then
+        return SoftwareTee(read_signing_key(key), workload)
     here = machine or Machine()
     collector = open_collector(here, settings.platform)
     return HardwareTee(collector, here, workload, settings.gpus)

@@ -57,7 +57,7 @@ def test_a_clients_commands_need_no_library_of_the_services(command, client_inst
 def test_the_proxy_runs_in_a_clients_install(client_install):
     ran = client_install("service", "proxy")
     assert ran.returncode == 2
-    assert "missing settings: port (a whole number), relay_url (a string)" in ran.stderr
+    assert "missing settings: port (a whole number from 0 to 65535), relay_url (a string)" in ran.stderr
 
 
 def test_a_service_that_needs_more_says_which_install_has_it(client_install):

@@ -27,7 +27,7 @@ async def test_every_wrong_setting_is_named_with_its_line_and_what_it_may_be(hom
     assert ran.out.splitlines() == [
         "✓ relay.toml: settings of relay",
         "✗ bad.toml: settings of relay",
-        "  bad.toml, line 1: port must be a whole number, not a string",
+        "  bad.toml, line 1: port must be a whole number from 0 to 65535, not a string",
         "  bad.toml, line 2: unknown setting bundel_url; the nearest that exists is bundle_url",
         f"  missing settings: bundle_url (a string), gateway_urls (a list of strings); {GIVE_EACH}",
     ]

@@ -40,8 +40,8 @@ def key(tmp_path):
         ({"witnesses": (witness(), witness())}, "its own name"),
         ({"witnesses": (witness(key=bytes(32)), witness("other.test", key=bytes(32)))}, "its own key"),
         ({"witnesses": (witness(kind=ED25519),)}, "is a log's"),
-        ({"witnesses": (witness(url="nowhere"),)}, "is not the address of the witness witness.test"),
-        ({"witnesses": (WitnessAddress(vkey="x", url=""),)}, "a verifier key is"),
+        ({"witnesses": (witness(url="ftp://127.0.0.1"),)}, "is not the address of the witness witness.test"),
+        ({"witnesses": (WitnessAddress(vkey="x", url="http://127.0.0.1:1"),)}, "a verifier key is"),
     ],
 )
 async def test_a_ledger_does_not_start_with(tmp_path, key, change, sentence):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cloister.cli.state_folder import StateFolder
+from cloister.hosting.loopback import Port
 from cloister.hosting.settings import load
 from cloister.services.gateway.security import GatewaySecurity
 from cloister.services.kms.security import KmsSecurity
@@ -17,7 +18,7 @@ class LocalSettings:
     """`kms` and `gateway` bear on security: changing them makes successors of constitution and contract."""
 
     engine: Literal["speech", "echo"] = "speech"
-    port: int | None = None  # of the proxy; the kernel's choice at first, then the same again
+    port: Port | None = None  # of the proxy; the kernel's choice at first, then the same again
     kms: KmsSecurity = field(default_factory=KmsSecurity)
     gateway: GatewaySecurity = field(default_factory=GatewaySecurity)
 

@@ -17,7 +17,7 @@ from cloister.hosting import logs
 from cloister.hosting.http_inbound_state import InboundLimits
 from cloister.hosting.listening import Listening, listen_to_services
 from cloister.hosting.loopback import announce, port_of, run_until_stopped
-from cloister.node.device import TeeSettings, measured_workload, open_tee
+from cloister.node.device import measured_workload, open_tee
 from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
@@ -55,8 +55,7 @@ def run(settings: GatewaySettings) -> None:
     """
     logs.configure("gateway", level=settings.log_level)
     planned = plan()
-    shown = TeeSettings(settings.platform, settings.platform_key, gpus=settings.gpus)
-    tee = open_tee(shown, measured_workload(measured_beside(planned)))
+    tee = open_tee(settings.tee(), measured_workload(measured_beside(planned)))
 
     async def main(stop: asyncio.Event) -> None:
         await serve(settings, planned, tee, stop, clock=time.time)  # noqa: TID251 - the outermost place that has one

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK
-from cloister.hosting.tls import PeerTls, ServerTls
-from cloister.node.device import Platform
+from cloister.hosting.listening import require_for_services
+from cloister.hosting.logs import LogLevel
+from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK, Port
+from cloister.hosting.tls import PeerTls, ServerTls, require_known
+from cloister.node.device import Platform, TeeSettings
 from cloister.services.gateway.security import GatewaySecurity
 
 
@@ -16,7 +18,7 @@ from cloister.services.gateway.security import GatewaySecurity
 class GatewaySettings:
     """What bears on security is in `security`, and so in the evidence; the rest says where things are."""
 
-    port: int
+    port: Port
     kms_url: str  # http://127.0.0.1:port or https://host:port
     contract: Path  # signed entries, first to current
     state: Path  # engines are staged below it, or where root's sandbox user can get to
@@ -35,5 +37,23 @@ class GatewaySettings:
     ready: Path | None = None  # the port is written there when it is served
     fetch_seconds: float = 10.0  # between looks for a new key
     grace_seconds: float = GRACE_SECONDS  # for requests in flight when it is told to stop
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     security: GatewaySecurity = field(default_factory=GatewaySecurity)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that do not fit each other.
+
+        Raises:
+            UsageError: they do not.
+        """
+        require_for_services(self.address, self.tls)
+        require_known(self.kms_url, self.peers)
+        self.tee()
+
+    def tee(self) -> TeeSettings:
+        """What they say of the TEE.
+
+        Raises:
+            UsageError: it does not fit.
+        """
+        return TeeSettings(self.platform, self.platform_key, gpus=self.gpus)

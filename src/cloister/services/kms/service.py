@@ -18,7 +18,7 @@ from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_services
 from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
-from cloister.node.device import TeeSettings, measured_workload, open_tee
+from cloister.node.device import measured_workload, open_tee
 from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
@@ -43,7 +43,7 @@ def run(settings: KmsSettings) -> None:
         UsageError: a file of the settings cannot be read.
     """
     logs.configure("kms", level=settings.log_level)
-    tee = open_tee(TeeSettings(settings.platform, settings.platform_key), measured_workload({}))
+    tee = open_tee(settings.tee(), measured_workload({}))
 
     async def main(stop: asyncio.Event) -> None:
         async with endorsing_of(settings.endorsements, limits=LIMITS) as endorsing:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloister.endorsements.endorsing import EndorsementSettings
-from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.listening import require_for_services
+from cloister.hosting.logs import LogLevel
+from cloister.hosting.loopback import LOOPBACK, Port
 from cloister.hosting.service_limits import ServiceLimits
-from cloister.hosting.tls import PeerTls, ServerTls
-from cloister.node.device import Platform
+from cloister.hosting.tls import PeerTls, ServerTls, require_known
+from cloister.node.device import Platform, TeeSettings
 from cloister.services.kms.security import KmsSecurity
 
 
@@ -17,7 +19,7 @@ from cloister.services.kms.security import KmsSecurity
 class KmsSettings:
     """What bears on security is in `security`, and so in the evidence; the rest says where things are."""
 
-    port: int
+    port: Port
     ledger_url: str  # http://127.0.0.1:port or https://host:port
     constitution: Path  # signed entries, the genesis first; what the log lacks of them is logged at the start
     platform: Platform = "software"  # auto: whatever TEE this machine is
@@ -30,5 +32,23 @@ class KmsSettings:
     limits: ServiceLimits = field(default_factory=ServiceLimits)
     ready: Path | None = None  # the port is written there when it is served
     follow_seconds: float = 1.0  # between looks at the log
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     security: KmsSecurity = field(default_factory=KmsSecurity)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that do not fit each other.
+
+        Raises:
+            UsageError: they do not.
+        """
+        require_for_services(self.address, self.tls)
+        require_known(self.ledger_url, self.peers)
+        self.tee()
+
+    def tee(self) -> TeeSettings:
+        """What they say of the TEE.
+
+        Raises:
+            UsageError: it does not fit.
+        """
+        return TeeSettings(self.platform, self.platform_key)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.listening import require_for_services
+from cloister.hosting.logs import LogLevel
+from cloister.hosting.loopback import LOOPBACK, Port
 from cloister.hosting.service_limits import ServiceLimits
-from cloister.hosting.tls import PeerTls, ServerTls
+from cloister.hosting.tls import PeerTls, ServerTls, require_known
 
 
 class WitnessAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,7 +25,7 @@ class WitnessAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LedgerSettings:
     """None bears on security: whoever reads the log takes its key, witnesses and quorum from a constitution."""
 
-    port: int
+    port: Port
     folder: Path  # ledger.sqlite and blobs/ are made in it
     origin: str  # the log's name in its checkpoints
     key: Path  # the log key: 32 bytes, mode 0600
@@ -39,4 +41,14 @@ class LedgerSettings:
     ready: Path | None = None  # the port is written there when it is served
     witness_seconds: float = 5
     blobs_bytes: int = 4 * 1024 * 1024 * 1024  # all blobs together
-    log_level: str = "info"
+    log_level: LogLevel = "info"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that do not fit each other.
+
+        Raises:
+            UsageError: they do not.
+        """
+        require_for_services(self.address, self.tls)
+        for witness in self.witnesses:
+            require_known(witness.url, self.peers)

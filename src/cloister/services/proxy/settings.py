@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK
-from cloister.hosting.tls import ServerTls
+from cloister.hosting.logs import LogLevel
+from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK, Port, require_servable
+from cloister.hosting.tls import ServerTls, require_private
 
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
     """What it trusts stands in the trust policy; these say where things are."""
 
-    port: int
+    port: Port
     relay_url: str
     trust_policy: Path  # TOML
     memory: Path  # made when missing
@@ -25,4 +26,13 @@ class ProxySettings:
     ready: Path | None = None  # the port is written there when it is served
     connections: int = 64
     grace_seconds: float = GRACE_SECONDS  # for requests in flight when it is told to stop
-    log_level: str = "info"
+    log_level: LogLevel = "info"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that do not fit each other.
+
+        Raises:
+            UsageError: they do not.
+        """
+        require_servable(self.address, secure=self.tls is not None)
+        require_private(self.relay_url)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK
-from cloister.hosting.tls import PeerTls, ServerTls
+from cloister.hosting.listening import require_for_everyone
+from cloister.hosting.logs import LogLevel
+from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK, Port
+from cloister.hosting.tls import PeerTls, ServerTls, require_known
 
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
     """None bears on security: a relay is trusted only not to talk with the gateways about who asked."""
 
-    port: int
+    port: Port
     bundle_url: str  # of the KMS: http://127.0.0.1:port/path or https://host:port/path
     gateway_urls: tuple[str, ...]  # likewise; asked in turn
     ready: Path | None = None  # the port is written there when it is served
@@ -21,9 +23,9 @@ class RelaySettings:
     shared_port: bool = False  # with other relay processes, one a core, that say so too
     tls: ServerTls | None = None
     peers: PeerTls | None = None  # for a KMS and gateways on other machines
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     grace_seconds: float = GRACE_SECONDS  # for requests under way when it is told to stop
-    admin_port: int | None = None  # of 127.0.0.1, where health and metrics are told; nowhere without it
+    admin_port: Port | None = None  # of 127.0.0.1, where health and metrics are told; nowhere without it
     # all clients together
     connections: int = 1024  # of clients at a time
     requests: int = 1024  # under way at a time
@@ -45,3 +47,13 @@ class RelaySettings:
     gateway_seconds: float = 700  # for an answer, from when its request was whole; more than a gateway takes (630)
     bundle_seconds: float = 10  # for one fetch from the KMS
     bundle_bytes: int = 8 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        """Refuse settings that do not fit each other.
+
+        Raises:
+            UsageError: they do not.
+        """
+        require_for_everyone(self.address, self.tls)
+        for url in (self.bundle_url, *self.gateway_urls):
+            require_known(url, self.peers)

@@ -52,10 +52,8 @@ def read_policies(paths: Mapping[str, Path]) -> dict[str, VerifierPolicy]:
     """The policies by name.
 
     Raises:
-        UsageError: there is none, or one cannot be read, or is none.
+        UsageError: one cannot be read, or is none.
     """
-    if not paths:
-        raise UsageError("a verifier has one policy or more: name each and its file in [policies]")
     return {name: _read_policy(name, path) for name, path in paths.items()}
 
 

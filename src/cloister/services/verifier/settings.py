@@ -9,9 +9,12 @@ from typing import Annotated
 import msgspec
 
 from cloister.endorsements.endorsing import EndorsementSettings
+from cloister.errors import UsageError
 from cloister.formats.attestation_result import MAXIMUM_LIFETIME
 from cloister.formats.canonical import Name
-from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.listening import require_for_everyone
+from cloister.hosting.logs import LogLevel
+from cloister.hosting.loopback import LOOPBACK, Port
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.tls import ServerTls
 
@@ -31,7 +34,7 @@ class VerifierLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class VerifierSettings:
     """Relying parties know a verifier by its issuer's name and keys."""
 
-    port: int
+    port: Port
     issuer: Issuer  # the URL under which relying parties reach it: the `iss` of its tokens
     folder: Path  # its signing keys are made in it
     policies: dict[Name, Path]  # by name; each a file of a verifier's policy
@@ -41,4 +44,14 @@ class VerifierSettings:
     endorsements: EndorsementSettings | None = None  # by itself, what nodes bring along has to do
     limits: ServiceLimits = field(default_factory=ServiceLimits)
     ready: Path | None = None  # the port is written there when it is served
-    log_level: str = "info"
+    log_level: LogLevel = "info"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that do not fit each other.
+
+        Raises:
+            UsageError: they do not.
+        """
+        require_for_everyone(self.address, self.tls)
+        if not self.policies:
+            raise UsageError("a verifier has one policy or more: name each and its file in [policies]")

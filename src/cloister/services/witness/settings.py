@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloister.hosting.loopback import LOOPBACK
+from cloister.hosting.listening import require_for_services
+from cloister.hosting.logs import LogLevel
+from cloister.hosting.loopback import LOOPBACK, Port
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.tls import ServerTls
 
@@ -14,7 +16,7 @@ from cloister.hosting.tls import ServerTls
 class WitnessSettings:
     """None bears on security beyond the key: constitutions name a witness by its name and key."""
 
-    port: int
+    port: Port
     folder: Path  # witness.sqlite is made in it
     name: str  # its key name, as constitutions have it
     key: Path  # the witness key: 32 bytes, mode 0600; never one of another witness or log
@@ -23,4 +25,12 @@ class WitnessSettings:
     tls: ServerTls | None = None
     limits: ServiceLimits = field(default_factory=ServiceLimits)
     ready: Path | None = None  # the port is written there when it is served
-    log_level: str = "info"
+    log_level: LogLevel = "info"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that do not fit each other.
+
+        Raises:
+            UsageError: they do not.
+        """
+        require_for_services(self.address, self.tls)
