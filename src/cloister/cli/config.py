@@ -101,6 +101,10 @@ def _check(file: Path, service: str) -> Checked:
 def _service_of(file: Path) -> str:
     name = LOCAL if file.name == "settings.toml" else file.stem
     if name not in NAMES:
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder: name the settings files in it")
+        if not file.exists():
+            raise UsageError(f"there is no settings file {file}")
         raise UsageError(f"{file} does not tell by its name whose settings it has; say it with --service NAME")
     return name
 

@@ -47,6 +47,14 @@ async def test_a_file_that_does_not_tell_whose_it_is_needs_the_service_named(hom
     assert "bad.toml does not tell by its name whose settings it has; say it with --service NAME" in ran.err
 
 
+async def test_a_name_that_is_missing_or_a_folder_is_said_to_be_so(home):
+    (home / "deploy").mkdir()
+    ran = await cloister_command("config", "check", "nothere.toml", home=home)
+    assert (ran.code, ran.err.splitlines()[0]) == (2, "cloister: there is no settings file nothere.toml")
+    ran = await cloister_command("config", "check", "deploy", home=home)
+    assert (ran.code, ran.err.splitlines()[0]) == (2, "cloister: deploy is a folder: name the settings files in it")
+
+
 async def test_a_file_that_is_missing_or_no_toml_is_named_beside_the_others(home):
     (home / "kms.toml").write_text("port =")
     ran = await cloister_command("config", "check", "relay.toml", "kms.toml", "ledger.toml", home=home)
