@@ -61,7 +61,9 @@ _COMMENTS: Final[Mapping[str, str]] = MappingProxyType(
             [f"platforms.{part}.expressions" for part in ("report", "quote", "vm", "document", "gpu")],
             "What has to be true besides, in expressions: docs/formats/expressions.md.",
         ),
-        "platforms.images": "Which launch measurement boots which workload.",
+        "platforms.images": "Which launch measurement boots which workload, 48 bytes each; measurements has the same."
+        "\nFor … write 96 hex digits:"
+        '\nimages = [\n  { measurement = "…", workload = "…" },\n]',
         "platforms.gpu": "none: evidence of a GPU is refused. Else a table, which --gpus writes.",
         "platforms.gpu.gpus": "Exactly so many GPUs and switches.",
         "platforms.gpu.architectures": "hopper, blackwell",
@@ -71,7 +73,10 @@ _COMMENTS: Final[Mapping[str, str]] = MappingProxyType(
         "platforms.gpu.unsafe": "UnsafeAllowUncheckedRevocation, UnsafeAllowUnmeasuredGpu,"
         "\nUnsafeAllowUnattestedSwitches",
         "platforms.quote.images": "Trust domains, each by all that was measured: mr_td, rtmrs (RTMR0 to RTMR2), rtmr3,"
-        "\nmr_config_id, mr_owner, mr_owner_config.",
+        "\nmr_config_id, mr_owner, mr_owner_config. workload: the one that is asked for; or a list of values of RTMR3."
+        "\nFor … write 96 hex digits (48 bytes):\nimages = ["
+        '\n  { mr_td = "…", rtmr3 = "workload", mr_config_id = "…", mr_owner = "…", mr_owner_config = "…", rtmrs = ['
+        '\n    "…", "…", "…",\n  ] },\n]',
         "platforms.quote.unsafe": "UnsafeAllowTdDebug, UnsafeAllowSeptVe, UnsafeAllowMigratableTd",
         "platforms.quote.protection_keys": "TD attributes PKS, KL and PERFMON: required, allowed or refused.",
         "platforms.quote.other_attributes": "Further TD attributes that may be set, 8 bytes little-endian.",
@@ -86,7 +91,8 @@ _COMMENTS: Final[Mapping[str, str]] = MappingProxyType(
         "platforms.quote.tcb.fmspcs": f"Kinds of machines, by FMSPC of 6 bytes, {_ANY}.",
         "platforms.vm.vm_configuration": "What the paravisor has to have seen.",
         "platforms.vm.tpm.pcrs": "PCRs of that bank, each with the values that are taken. PCR 13 is the workload's.",
-        "platforms.document.images": "Enclave images: pcr0, pcr1 and pcr2 of each, as nitro-cli prints them.",
+        "platforms.document.images": "Enclave images: pcr0, pcr1 and pcr2 of each, as nitro-cli prints them:"
+        '\nimages = [\n  { pcr0 = "…", pcr1 = "…", pcr2 = "…" },\n]',
         "platforms.document.maximum_age_seconds": "How old a document may be, and how far AWS's clock may be ahead.",
         "platforms.document.pcrs": "Further PCRs: 3 the parent's role, 4 the parent instance, 8 who signed the image.",
     }

@@ -1,6 +1,8 @@
 """What `cloister appraisal-policy` says of a policy: all of it, and what it lets pass as plainly as what it demands."""
 
 import json
+import re
+from operator import attrgetter
 from typing import get_args
 
 import msgspec
@@ -12,15 +14,16 @@ from tests.doubles.records import records
 from tests.unit.test_appraisal_policy_file import GPU
 
 from cloister.cli.explained.policy import explain_policy
-from cloister.cli.explained.policy_words import UNSAFE
+from cloister.cli.explained.policy_words import STRICT, UNSAFE
 from cloister.cli.policy_examples import EXAMPLES, example_text
 from cloister.errors import UsageError
 from cloister.formats.appraisal_policy import BOOT_PCRS, AppraisalPolicy, Platform, SoftwarePlatform, exceptions
 from cloister.formats.appraisal_policy_file import parse_appraisal_policy
 from cloister.formats.evidence import Unsafe
-from cloister.formats.snp_policy import SnpMinimum
+from cloister.formats.snp_policy import SnpMinimum, UnsafeSnp
 from cloister.formats.snp_tcb import Product
 from cloister.formats.tcb_info import TcbStatus
+from cloister.formats.tdx_policy import UnsafeTdx
 
 EXAMPLE = {name: parse_appraisal_policy(example_text(name).encode()) for name in EXAMPLES}
 
@@ -136,6 +139,44 @@ def test_what_a_policy_lets_pass_is_said(name, path, value, says):
     before, after = said_of(platform), said_of(changed(platform, path, value))
     assert not any(says in one.says for one in before.relaxes)
     assert any(says in one.says for one in after.relaxes), after.relaxes
+
+
+RELAXED = {"snp": ("report", UnsafeSnp), "tdx": ("quote", UnsafeTdx)}
+
+
+@pytest.mark.parametrize("name", RELAXED)
+def test_what_is_demanded_by_default_is_said_first_and_no_longer_once_it_is_relaxed(name):
+    (platform,) = EXAMPLE[name].platforms
+    part, flags = RELAXED[name]
+    takes = [one.says for one in said_of(platform).takes]
+    strict = [STRICT[flag] for flag in get_args(flags)]
+    first = takes[: len(takes) - next(at for at, one in enumerate(reversed(takes)) if one in strict)]
+    assert [one for one in first if one in strict] == strict
+    assert all(one.key in ("always", f"{part}.unsafe") for one in said_of(platform).takes[: len(first)])
+    for flag in get_args(flags):
+        after = [one.says for one in said_of(changed(platform, f"{part}.unsafe", (flag,))).takes]
+        assert [one for one in takes if one not in after] == [STRICT[flag]]
+
+
+def test_the_revocation_of_gpus_is_demanded_by_default():
+    (platform,) = EXAMPLE["snp"].platforms
+    strict = changed(changed(platform, "gpu", GPU), "gpu.unsafe", ())
+    relaxed = changed(strict, "gpu.unsafe", ("UnsafeAllowUncheckedRevocation",))
+    assert STRICT["UnsafeAllowUncheckedRevocation"] in [one.says for one in said_of(strict).takes]
+    assert STRICT["UnsafeAllowUncheckedRevocation"] not in [one.says for one in said_of(relaxed).takes]
+
+
+@pytest.mark.parametrize(("name", "path"), [("snp", "images"), ("tdx", "quote.images"), ("nitro", "document.images")])
+def test_the_shape_of_an_image_stands_in_the_example_as_a_comment_that_holds(name, path):
+    text = example_text(name)
+    commented = re.search(r"^# images = \[\n(?:#   .*\n)+# \]\n", text, re.MULTILINE)
+    assert commented
+    shape = re.sub("^# ", "", commented[0], flags=re.MULTILINE).replace("…", "07" * 48)
+    assert commented[0] + "images = []\n" in text
+    text = text.replace("images = []\n", shape).replace("\nmeasurements = []\n", f'\nmeasurements = ["{"07" * 48}"]\n')
+    (platform,) = parse_appraisal_policy(text.encode()).platforms
+    (image,) = attrgetter(path)(platform)
+    assert name != "tdx" or image.rtmr3 == "workload"
 
 
 def test_a_minimum_of_zeros_lets_any_tcb_pass():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
-from cloister.cli.explained.policy_words import UNSAFE, Words
+from cloister.cli.explained.policy_words import Words
 from cloister.formats.appraisal_policy import Gpu
-from cloister.formats.nvidia_policy import NvidiaPolicy
+from cloister.formats.nvidia_policy import NvidiaPolicy, NvidiaUnsafe
 
 _MODES: Final = {
     "single": "one by one",
@@ -21,8 +21,7 @@ def explain_gpu(policy: Gpu, words: Words) -> None:
     if not isinstance(policy, NvidiaPolicy):
         words.take("gpu", "No GPU: evidence that brings one along is refused.")
         return
-    for flag in policy.unsafe:
-        words.relax("gpu.unsafe", f"{flag}: {UNSAFE[flag]}.")
+    words.strict("gpu.unsafe", policy.unsafe, get_args(NvidiaUnsafe))
     words.take("gpu.gpus", f"Exactly {policy.gpus} GPUs, no two the same.")
     words.take("gpu.switches", f"Exactly {policy.switches} switches, no two the same.")
     words.named("gpu.architectures", policy.architectures, "architecture", f"taken: {', '.join(policy.architectures)}")

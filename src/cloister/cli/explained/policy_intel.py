@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, get_args
 
-from cloister.cli.explained.policy_words import UNSAFE, Words
+from cloister.cli.explained.policy_words import Words
 from cloister.formats.tcb_info import TcbStatus
-from cloister.formats.tdx_policy import IntelTcbPolicy, TdxPolicy
+from cloister.formats.tdx_policy import IntelTcbPolicy, TdxPolicy, UnsafeTdx
 
 _STATUSES: Final[Mapping[TcbStatus, str]] = MappingProxyType(
     {
@@ -25,8 +25,10 @@ _DAY: Final = 86_400  # seconds
 
 def explain_tdx(policy: TdxPolicy, words: Words) -> None:
     """Every field of it, as `quote.…`."""
-    for flag in policy.unsafe:
-        words.relax("quote.unsafe", f"{flag}: {UNSAFE[flag]}.")
+    words.take("always", "A pinned root key of Intel's vouches for the key that signed the quote, in date.")
+    words.take("always", "Intel's revocation lists, in date, have to be there and not to name that chain.")
+    words.take("always", "The quote carries what was asked for, whole, so that no older one is shown again.")
+    words.strict("quote.unsafe", policy.unsafe, get_args(UnsafeTdx))
     _tcb(policy.tcb, words)
     _images(policy, words)
     for name, stance, what in (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
-from cloister.cli.explained.policy_words import UNSAFE, Words
+from cloister.cli.explained.policy_words import Words
 from cloister.cli.explained.snp import PLATFORM_SAYS, POLICY_SAYS
-from cloister.formats.snp_policy import SnpPolicy
+from cloister.formats.snp_policy import SnpPolicy, UnsafeSnp
 from cloister.formats.snp_tcb import Product
 
 _KEYS: Final = {
@@ -19,8 +19,9 @@ _KEYS: Final = {
 
 def explain_snp(policy: SnpPolicy, words: Words) -> None:
     """Every field of it, as `report.…`."""
-    for flag in policy.unsafe:
-        words.relax("report.unsafe", f"{flag}: {UNSAFE[flag]}.")
+    words.take("always", "A pinned root key of AMD's vouches for the key that signed the report, in date.")
+    words.take("always", "The report carries what was asked for, whole, so that no older one is shown again.")
+    words.strict("report.unsafe", policy.unsafe, get_args(UnsafeSnp))
     _signers(policy, words)
     _guest(policy, words)
     _firmware(policy, words)

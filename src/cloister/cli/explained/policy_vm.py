@@ -21,6 +21,7 @@ _ENCLAVE: Final = {
 
 def explain_vm(policy: AzurePolicy, words: Words) -> None:
     """Every field of it, as `vm.…`."""
+    words.take("always", "The hardware's report names the key of the vTPM that signed the PCRs.")
     for name, value in policy.vm_configuration.items():
         words.take(f"vm.vm_configuration.{name}", f"The paravisor saw {name} as {_plain(value)}.")
     for name, value in _WANTED.items():
@@ -37,6 +38,9 @@ def explain_vm(policy: AzurePolicy, words: Words) -> None:
 
 def explain_nitro(policy: NitroPolicy, words: Words) -> None:
     """Every field of it, as `document.…`."""
+    words.take("always", "A pinned root key of AWS's vouches for the key that signed the document, in date.")
+    words.take("always", "The document carries what was asked for, whole, so that no older one is shown again.")
+    words.take("always", "An enclave in debug mode, whose console its parent reads, is refused.")
     words.named("document.images", policy.images, "enclave image", "taken, by PCR0, PCR1 and PCR2 together")
     for index, values in sorted(policy.pcrs.items()):
         words.named(f"document.pcrs.{index}", values, "value", f"taken of PCR{index}")

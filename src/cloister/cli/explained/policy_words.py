@@ -28,6 +28,22 @@ UNSAFE: Final[Mapping[Unsafe, str]] = MappingProxyType(
 )
 
 
+# What is demanded of every platform that a policy takes, unless the exception of that name stands in its part.
+STRICT: Final[Mapping[Unsafe, str]] = MappingProxyType(
+    {
+        "UnsafeAllowSnpDebug": "A guest whose memory the host can read (DEBUG) is refused.",
+        "UnsafeAllowSnpMigrationAgent": "A guest that an agent may move to another machine (MIGRATE_MA) is refused.",
+        "UnsafeAllowSnpWithoutRevocation": "AMD's revocation list, in date, has to be there and not name the key.",
+        "UnsafeAllowTdDebug": "A trust domain that the host can read or profile (DEBUG) is refused.",
+        "UnsafeAllowSeptVe": "A trust domain without SEPT_VE_DISABLE is refused: the host could raise exceptions.",
+        "UnsafeAllowMigratableTd": "A trust domain that may be moved to another platform (MIGRATABLE) is refused.",
+        "UnsafeAllowUncheckedRevocation": "NVIDIA's OCSP answers, in date, have to say that nothing was revoked.",
+        "UnsafeAllowUnmeasuredGpu": "Driver and firmware have to measure as NVIDIA's signed manifests say.",
+        "UnsafeAllowUnattestedSwitches": "GPUs that send data in the clear over switches bring the switches' evidence.",
+    }
+)
+
+
 class Said(msgspec.Struct, frozen=True, kw_only=True):
     """A sentence about a key of the policy."""
 
@@ -42,6 +58,14 @@ class Words:
     takes: list[Said] = field(default_factory=list)
     relaxes: list[Said] = field(default_factory=list)
     denies: list[str] = field(default_factory=list)  # keys of lists that are empty, so that nothing passes
+
+    def strict(self, key: str, relaxed: Sequence[Unsafe], possible: Sequence[Unsafe]) -> None:
+        """What is demanded where nothing relaxes it, and what is relaxed."""
+        for flag in possible:
+            if flag not in relaxed:
+                self.take(key, STRICT[flag])
+        for flag in relaxed:
+            self.relax(key, f"{flag}: {UNSAFE[flag]}.")
 
     def take(self, key: str, says: str) -> None:
         """Say what is demanded."""
