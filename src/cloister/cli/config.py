@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from cloister.cli.absent_files import absent
 from cloister.cli.chain import console
 from cloister.cli.effective_settings import Setting, effective
 from cloister.cli.service import SERVICES, settings_record
@@ -28,6 +29,7 @@ Examples:
 
 The service is told by the file's name (kms.toml; settings.toml is cloister up's) where --service does not say it. The
 files alone are checked: variables CLOISTER_NAME__SETTING, which count for more, are shown by cloister config show.
+A file that they name and that is not on this machine is a warning.
 """
 SHOW_EPILOG = """\b
 Examples:
@@ -47,6 +49,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     good: bool
     wrong: Sequence[str]
+    absent: Sequence[str] = ()  # files that it names and that are not here; the service may run elsewhere
 
 
 @click.group()
@@ -92,10 +95,15 @@ def show(service: str, file: Path | None, state: StateFolder, *, as_json: bool) 
 
 def _check(file: Path, service: str) -> Checked:
     try:
-        wrong = read(settings_record(service), service=service, config=file, environ={}, flags={}).wrong
+        reading = read(settings_record(service), service=service, config=file, environ={}, flags={})
     except BadSettings as error:
-        wrong = [str(error)]
-    return Checked(file=str(file), service=service, good=not wrong, wrong=wrong)
+        return Checked(file=str(file), service=service, good=False, wrong=[str(error)])
+    said = [
+        f"{given.place}: {inner}: there is no {path} here; the service needs it where it starts"
+        for name, given in reading.given.items()
+        for inner, path in absent(name, given.value, reading.types[name])
+    ]
+    return Checked(file=str(file), service=service, good=not reading.wrong, wrong=reading.wrong, absent=said)
 
 
 def _service_of(file: Path) -> str:
@@ -122,6 +130,8 @@ def _show_checked(one: Checked) -> None:
     out.print(f"{'✓' if one.good else '✗'} {printable(one.file)}: settings of {one.service}")
     for sentence in one.wrong:
         out.print(f"  {printable(sentence)}")
+    for sentence in one.absent:
+        out.print(f"  warning: {printable(sentence)}")
 
 
 def _show_settings(settings: Sequence[Setting]) -> None:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cloister.errors import UsageError
+from cloister.hosting.needed_file import NeededFile
 
 RENEWAL_SECONDS = 10.0  # between looks whether the certificate's files have changed
 
@@ -30,9 +31,9 @@ _log = logging.getLogger(__name__)
 class ServerTls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The `[tls]` table of a service: what it shows to callers, and what they must show."""
 
-    certificate: Path  # PEM, the service's own first, then what signed it
-    key: Path  # PEM, readable by its owner only
-    client_ca: Path | None = None  # PEM: callers must show a certificate that one of these signed
+    certificate: NeededFile  # PEM, the service's own first, then what signed it
+    key: NeededFile  # PEM, readable by its owner only
+    client_ca: NeededFile | None = None  # PEM: callers must show a certificate that one of these signed
     clients: tuple[str, ...] = ()  # and that bears one of these names (DNS, subject alternative name)
 
     def __post_init__(self) -> None:
@@ -46,9 +47,9 @@ class ServerTls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class PeerTls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The `[peers]` table of a service: how it knows the services that it calls, and what it shows them."""
 
-    ca: Path  # PEM: who signs their certificates; the machine's own list of authorities is not asked
-    certificate: Path  # PEM, shown to them
-    key: Path  # PEM, readable by its owner only
+    ca: NeededFile  # PEM: who signs their certificates; the machine's own list of authorities is not asked
+    certificate: NeededFile  # PEM, shown to them
+    key: NeededFile  # PEM, readable by its owner only
 
 
 @dataclass(slots=True)

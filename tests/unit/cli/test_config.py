@@ -8,6 +8,8 @@ GOOD = (
 )
 GIVE_EACH = "give each in the file, as a flag, or as CLOISTER_RELAY__BUNDLE_URL"
 
+NEEDED = "the service needs it where it starts"
+
 
 @pytest.fixture
 def home(tmp_path):
@@ -37,7 +39,7 @@ async def test_every_wrong_setting_is_named_with_its_line_and_what_it_may_be(hom
 async def test_as_json_each_file_is_a_line(home):
     ran = await cloister_command("config", "check", "--json", "--service", "relay", "relay.toml", "bad.toml", home=home)
     good, bad = map(json.loads, ran.out.splitlines())
-    assert good == {"file": "relay.toml", "service": "relay", "good": True, "wrong": []}
+    assert good == {"file": "relay.toml", "service": "relay", "good": True, "wrong": [], "absent": []}
     assert (bad["good"], len(bad["wrong"])) == (False, 3)
 
 
@@ -45,6 +47,20 @@ async def test_a_file_that_does_not_tell_whose_it_is_needs_the_service_named(hom
     ran = await cloister_command("config", "check", "bad.toml", home=home)
     assert ran.code == 2
     assert "bad.toml does not tell by its name whose settings it has; say it with --service NAME" in ran.err
+
+
+async def test_needed_files_that_are_not_here_are_a_warning(home):
+    (home / "verifier.toml").write_text(
+        'port = 0\nissuer = "https://v.test"\nfolder = "made"\n[policies]\nhere = "relay.toml"\ngone = "gone.toml"\n'
+        '[tls]\ncertificate = "relay.toml"\nkey = "relay.toml/key"\n[endorsements]\nfolder = "made"\n'
+    )
+    ran = await cloister_command("config", "check", "verifier.toml", home=home)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == [
+        "✓ verifier.toml: settings of verifier",
+        f"  warning: verifier.toml, line 4: policies.gone: there is no gone.toml here; {NEEDED}",
+        f"  warning: verifier.toml, line 7: tls.key: there is no relay.toml/key here; {NEEDED}",
+    ]
 
 
 async def test_a_name_that_is_missing_or_a_folder_is_said_to_be_so(home):

@@ -9,6 +9,7 @@ from typing import Literal
 from cloister.hosting.listening import require_for_services
 from cloister.hosting.logs import LogLevel
 from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK, Port
+from cloister.hosting.needed_file import NeededFile
 from cloister.hosting.tls import PeerTls, ServerTls, require_known
 from cloister.node.device import Platform, TeeSettings
 from cloister.services.gateway.security import GatewaySecurity
@@ -20,11 +21,11 @@ class GatewaySettings:
 
     port: Port
     kms_url: str  # http://127.0.0.1:port or https://host:port
-    contract: Path  # signed entries, first to current
+    contract: NeededFile  # signed entries, first to current
     state: Path  # engines are staged below it, or where root's sandbox user can get to
     run_folder: Path  # for the engine's socket; made if missing, ours alone
     platform: Platform = "software"  # auto: whatever TEE this machine is
-    platform_key: Path | None = None  # of the software TEE: 32 bytes, an Ed25519 seed
+    platform_key: NeededFile | None = None  # of the software TEE: 32 bytes, an Ed25519 seed
     gpus: bool = False  # whether evidence shows this machine's GPUs, as the contract's appraisal policy may want
     engine: Literal["speech", "echo"] = "speech"
     workers: int = 1  # sandboxes, each serves as many requests at a time as there are processors

@@ -9,6 +9,7 @@ from cloister.endorsements.endorsing import EndorsementSettings
 from cloister.hosting.listening import require_for_services
 from cloister.hosting.logs import LogLevel
 from cloister.hosting.loopback import LOOPBACK, Port
+from cloister.hosting.needed_file import NeededFile
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.tls import PeerTls, ServerTls, require_known
 from cloister.node.device import Platform, TeeSettings
@@ -21,11 +22,11 @@ class KmsSettings:
 
     port: Port
     ledger_url: str  # http://127.0.0.1:port or https://host:port
-    constitution: Path  # signed entries, the genesis first; what the log lacks of them is logged at the start
+    constitution: NeededFile  # signed entries, the genesis first; what the log lacks of them is logged at the start
     platform: Platform = "software"  # auto: whatever TEE this machine is
-    platform_key: Path | None = None  # of the software TEE: 32 bytes, an Ed25519 seed
+    platform_key: NeededFile | None = None  # of the software TEE: 32 bytes, an Ed25519 seed
     endorsements: EndorsementSettings | None = None  # without them, evidence has to carry all that it needs
-    contracts: tuple[Path, ...] = ()  # signed entries, each file one contract with its successors; logged likewise
+    contracts: tuple[NeededFile, ...] = ()  # signed entries, each one contract with its successors; logged likewise
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
     tls: ServerTls | None = None
     peers: PeerTls | None = None  # for a ledger on another machine

@@ -10,6 +10,7 @@ import msgspec
 from cloister.hosting.listening import require_for_services
 from cloister.hosting.logs import LogLevel
 from cloister.hosting.loopback import LOOPBACK, Port
+from cloister.hosting.needed_file import NeededFile
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.tls import PeerTls, ServerTls, require_known
 
@@ -28,7 +29,7 @@ class LedgerSettings:
     port: Port
     folder: Path  # ledger.sqlite and blobs/ are made in it
     origin: str  # the log's name in its checkpoints
-    key: Path  # the log key: 32 bytes, mode 0600
+    key: NeededFile  # the log key: 32 bytes, mode 0600
     witnesses: tuple[WitnessAddress, ...]
     quorum: int  # cosignatures before an append is answered
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`

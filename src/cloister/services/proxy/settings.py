@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cloister.hosting.logs import LogLevel
 from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK, Port, require_servable
+from cloister.hosting.needed_file import NeededFile
 from cloister.hosting.tls import ServerTls, require_private
 
 
@@ -16,11 +17,11 @@ class ProxySettings:
 
     port: Port
     relay_url: str
-    trust_policy: Path  # TOML
+    trust_policy: NeededFile  # TOML
     memory: Path  # made when missing
-    token: Path  # a file with the bearer token that callers must show, or a folder of such, each named as its caller
+    token: NeededFile  # a file with the bearer token that callers must show, or a folder of such, named as its callers
     receipts: Path  # a folder, made when missing
-    relay_ca: Path | None = None  # PEM: who may sign the relay's certificate; without it this machine's own list
+    relay_ca: NeededFile | None = None  # PEM: who may sign the relay's certificate; without it this machine's own list
     address: str = LOOPBACK  # an IP address; callers of other machines need `tls`
     tls: ServerTls | None = None
     ready: Path | None = None  # the port is written there when it is served

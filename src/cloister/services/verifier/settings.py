@@ -15,6 +15,7 @@ from cloister.formats.canonical import Name
 from cloister.hosting.listening import require_for_everyone
 from cloister.hosting.logs import LogLevel
 from cloister.hosting.loopback import LOOPBACK, Port
+from cloister.hosting.needed_file import NeededFile
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.tls import ServerTls
 
@@ -37,7 +38,7 @@ class VerifierSettings:
     port: Port
     issuer: Issuer  # the URL under which relying parties reach it: the `iss` of its tokens
     folder: Path  # its signing keys are made in it
-    policies: dict[Name, Path]  # by name; each a file of a verifier's policy
+    policies: dict[Name, NeededFile]  # by name; each a file of a verifier's policy
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
     tls: ServerTls | None = None  # everyone is served: relying parties fetch the keys
     tokens: VerifierLimits = field(default_factory=VerifierLimits)

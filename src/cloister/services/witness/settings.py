@@ -8,6 +8,7 @@ from pathlib import Path
 from cloister.hosting.listening import require_for_services
 from cloister.hosting.logs import LogLevel
 from cloister.hosting.loopback import LOOPBACK, Port
+from cloister.hosting.needed_file import NeededFile
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.tls import ServerTls
 
@@ -19,7 +20,7 @@ class WitnessSettings:
     port: Port
     folder: Path  # witness.sqlite is made in it
     name: str  # its key name, as constitutions have it
-    key: Path  # the witness key: 32 bytes, mode 0600; never one of another witness or log
+    key: NeededFile  # the witness key: 32 bytes, mode 0600; never one of another witness or log
     logs: tuple[str, ...]  # verifier keys of the logs it watches, as C2SP signed-note writes them (type 01)
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
     tls: ServerTls | None = None
