@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-import msgspec
 from rich.text import Text
 
 from cloister.attest.endorsements import EndorsementRefused
@@ -15,7 +14,7 @@ from cloister.cli.endorsement_options import moment, now, open_store, store_opti
 from cloister.cli.evidence_file import read_evidence
 from cloister.cli.explained.formats import explain
 from cloister.cli.state_folder import StateFolder
-from cloister.cli.terminal import printable
+from cloister.cli.terminal import printable, say_json
 from cloister.endorsements.bundle import Imported, import_bundle
 from cloister.errors import MalformedInput, TooLarge, UsageError
 from cloister.formats.endorsement_bundle import MAXIMUM_BUNDLE, EndorsementBundle, parse_bundle
@@ -51,7 +50,7 @@ def import_(path: Path, store: Path | None, policy: Path | None, state: StateFol
     opened = open_store(store, policy, state)
     imported = list(import_bundle(bundle, opened, at=now()))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode([_told(one) for one in imported])).decode())
+        say_json([_told(one) for one in imported])
     else:
         for one in imported:
             _show(one)

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import msgspec
 from rich.text import Text
 
 from cloister.attest.endorsements import EndorsementRefused
 from cloister.cli.chain import console
 from cloister.cli.endorsement_options import moment, now, open_made_store, store_options
 from cloister.cli.state_folder import StateFolder
-from cloister.cli.terminal import printable
+from cloister.cli.terminal import printable, say_json
 from cloister.endorsements.store import DamagedEndorsement, EndorsementStore, Stored
 from cloister.formats.endorsement_bundle import KINDS
 
@@ -67,7 +66,7 @@ def list_(store: Path | None, policy: Path | None, state: StateFolder, *, as_jso
     at = now()
     stored = [one for one in found if isinstance(one, Stored)]
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode([_told(one, at) for one in stored])).decode())
+        say_json([_told(one, at) for one in stored])
     else:
         for one in stored:
             _show(one, at)
@@ -88,7 +87,7 @@ def expire(within: int, store: Path | None, policy: Path | None, state: StateFol
         key=lambda one: one.described.until,
     )
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode([_told(one, at) for one in ending])).decode())
+        say_json([_told(one, at) for one in ending])
     else:
         for one in ending:
             _show(one, at)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
@@ -20,7 +19,7 @@ from cloister.cli.evidence_judged import WORKLOAD, Asked, Judged, judge
 from cloister.cli.evidence_read import read_vendor_evidence
 from cloister.cli.explained.policy_words import UNSAFE
 from cloister.cli.explained.remedies import REMEDIES
-from cloister.cli.terminal import printable
+from cloister.cli.terminal import printable, say_json
 from cloister.examination import Outcome
 from cloister.formats.appraisal_policy import AppraisalPolicy
 
@@ -108,7 +107,7 @@ def verify(
     now = int(time.time()) if at is None else at  # noqa: TID251 - a person asks of now
     judged = judge(policy, read, asked, endorsements, (now, options["workloads"]))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report(judged, policy))).decode())
+        say_json(report(judged, policy))
     else:
         show(console(), judged, policy, f"{path}, under {policy_path}")
     judged.examination.require()

@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import msgspec
 
 from cloister.attest.evidence import SOFTWARE_WORDS
 from cloister.cli.chain import console, numbered, show_steps
 from cloister.cli.client_options import policy_option, read_policy
 from cloister.cli.receipt_claims import claims, lines
 from cloister.cli.state_folder import StateFolder, state_option
-from cloister.cli.terminal import printable
+from cloister.cli.terminal import printable, say_json
 from cloister.client.receipts import ReceiptExaminations, load_receipt, verify_receipt
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, TooLarge, UsageError
@@ -54,7 +53,7 @@ def show(path: Path, *, as_json: bool) -> None:
     except (MalformedInput, TooLarge, BadSignature) as error:
         raise UsageError(f"{path} is a damaged receipt: {error}") from error
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(said)).decode())
+        say_json(said)
         return
     for line in lines(said):
         click.echo(printable(line))
@@ -80,7 +79,7 @@ def verify(path: Path, sent: Path, came: Path, policy: Path | None, state: State
     except (MalformedInput, TooLarge) as error:
         raise UsageError(f"{path} is a damaged receipt: {error}") from error
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report(examined, trusted, policy_path))).decode())
+        say_json(report(examined, trusted, policy_path))
     else:
         show_examined(examined, trusted, policy_path)
     examined.require()

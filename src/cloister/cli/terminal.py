@@ -6,6 +6,7 @@ import contextlib
 import sys
 
 import click
+import msgspec
 
 
 def printable(text: str) -> str:
@@ -17,6 +18,12 @@ def say(sentence: str) -> None:
     """Tell a person what happens; whoever has stopped reading does not stop it."""
     with contextlib.suppress(BrokenPipeError):
         click.echo(printable(sentence))
+
+
+def say_json(value: object) -> None:
+    """Print `value` as JSON; whoever has stopped reading does not change the verdict that a command ends with."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
 
 
 def say_result(text: str) -> None:

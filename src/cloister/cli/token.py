@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import msgspec
 
 from cloister.attest.evidence import SOFTWARE_WORDS
 from cloister.attest.result import ExpectedResult, VerifiedResult, examine_attestation_result
 from cloister.cli.chain import console, numbered, show_steps
 from cloister.cli.evidence_file import read_evidence
-from cloister.cli.terminal import printable
+from cloister.cli.terminal import printable, say_json
 from cloister.cli.token_claims import lines, told_claims
 from cloister.cli.token_expectations import expectation_options, read_option
 from cloister.errors import MalformedInput, TooLarge, UsageError
@@ -61,7 +60,7 @@ def verify(path: Path, *, keys: Path, expected: ExpectedResult, at: datetime | N
     data = read_evidence(path, limit=MAXIMUM_TOKEN).strip(b"\r\n")
     examination = examine_attestation_result(data, _key_set(keys), expected, at=now)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report(examination))).decode())
+        say_json(report(examination))
     else:
         show(examination)
     examination.require()

@@ -6,12 +6,12 @@ import asyncio
 from pathlib import Path
 
 import click
-import msgspec
 
 from cloister.attest.evidence import SOFTWARE_WORDS
 from cloister.cli.chain import console, numbered, show_steps
 from cloister.cli.client_options import Service, service, service_options
 from cloister.cli.state_folder import StateFolder
+from cloister.cli.terminal import say_json
 from cloister.examination import Examination
 from cloister.formats.trust_policy import KEM_NAMES
 from cloister.trust.bundle import VerifiedBundle
@@ -38,7 +38,7 @@ def verify(*, as_json: bool, **options: Path | StateFolder | None) -> None:
     target = service(**options)  # type: ignore[arg-type]  # click gives each its own type
     examination = asyncio.run(_examine(target))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report(target, examination))).decode())
+        say_json(report(target, examination))
     else:
         show(target, examination)
     examination.require()

@@ -213,9 +213,10 @@ def test_every_failed_check_is_told_with_its_shortfall_and_what_to_do(verify):
     assert "cloister: refused by snp.debug: " in ran.err
 
 
-def test_who_stops_reading_does_not_change_the_verdict(verify, tmp_path):
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_who_stops_reading_does_not_change_the_verdict(verify, tmp_path, form):
     for challenge, code in ((CHALLENGE, 0), (bytes(32), 3)):
-        verify(*PLATFORMS["snp"], "--challenge", challenge.hex())
+        verify(*PLATFORMS["snp"], "--challenge", challenge.hex(), *form)
         command = [sys.executable, "-m", "cloister", *sys.argv[1:]]
         reading, writing = os.pipe()
         os.close(reading)
@@ -474,6 +475,16 @@ def test_evidence_comes_from_standard_input_too(verify, monkeypatch):
     verify(CHIP.sign(REPORT), SNP, AMD, *CHALLENGED)
     sys.argv[3] = "-"
     assert run() == 0
+
+
+def test_a_store_of_other_roots_is_told_and_left_as_it_is(verify, tmp_path):
+    other = msgspec.structs.replace(ROOTS, intel=())
+    EndorsementStore(tmp_path / "store", other)
+    before = {*(tmp_path / "store").rglob("*")}
+    ran = verify(*PLATFORMS["snp"][:2], {}, *CHALLENGED, "--endorsements", "store")
+    assert (ran.code, ran.failed) == (3, ["snp.endorsement"])
+    assert "note: the store store has nothing under the policy's roots: all of it was taken under other" in ran.out
+    assert {*(tmp_path / "store").rglob("*")} == before
 
 
 def test_it_is_judged_at_a_moment(verify):
