@@ -1,8 +1,19 @@
 """Heads of HTTP/1.1 messages: what is taken, and each way of being ambiguous refused by name."""
 
+import re
+from re._constants import (  # type: ignore[import-not-found]  # no stubs: the module is Python's own
+    ANY,
+    IN,
+    LITERAL,
+    NOT_LITERAL,
+    POSSESSIVE_REPEAT,
+)
+from re._parser import SubPattern, parse  # type: ignore[import-not-found]  # likewise
+
 import pytest
 
 from cloister.errors import MalformedInput
+from cloister.hosting import http_chunk_views, http_chunks, http_head
 from cloister.hosting.http_head import (
     MAXIMUM_HEAD,
     MAXIMUM_HEADERS,
@@ -130,6 +141,8 @@ def test_repeats_of_a_field_are_one_list_in_their_order():
         b"A(): b",
         b": b",
         b"no colon",
+        b"nocolon",
+        b"Connection:\r\nnocolon",
     ],
 )
 def test_what_two_readers_could_read_differently_is_refused(line):
@@ -209,3 +222,39 @@ def test_a_head_is_capped_in_bytes_and_in_fields():
     assert len(request_with(b"\r\n".join(b"a%d: b" % n for n in range(MAXIMUM_HEADERS - 1))).fields) == MAXIMUM_HEADERS
     with pytest.raises(HeadTooLarge):
         request_with(b"\r\n".join(b"a: b" for n in range(MAXIMUM_HEADERS)))
+
+
+def repeated_groups(parsed):
+    """Groups that an expression repeats possessively, by their operations."""
+    for operation, argument in parsed:
+        if operation is POSSESSIVE_REPEAT:
+            (body,) = argument[2:]
+            if len(body) != 1 or body[0][0] not in (IN, LITERAL, NOT_LITERAL, ANY):
+                yield body
+        for part in argument if isinstance(argument, tuple | list) else ():
+            for inner in part if isinstance(part, list) else (part,):
+                if isinstance(inner, SubPattern):
+                    yield from repeated_groups(inner)
+
+
+@pytest.mark.parametrize("module", [http_head, http_chunks, http_chunk_views], ids=lambda module: module.__name__)
+def test_no_group_is_repeated_possessively(module):
+    """Before 3.11.5 Python goes on in the wrong place after one: a field without a value took the place of the end."""
+    expressions = [value for value in vars(module).values() if isinstance(value, re.Pattern)]
+    assert expressions
+    for expression in expressions:
+        assert not list(repeated_groups(parse(expression.pattern)))
+
+
+def test_the_walk_finds_a_group_that_is_repeated_possessively():
+    for expression in (rb"(?:ab)*+", rb"((?:a:b\r\n){0,5}+)c", rb"a(?:(?: b+)*+|c)", rb"(?!x)(?i:(?:ab)++)"):
+        assert list(repeated_groups(parse(expression)))
+    assert not list(repeated_groups(parse(rb"[ab]*+c++\d{1,3}+(?:x)*")))
+
+
+@pytest.mark.parametrize("line", [b"Accept: x", b"Host2: x", b"Content-Other: x", b"T: x", b"Date: x"])
+def test_a_head_that_ends_wrongly_costs_no_more_than_one_that_does_not(line):
+    """At most one way leads through each line: with two, 100 lines would be tried in 2^100 ways."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n" + (line + b"\r\n") * 90 + b"no colon\r\n\r\n"
+    with pytest.raises(MalformedInput):
+        parse_request_head(head)
