@@ -14,9 +14,11 @@ import aiohttp
 
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge, Unavailable, UsageError
 from cloister.examination import Outcome, RefusedSteps, Step
+from cloister.hosting.challenges import CHALLENGE_SIZE
 from cloister.hosting.problem import MAXIMUM_BYTES, Problem, parse
 from cloister.hosting.tls import PeerTls, peer_tls, renewing
 
+CBOR = {"content-type": "application/cbor"}
 KEPT_ALIVE_SECONDS = 2.0  # less than our services keep an idle connection, so that no request meets a closing one
 
 
@@ -102,6 +104,13 @@ class Exchange:
         if any(answer.status == status and kind in (None, answer.content_type) for status, kind in expected):
             return answer
         raise self._refusal(answer)
+
+    async def challenge(self, path: str) -> bytes:
+        """A fresh challenge, 32 bytes, of a peer that gives them out at `path`; raises as `ask`."""
+        challenge = (await self.ask("POST", path, headers=CBOR, limit=CHALLENGE_SIZE)).body
+        if len(challenge) != CHALLENGE_SIZE:
+            raise self.broken(MalformedInput(f"a challenge of {len(challenge)} bytes"))
+        return challenge
 
     def broken(self, error: CloisterError) -> Unavailable:
         """What to raise where an answer is not what the API says."""

@@ -9,12 +9,10 @@ from cloister.formats import canonical
 from cloister.formats.key_bundle import MAXIMUM_BUNDLE
 from cloister.formats.release import ReleaseReply, ReleaseRequest, parse_release_reply
 from cloister.hosting.tls import PeerTls
-from cloister.peers.exchange import Exchange
+from cloister.peers.exchange import CBOR, Exchange
 
-CHALLENGE_SIZE = 32  # bytes
 MAXIMUM_REPLY = 262_144  # bytes
 SECONDS = 30.0  # a release waits for the log and its witnesses
-CBOR = {"content-type": "application/cbor"}
 
 
 class KmsClient:
@@ -37,10 +35,7 @@ class KmsClient:
 
     async def challenge(self) -> bytes:
         """A fresh challenge, 32 bytes: it lives for a minute or so, and is answered once."""
-        challenge = (await self._exchange.ask("POST", "/challenges", headers=CBOR, limit=CHALLENGE_SIZE)).body
-        if len(challenge) != CHALLENGE_SIZE:
-            raise self._exchange.broken(MalformedInput(f"a challenge of {len(challenge)} bytes"))
-        return challenge
+        return await self._exchange.challenge("/challenges")
 
     async def release(self, request: ReleaseRequest) -> ReleaseReply:
         """The logged release and the wrapped key."""

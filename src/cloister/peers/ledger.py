@@ -21,12 +21,11 @@ from cloister.formats.ledger_messages import (
     parse_path,
 )
 from cloister.hosting.tls import PeerTls
-from cloister.peers.exchange import Exchange
+from cloister.peers.exchange import CBOR, Exchange
 
 T = TypeVar("T")
 
 SECONDS = 15.0  # an append waits for the disk and for the witnesses
-CBOR = {"content-type": "application/cbor"}
 BYTES = {"content-type": "application/octet-stream"}
 
 

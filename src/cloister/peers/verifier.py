@@ -11,11 +11,9 @@ from cloister.formats.attestation_request import AttestationRequest
 from cloister.formats.jwk import MAXIMUM_KEY_SET, parse_key_set
 from cloister.formats.jws import MAXIMUM_TOKEN
 from cloister.hosting.tls import PeerTls
-from cloister.peers.exchange import Exchange
+from cloister.peers.exchange import CBOR, Exchange
 
-CHALLENGE_SIZE = 32  # bytes
 SECONDS = 60.0  # a verifier may have to ask vendors first
-CBOR = {"content-type": "application/cbor"}
 
 
 class VerifierClient:
@@ -38,10 +36,7 @@ class VerifierClient:
 
     async def challenge(self) -> bytes:
         """A fresh challenge, 32 bytes: it lives for a minute or so, and is answered once."""
-        challenge = (await self._exchange.ask("POST", "/v1/challenges", headers=CBOR, limit=CHALLENGE_SIZE)).body
-        if len(challenge) != CHALLENGE_SIZE:
-            raise self._exchange.broken(MalformedInput(f"a challenge of {len(challenge)} bytes"))
-        return challenge
+        return await self._exchange.challenge("/v1/challenges")
 
     async def attest(self, request: AttestationRequest) -> bytes:
         """The token on the node that asks, to be examined by whoever relies on it."""
