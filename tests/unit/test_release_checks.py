@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.contract.release import (
     PUBLICATION_STEPS,
     RELEASE_STEPS,
@@ -44,7 +45,7 @@ class Case:
         self.world = World()
         self.at = NOON
         self.instance = self.world.kms.sign.public
-        self.asked = Asked(self.world.contract.digest(), 1, self.evidence(), CHALLENGE, challenge_live=True)
+        self.asked = Asked(self.world.contract.digest(), 1, self.evidence(), CHALLENGE, True, SEEN_NOTHING)
 
     def evidence(self):
         world = self.world

@@ -129,7 +129,9 @@ def appraise_azure_tdx(
     """Hold hardware and vTPM against their policies, as `appraise_azure_snp` does, at `at` (seconds since 1970)."""
     steps: Steps = Steps(AZURE_TDX_APPRAISAL_STEPS, AzureRejected)
     report_data = authentic.tdx.report.report_data
-    tdx = steps.include(appraise_tdx(authentic.tdx, hardware, report_data=report_data, at=at))
+    tdx = steps.include(
+        appraise_tdx(authentic.tdx, hardware, report_data=report_data, at=at, workloads=())
+    )  # its own is in the vTPM
     azure = steps.include(appraise_azure(authentic.azure, policy, nonce=nonce))
     if tdx is None or azure is None:
         return steps.stopped()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cloister.attest.evidence import EVIDENCE_STEPS, AppraisedEvidence, Expected, examine_evidence
-from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
+from cloister.attest.seen import SeenEndorsements
 from cloister.contract.state import ContractLine, EpochRecord, State
 from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
 from cloister.errors import Refused
@@ -69,7 +69,7 @@ class Asked:
     evidence: Evidence
     challenge: bytes  # the one in the evidence, if the KMS issued it, has not seen it used, and it has not expired
     challenge_live: bool
-    seen: SeenEndorsements = SEEN_NOTHING  # what the KMS met in evidence before
+    seen: SeenEndorsements  # what the KMS met in evidence before
 
 
 def examine_release(state: State, asked: Asked, *, instance: bytes, at: int) -> Examination[ReleaseDecision]:

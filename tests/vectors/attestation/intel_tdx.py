@@ -105,7 +105,7 @@ def _appraised_tdx(authentic: AuthenticTdx, case: Case) -> list[str]:
     _require_status(case, authentic.platform, report)
     _require_log(case, report)
     expected = bytes.fromhex(case.data.get("facts", {}).get("report_data", report.report_data.hex()))
-    return appraise_tdx(authentic, strict(report, case), report_data=expected, at=case.at).failed
+    return appraise_tdx(authentic, strict(report, case), report_data=expected, at=case.at, workloads=()).failed
 
 
 def strict(report: TdReport, case: Case) -> TdxPolicy:

@@ -85,7 +85,7 @@ class AppraisedSgx:
 
 
 def appraise_tdx(
-    authentic: AuthenticTdx, policy: TdxPolicy, *, report_data: bytes, at: int, workloads: Collection[bytes] = ()
+    authentic: AuthenticTdx, policy: TdxPolicy, *, report_data: bytes, at: int, workloads: Collection[bytes]
 ) -> Examination[AppraisedTdx]:
     """Hold an authentic TDX quote against the policy at `at` (seconds since 1970).
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from cloister.attest.evidence import EvidenceRejected
+from cloister.attest.seen import SEEN_NOTHING
 from cloister.contract.release import Asked, ReleaseDecision, ReleaseRefused, examine_publication, examine_release
 from cloister.contract.replay import LogRefused
 from cloister.contract.state import ContractLine, EpochRecord
@@ -158,7 +159,7 @@ class Kms:
         live = self._challenges.use(challenge, at=monotonic())
         line = self._history.state.lines.get(request.contract)
         if line is None or not live:
-            asked = Asked(request.contract, request.key_id, evidence, challenge, live)
+            asked = Asked(request.contract, request.key_id, evidence, challenge, live, SEEN_NOTHING)
         else:
             policy = line.current.appraisal
             whole = await self._vendors.complete(evidence, policy, at=self._now(), asker=request.contract.hex())
