@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from cloister.attest.vectors import GPU, explained
+from cloister.attest.trustworthiness import GPU, explained
 from cloister.crypto.jws import ES384, check_jws
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge

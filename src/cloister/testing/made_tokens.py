@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from cloister.attest.vectors import passed_vector
+from cloister.attest.trustworthiness import passed_vector
 from cloister.crypto.es384 import Es384Key
 from cloister.crypto.jws import sign_jws
 from cloister.crypto.signing import SigningKey

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from cloister.attest.result import TOKEN_STEPS, ExpectedResult, TokenRefused, examine_attestation_result
-from cloister.attest.vectors import GPU, WEAKENED, explained, passed_vector
+from cloister.attest.trustworthiness import GPU, WEAKENED, explained, passed_vector
 from cloister.crypto.es384 import Es384Key
 from cloister.crypto.jws import sign_jws
 from cloister.crypto.signing import SigningKey

@@ -11,7 +11,7 @@ from typing import Final
 
 from cloister.attest.evidence import AppraisedEvidence
 from cloister.attest.request import VerifiedDemand
-from cloister.attest.vectors import GPU, passed_vector
+from cloister.attest.trustworthiness import GPU, passed_vector
 from cloister.formats.attestation_result import (
     CPU,
     PROFILE,
