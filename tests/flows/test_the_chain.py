@@ -12,7 +12,7 @@ from cloister.client.exchange import UserRequest
 from cloister.client.memory_file import MemoryFile
 from cloister.client.relay import Relay
 from cloister.client.session import Session
-from cloister.contract.state import begin, fold
+from cloister.contract.fold import begin, fold
 from cloister.errors import Unavailable
 from cloister.formats.binary_http import Response
 from cloister.formats.release import parse_release

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from cloister.attest.seen import SEEN_NOTHING
+from cloister.contract.fold import begin, fold
 from cloister.contract.release import (
     PUBLICATION_STEPS,
     RELEASE_STEPS,
@@ -16,7 +17,7 @@ from cloister.contract.release import (
     examine_release,
 )
 from cloister.contract.replay import examine_first_log
-from cloister.contract.state import State, begin, fold
+from cloister.contract.state import State
 from cloister.crypto.signing import SigningKey
 from cloister.formats.contract import Endpoint
 from cloister.formats.endorsements import Endorsement

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloister.contract.state import EntryVoid, State, begin, fold
+from cloister.contract.fold import begin, fold
+from cloister.contract.state import EntryVoid, State
 from cloister.crypto.merkle import GrowingTree, leaf_hash
 from cloister.errors import Refused
 from cloister.examination import Examination, Steps

@@ -10,8 +10,8 @@ import pytest
 from tests.doubles.kms_system import SECURITY, AskingNode, KmsSystem, WorldTee
 
 from cloister.attest.evidence import EvidenceRejected
+from cloister.contract.fold import begin, fold
 from cloister.contract.replay import LogRefused
-from cloister.contract.state import begin, fold
 from cloister.crypto.hpke import X_WING, KemPrivateKey, unwrap
 from cloister.endorsements.endorsing import Gathered
 from cloister.errors import MalformedInput, Refused, Unavailable

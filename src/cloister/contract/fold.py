@@ -1,0 +1,59 @@
+"""The fold: the ledger's entries in their order, and nothing else, make the state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from cloister.contract.amendment import first_constitution
+from cloister.contract.governance import constitution, contract
+from cloister.contract.instances import epoch, kms
+from cloister.contract.releases import release, revocation
+from cloister.contract.state import EntryVoid, Placed, State
+from cloister.crypto.signing import BadSignature
+from cloister.errors import MalformedInput, Refused, TooLarge
+from cloister.ledger.statements import SignedStatement, open_statement
+
+
+def begin(entry: bytes, *, genesis: bytes) -> State:
+    """The state after the log's first entry, which is the genesis or nothing counts.
+
+    Raises:
+        Refused: `constitution.genesis` or what is wrong with it.
+    """
+    try:
+        statement = open_statement(entry)
+        genesis_rules = first_constitution(statement)
+    except (MalformedInput, TooLarge, BadSignature) as error:
+        raise EntryVoid("constitution.genesis", f"the log's first entry is no constitution: {error}") from error
+    if genesis_rules.digest() != genesis:
+        raise EntryVoid("constitution.genesis", f"the log begins with {genesis_rules.digest().hex()[:16]}…")
+    return State(genesis, genesis_rules, (Placed(0, entry, statement.digest),))
+
+
+def fold(state: State, entries: Iterable[bytes]) -> State:
+    """The state after `entries`, which follow those that made `state`."""
+    for entry in entries:
+        state = advance(state, entry)
+    return state
+
+
+def advance(state: State, entry: bytes) -> State:
+    """The state after one more entry; a void one changes nothing but the counts."""
+    index = state.size
+    try:
+        statement = open_statement(entry)
+        after = _RULES[statement.kind](state, statement, Placed(index, entry, statement.digest))
+    except (Refused, MalformedInput, TooLarge, BadSignature) as error:
+        return replace(state, size=index + 1, void=state.void + 1, reason=str(error))
+    return replace(after, size=index + 1, reason="")
+
+
+_RULES: Mapping[str, Callable[[State, SignedStatement, Placed], State]] = {
+    "constitution": constitution,
+    "contract": contract,
+    "kms": kms,
+    "epoch": epoch,
+    "release": release,
+    "revocation": revocation,
+}

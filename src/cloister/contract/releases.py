@@ -1,0 +1,43 @@
+"""Releases and revocations in the fold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cloister.contract.state import EntryVoid, Placed, ReleaseRecord, State, line_in_force, require, signing_instance
+from cloister.formats.release import parse_release, parse_revocation
+from cloister.ledger.statements import SignedStatement
+
+
+def release(state: State, statement: SignedStatement, placed: Placed) -> State:
+    """A transport key goes to a node."""
+    made = parse_release(statement.payload)
+    signer = signing_instance(state, statement)
+    name, line = line_in_force(state, made.contract)
+    known = any(record.placed.digest == made.epoch for record in line.epochs)
+    require("gateway.epoch", known, "releases a key of no epoch of this contract")
+    require("release.node", made.node.sign not in line.revoked_nodes, "releases a key to a node that is revoked")
+    releases = (*line.releases, ReleaseRecord(placed, made, signer))
+    return replace(state, lines={**state.lines, name: replace(line, releases=releases)})
+
+
+def revocation(state: State, statement: SignedStatement, _placed: Placed) -> State:
+    """A party takes an epoch or a release back."""
+    made = parse_revocation(statement.payload)
+    line = state.lines.get(made.contract)
+    if line is None:
+        raise EntryVoid("revocation.contract", "is for a contract that is not in the log")
+    parties = {party.key for party in line.current.parties}
+    require("revocation.signature", bool(statement.signers & parties), "is signed by no party of the contract")
+    targets = {record.placed.digest for record in line.epochs} | {record.placed.digest for record in line.releases}
+    require("revocation.target", made.target in targets, "names nothing that was made under the contract")
+    nodes = {record.release.node.sign for record in line.releases if record.placed.digest == made.target}
+    # A node is revoked with its release: its other releases go, and no later one counts.
+    releases = tuple(record for record in line.releases if record.release.node.sign not in nodes)
+    amended = replace(
+        line,
+        releases=releases,
+        revoked=line.revoked | {made.target},
+        revoked_nodes=line.revoked_nodes | nodes,
+    )
+    return replace(state, lines={**state.lines, made.contract: amended})
