@@ -26,6 +26,7 @@ from cloister.attest.tdx.appraised import SGX_APPRAISAL_STEPS, TDX_APPRAISAL_STE
 from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS
 from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
 from cloister.contract.release import PUBLICATION_STEPS, RELEASE_STEPS
+from cloister.contract.release_policy import RELEASE_POLICY_STEPS
 from cloister.contract.replay import REPLAY_STEPS
 from cloister.ledger.checkpoints import SIGNED_STEPS
 from cloister.trust.bundle import BUNDLE_STEPS
@@ -106,6 +107,7 @@ def test_the_table_names_every_step_and_no_other():
         *NITRO_STEPS,
         *PUBLICATION_STEPS,
         *RECEIPT_STEPS,
+        *RELEASE_POLICY_STEPS,
         *RELEASE_STEPS,
         *REPLAY_STEPS,
         *REPLY_STEPS,

@@ -33,7 +33,11 @@ def test_what_is_true_holds(expression):
 @pytest.mark.parametrize(
     ("expression", "says"),
     [
-        ("tcb.snp > 24", "tcb.snp > 24 is false"),
+        ("tcb.snp > 24", "tcb.snp > 24 is false (tcb.snp is 24)"),
+        ("name.startsWith('G') || !tcb.ok", "is false (name is 'Milan', tcb.ok is true)"),
+        ("!tcb.ok && tcb.ok", "is false (tcb.ok is true)"),
+        ("'c' in lists", "'c' in lists is false (lists is ['a', 'b'])"),
+        ("false", "false is false"),
         ("tcb.fmc > 1", "the evidence says nothing of tcb.fmc"),
         ("tcb.ok || tcb.fmc > 1", "the evidence says nothing of tcb.fmc"),
         ("off && absent", "the evidence says nothing of absent"),

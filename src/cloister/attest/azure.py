@@ -119,12 +119,13 @@ def appraise_azure(authentic: AuthenticAzure, policy: AzurePolicy, *, nonce: byt
     # 2. and 3. The quote.
     quote = steps.include(appraise_tpm(authentic.quote, policy.tpm, nonce=nonce))
     # 4. Whatever else the policy says of configuration and quote, in expressions.
-    wrong = unheld(policy.expressions, _claims(authentic))
+    wrong = unheld(policy.expressions, claims_of_vm(authentic))
     steps.check("azure.expressions", not wrong, "; ".join(wrong), found=f"{len(policy.expressions)} hold")
     return steps.stopped() if quote is None else steps.examined(lambda: AppraisedAzure(dict(configuration), quote))
 
 
-def _claims(authentic: AuthenticAzure) -> dict[str, Any]:
+def claims_of_vm(authentic: AuthenticAzure) -> dict[str, Any]:
+    """What paravisor and vTPM say, by the names that expressions use."""
     quote = authentic.quote
     counts = {name: getattr(quote, name) for name in ("reset_count", "restart_count", "firmware_version")}
     configuration = {"vm_configuration": configuration_claims(authentic.runtime.vm_configuration)}

@@ -7,7 +7,9 @@ serves a client (evidence of the KMS) and a KMS (evidence of a node): only what 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cloister.attest.endorsed import sort_endorsements
 from cloister.attest.gpus import check_gpus
@@ -77,6 +79,7 @@ class AppraisedEvidence:
     values: dict[str, str | int | bool]  # the security settings bound
     gpus: tuple[AuthenticDevice, ...]
     seen: SeenEndorsements  # what came along, for the relying party to merge into its memory
+    claims: Mapping[str, Any]  # what the platform signed, by the names that expressions use
 
 
 def examine_evidence(
@@ -119,6 +122,7 @@ def examine_evidence(
             dict(evidence.settings.values),
             gpus,
             proven.seen,
+            proven.claims,
         )
     )
 
@@ -164,7 +168,7 @@ def _prove(
 
 def _software(evidence: Evidence, platform: SoftwarePlatform) -> Proven:
     report = authenticate_software(evidence.report, platform_keys=platform.keys)
-    return Proven(report.platform_measurement, report.workload, report.report_data, SEEN_NOTHING)
+    return Proven(report.platform_measurement, report.workload, report.report_data, SEEN_NOTHING, {})
 
 
 def _no_gpus(steps: Steps, evidence: Evidence) -> tuple[AuthenticDevice, ...]:

@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from cloister.attest.azure import AuthenticAzure
+from cloister.attest.azure import AuthenticAzure, claims_of_vm
 from cloister.attest.azure_vm import (
     AZURE_SNP_APPRAISAL_STEPS,
     AZURE_SNP_STEPS,
@@ -29,12 +29,13 @@ from cloister.attest.nitro import (
     NITRO_STEPS,
     NitroExpected,
     appraise_nitro,
+    claims_of_enclave,
     examine_nitro,
 )
 from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
-from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS, appraise_snp
+from cloister.attest.snp.appraised import SNP_APPRAISAL_STEPS, appraise_snp, claims_of_snp
 from cloister.attest.snp.authentic import SNP_STEPS, SnpEndorsements, examine_snp
-from cloister.attest.tdx.appraised import TDX_APPRAISAL_STEPS, appraise_tdx
+from cloister.attest.tdx.appraised import TDX_APPRAISAL_STEPS, appraise_tdx, claims_of_td
 from cloister.attest.tdx.authentic import TDX_STEPS, examine_tdx
 from cloister.attest.tdx.quote import examine_quote
 from cloister.errors import MalformedInput, TooLarge
@@ -95,6 +96,7 @@ class Proven:
     workload: bytes  # 48 bytes; empty: none of those looked for
     bound: bytes  # the field that carries the binding
     seen: SeenEndorsements  # what came along, for the relying party to merge into its memory
+    claims: Mapping[str, Any]  # what was signed, by the names that expressions use (docs/formats/expressions.md)
 
 
 def prove(
@@ -115,7 +117,7 @@ def _snp(steps: Steps, report: bytes, platform: SnpPlatform, endorsed: Endorsed,
     steps.include(appraise_snp(authentic, platform.report, report_data=_wanted(terms, found.report_data)))
     boots = {one.measurement: one.workload for one in platform.images}
     workload = boots.get(found.measurement, b"")
-    return Proven(found.measurement, workload, found.report_data, authentic.seen)
+    return Proven(found.measurement, workload, found.report_data, authentic.seen, {"snp": claims_of_snp(authentic)})
 
 
 def _tdx(steps: Steps, report: bytes, platform: TdxPlatform, endorsed: Endorsed, terms: HardwareTerms) -> Proven | None:
@@ -130,9 +132,12 @@ def _tdx(steps: Steps, report: bytes, platform: TdxPlatform, endorsed: Endorsed,
         return None
     found = authentic.report
     wanted = _wanted(terms, found.report_data)
-    steps.include(appraise_tdx(authentic, platform.quote, report_data=wanted, at=terms.at, workloads=terms.workloads))
+    appraised = steps.include(
+        appraise_tdx(authentic, platform.quote, report_data=wanted, at=terms.at, workloads=terms.workloads)
+    )
     workload = _workload(terms, "sha384", found.rtmrs[TDX_REGISTER])
-    return Proven(_td_measurement(found), workload, found.report_data, authentic.platform.collateral.seen)
+    claims = {"tdx": claims_of_td(authentic, None if appraised is None else appraised.tcb)}
+    return Proven(_td_measurement(found), workload, found.report_data, authentic.platform.collateral.seen, claims)
 
 
 def _azure_snp(
@@ -150,7 +155,8 @@ def _azure_snp(
         return None
     wanted = _wanted(terms, authentic.azure.quote.extra_data)
     steps.include(appraise_azure_snp(authentic, platform.report, platform.vm, nonce=wanted))
-    return _vm(authentic.snp.report.measurement, authentic.azure, terms, authentic.snp.seen)
+    vm = _vm(authentic.snp.report.measurement, authentic.azure, terms, authentic.snp.seen)
+    return replace(vm, claims={**vm.claims, "snp": claims_of_snp(authentic.snp)})
 
 
 def _azure_tdx(
@@ -168,9 +174,11 @@ def _azure_tdx(
     if authentic is None:
         return None
     wanted = _wanted(terms, authentic.azure.quote.extra_data)
-    steps.include(appraise_azure_tdx(authentic, platform.quote, platform.vm, nonce=wanted, at=terms.at))
+    appraised = steps.include(appraise_azure_tdx(authentic, platform.quote, platform.vm, nonce=wanted, at=terms.at))
     below, seen = _td_measurement(authentic.tdx.report), authentic.tdx.platform.collateral.seen
-    return _vm(below, authentic.azure, terms, seen)
+    claims = claims_of_td(authentic.tdx, None if appraised is None else appraised.tdx.tcb)
+    vm = _vm(below, authentic.azure, terms, seen)
+    return replace(vm, claims={**vm.claims, "tdx": claims})
 
 
 def _nitro(
@@ -188,7 +196,8 @@ def _nitro(
         expected = NitroExpected(terms.carried.data, terms.carried.challenge, None)
     steps.include(appraise_nitro(authentic, platform.document, expected, at=terms.at))
     workload = _workload(terms, "sha384", authentic.pcrs.get(NITRO_REGISTER, b""))
-    return Proven(authentic.pcrs.get(0, b""), workload, authentic.user_data or b"", SEEN_NOTHING)
+    claims = {"nitro": claims_of_enclave(authentic)}
+    return Proven(authentic.pcrs.get(0, b""), workload, authentic.user_data or b"", SEEN_NOTHING, claims)
 
 
 _PROVERS: Final[Mapping[type[HardwarePlatform], Callable[..., Proven | None]]] = MappingProxyType(
@@ -217,7 +226,8 @@ def _vm(below: bytes, azure: AuthenticAzure, terms: HardwareTerms, seen: SeenEnd
     pcrs = azure.quote.pcrs.get(SHA256, {})
     boot = b"".join(pcrs.get(index, b"") for index in range(TPM_REGISTER))
     workload = _workload(terms, "sha256", pcrs.get(TPM_REGISTER, b""))
-    return Proven(hashlib.sha384(below + boot).digest(), workload, azure.quote.extra_data, seen)
+    measurement, claims = hashlib.sha384(below + boot).digest(), {"azure": claims_of_vm(azure)}
+    return Proven(measurement, workload, azure.quote.extra_data, seen, claims)
 
 
 def _td_measurement(report: TdReport) -> bytes:

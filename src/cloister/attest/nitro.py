@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -135,10 +136,15 @@ def appraise_nitro(
     # 7. Every other PCR that the policy names.
     _check_pcrs(steps, authentic, policy)
     # 8. Whatever else the policy says of it, in expressions.
-    claims = {"module_id": authentic.module_id, "timestamp": authentic.timestamp // 1000} | pcr_claims(authentic.pcrs)
-    wrong = unheld(policy.expressions, claims)
+    wrong = unheld(policy.expressions, claims_of_enclave(authentic))
     steps.check("nitro.expressions", not wrong, "; ".join(wrong), found=f"{len(policy.expressions)} hold")
     return steps.examined(lambda: AppraisedNitro(dict(authentic.pcrs), at))
+
+
+def claims_of_enclave(authentic: AuthenticNitro) -> dict[str, Any]:
+    """What its document says, by the names that expressions use."""
+    told = {"module_id": authentic.module_id, "timestamp": authentic.timestamp // 1000}
+    return told | pcr_claims(authentic.pcrs)
 
 
 def _leaf(signed: SignedNitroDocument, roots: Collection[bytes], at: int) -> x509.Certificate:

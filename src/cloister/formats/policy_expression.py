@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, Final, NoReturn
@@ -21,6 +21,7 @@ import msgspec
 from cloister.errors import CloisterError, MalformedInput
 
 MAXIMUM_EXPRESSION: Final = 1024  # characters
+_TOLD: Final = 4  # claims of an expression that is false
 _DEPTH: Final = 16  # parentheses and negations within each other
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<number>-?(?:0x[0-9a-fA-F]{1,15}|[0-9]{1,18})(?![0-9A-Za-z_.]))"
@@ -69,7 +70,7 @@ def unheld(expressions: Sequence[str], claims: Claims) -> list[str]:
     for one in expressions:
         try:
             if (found := compile_expression(one)(claims)) is not True:
-                wrong.append(f"{one} is {_shown(found)}")
+                wrong.append(f"{one} is {_shown(found)}{_met(one, claims) if found is False else ''}")
         except NotHeld as error:
             wrong.append(f"{one}: {error}")
     return wrong
@@ -91,6 +92,15 @@ def compile_expression(text: str) -> Compiled:
     return compiled
 
 
+def _met(text: str, claims: Claims) -> str:
+    """What an expression that is false found: the first of the claims that it names, with their values."""
+    reader = _Reader(_tokens(text))
+    reader.either(0)
+    found = {name: _shown(_claim(claims, name.split("."))) for name in dict.fromkeys(reader.named)}
+    told = [f"{name} is {value}" for name, value in found.items()][:_TOLD]
+    return f" ({', '.join(told)})" if told else ""
+
+
 def _tokens(text: str) -> list[tuple[str, str]]:
     found, at = [], 0
     while text[at:].strip():
@@ -108,6 +118,7 @@ class _Reader:
     """Reads tokens by CEL's grammar, the loosest operator first."""
 
     left: list[tuple[str, str]]
+    named: list[str] = field(default_factory=list)  # claims, as they came
 
     def either(self, depth: int) -> Compiled:
         """`a || b`."""
@@ -174,6 +185,7 @@ class _Reader:
             if self._takes("("):
                 return self._method(path, word)
             path.append(word)
+        self.named.append(".".join(path))
         return lambda claims: _claim(claims, path)
 
     def _method(self, path: list[str], name: str) -> Compiled:
@@ -184,6 +196,7 @@ class _Reader:
         if kind != "text":
             _refuse(f"{name} takes text that stands there")
         method = _METHODS[name]
+        self.named.append(".".join(path))
         return lambda claims: method(_text(_claim(claims, path), name), given)
 
     def _takes(self, word: str) -> bool:

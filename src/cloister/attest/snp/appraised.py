@@ -72,7 +72,7 @@ def appraise_snp(authentic: AuthenticSnp, policy: SnpPolicy, *, report_data: byt
     _check_firmware(steps, authentic, policy)
     _check_identity(steps, authentic, policy)
     # 23. Whatever else the policy says of it, in expressions.
-    wrong = unheld(policy.expressions, _claims(authentic)) if policy.expressions else []
+    wrong = unheld(policy.expressions, claims_of_snp(authentic)) if policy.expressions else []
     steps.check("snp.expressions", not wrong, "; ".join(wrong), found=f"{len(policy.expressions)} hold")
     return steps.examined(
         lambda: AppraisedSnp(
@@ -86,7 +86,8 @@ def appraise_snp(authentic: AuthenticSnp, policy: SnpPolicy, *, report_data: byt
     )
 
 
-def _claims(authentic: AuthenticSnp) -> dict[str, Any]:
+def claims_of_snp(authentic: AuthenticSnp) -> dict[str, Any]:
+    """What its report says, by the names that expressions use."""
     tcbs = {f"{name}_tcb": getattr(authentic, name) for name in ("reported", "current", "committed", "launch")}
     return snp_claims(authentic.report, authentic.key.product, tcbs)
 

@@ -112,14 +112,15 @@ def appraise_tdx(
     # 15. What it says, whole: 64 bytes that begin alike are others.
     _check_report_data(steps, "tdx.report-data", report.report_data, report_data)
     # 16. Whatever else the policy says of it, in expressions.
-    wrong = unheld(policy.expressions, _claims(authentic, standing)) if policy.expressions else []
+    wrong = unheld(policy.expressions, claims_of_td(authentic, standing)) if policy.expressions else []
     steps.check("tdx.expressions", not wrong, "; ".join(wrong), found=f"{len(policy.expressions)} hold")
     if standing is None or image is None:
         return steps.stopped()
     return steps.examined(lambda: AppraisedTdx(report, authentic.platform.pck.ppid, standing, image))
 
 
-def _claims(authentic: AuthenticTdx, standing: TcbStanding | None) -> dict[str, Any]:
+def claims_of_td(authentic: AuthenticTdx, standing: TcbStanding | None) -> dict[str, Any]:
+    """What its quote says, and Intel of its platform, by the names that expressions use."""
     pck = authentic.platform.pck
     platform: dict[str, Any] = {"ppid": pck.ppid.hex(), "fmspc": pck.fmspc.hex(), "pce_svn": pck.pce_svn}
     if standing is not None:
