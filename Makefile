@@ -53,8 +53,9 @@ fuzz: $(VENV)/.dev ## Throw mutants at every parser, FUZZ_SECONDS each, and EVID
 	PYTHONPATH=src:. $(BIN)/python tests/fuzz/parsers.py --seconds $(or $(FUZZ_SECONDS),20)
 	PYTHONPATH=src:. $(BIN)/python tests/fuzz/evidence.py --mutants $(or $(EVIDENCE_MUTANTS),1000000)
 
-vectors: $(VENV)/.dev ## Judge the recorded evidence of real machines under CLOISTER_VECTORS (../shared/vectors).
-	@PYTHONPATH=src:. $(BIN)/python -m tests.vectors.attestation
+vectors: $(VENV)/.dev ## Judge recorded evidence and published logs under CLOISTER_VECTORS (../shared/vectors).
+	@PYTHONPATH=src:. $(BIN)/python -m tests.vectors.attestation; evidence=$$?; \
+	PYTHONPATH=src:. $(BIN)/python -m tests.vectors.ledger; logs=$$?; exit $$((evidence | logs))
 
 altered: $(VENV)/.dev ## Judge EVIDENCE_MUTANTS (100,000) changed copies of recorded evidence: three minutes, none may pass.
 	PYTHONPATH=src:. $(BIN)/python tests/fuzz/evidence.py --mutants $(or $(EVIDENCE_MUTANTS),100000)
