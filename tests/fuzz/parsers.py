@@ -15,6 +15,7 @@ from typing import Any
 
 import cbor2
 import msgspec
+from tests.doubles.custody_records import SAMPLES
 from tests.doubles.made_evidence import made_evidence
 from tests.doubles.metadata_server import told
 from tests.doubles.tdx_guest_device import answer
@@ -216,6 +217,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         **intel_targets(),
         **nvidia_targets(),
         **endorsement_targets(),
+        **{parse.__name__: (parse, [canonical.encode(record)]) for parse, record in SAMPLES.items()},
         "nsm_answer": (nsm_answer, [cbor2.dumps({"Attestation": {"document": b"signed"}})]),
         "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
         "tsm_report": (parse_tsm_report, [made_evidence()[name] for name in ("tsm-report", "tsm-report:cbor")]),

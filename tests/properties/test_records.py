@@ -10,6 +10,16 @@ from cloister.formats import canonical
 from cloister.formats.attestation_request import parse_attestation_demand, parse_attestation_request
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
+from cloister.formats.custody import (
+    parse_deposit,
+    parse_deposited,
+    parse_recovery,
+    parse_retirement,
+    parse_root,
+    parse_rotation,
+    parse_use,
+)
+from cloister.formats.custody_messages import parse_asset_reply, parse_asset_request, parse_intake, parse_intake_head
 from cloister.formats.evidence import parse_evidence, parse_software_report
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
 from cloister.formats.release import (
@@ -25,24 +35,35 @@ from cloister.formats.statement import parse_statement
 from cloister.formats.trust_policy import parse_trust_policy
 
 PARSERS = [
+    parse_asset_reply,
+    parse_asset_request,
     parse_attestation_demand,
     parse_attestation_request,
     parse_constitution,
     parse_contract,
+    parse_deposit,
+    parse_deposited,
     parse_epoch,
     parse_evidence,
+    parse_intake,
+    parse_intake_head,
     parse_key_bundle,
     parse_kms_instance,
+    parse_recovery,
     parse_release,
     parse_release_reply,
     parse_release_request,
     parse_response_receipt,
+    parse_retirement,
     parse_revocation,
+    parse_root,
+    parse_rotation,
     parse_software_report,
     parse_state_head,
     parse_statement,
     parse_stored_receipt,
     parse_trust_policy,
+    parse_use,
 ]
 
 values = st.recursive(
