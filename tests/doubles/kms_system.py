@@ -22,12 +22,14 @@ from cloister.hosting.serving import serve_until
 from cloister.ledger.statements import sign_statement
 from cloister.node.evidence import evidence
 from cloister.node.keys import NodeSecrets
+from cloister.secret import SecretBytes
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
 from cloister.services.kms.routes import routes
 from cloister.services.kms.security import KmsSecurity
 from cloister.services.kms.security import security_settings as kms_settings
 from cloister.tee.collectors.collected import Collected
+from cloister.tee.sealing import sealing_key
 from cloister.testing import world
 from cloister.testing.memory_ledger import MemoryLedger
 
@@ -49,6 +51,11 @@ class WorldTee:
 
     def gpus(self, nonce: bytes) -> tuple[GpuEvidence, ...]:
         return ()
+
+    def sealing_key(self, context: bytes) -> SecretBytes | None:
+        workload = self._changes.get("workload", self.workload)
+        assert isinstance(workload, bytes)
+        return sealing_key(self._key.seed, workload=workload, context=context)
 
 
 class KmsSystem:

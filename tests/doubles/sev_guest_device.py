@@ -2,13 +2,14 @@
 
 import ctypes
 import errno
+import hashlib
 import struct
 from dataclasses import dataclass, field
 
 from tests.doubles.tee_reports import TABLE, snp_report
 from tests.doubles.tsm_kernel import fault
 
-GET_REPORT, GET_EXTENDED = 0xC0205300, 0xC0205302
+GET_REPORT, GET_DERIVED_KEY, GET_EXTENDED = 0xC0205300, 0xC0205301, 0xC0205302
 
 
 @dataclass
@@ -22,9 +23,14 @@ class SevGuestDevice:
     answers: object = snp_report
     faults: list[tuple[int, int, int]] = field(default_factory=list)  # errno, firmware's word, host's word
     asked: list[tuple[int, int]] = field(default_factory=list)  # request, bytes for certificates
+    chip: bytes = b"chip"  # with the TCB that it reports: the root of derived keys
+    launched: tuple[bytes, ...] = (b"policy", b"image", b"family", b"measurement")  # fields that a key can be mixed of
+    derives: bytes | None = None  # what it derives in place of a key
 
     def ioctl(self, request, argument):
         version, at, response, error = struct.unpack("<B7xQQQ", argument)
+        if request == GET_DERIVED_KEY:
+            return self._derive(at, response, argument)
         if request not in (GET_REPORT, GET_EXTENDED):
             raise fault(errno.ENOTTY)
         if version == 0 or error != 0:
@@ -46,6 +52,22 @@ class SevGuestDevice:
         report = self.answers(data, level)[0]  # type: ignore[operator]
         body = struct.pack("<II24x", self.status, self.size) + report
         ctypes.memmove(response, body.ljust(4000, b"\xee"), 4000)
+        return 0
+
+    def _derive(self, at, response, argument):
+        """MSG_KEY_REQ: the key is of the root and of the launch's fields that are selected, in their order."""
+        root, reserved, selected, level, _svn, _tcb = struct.unpack("<IIQIIQ", ctypes.string_at(at, 32))
+        self.asked.append((GET_DERIVED_KEY, selected))
+        if self.faults:
+            code, firmware, host = self.faults.pop(0)
+            argument[24:32] = struct.pack("<II", firmware, host)
+            raise fault(code)
+        if root > 6 or reserved or selected >= 64 or level < self.level:
+            argument[24:28] = struct.pack("<I", 0x16)
+            raise fault(errno.EIO)
+        mixed = [field for bit, field in enumerate(self.launched) if selected >> bit & 1]
+        key = hashlib.sha256(b"|".join([self.chip, *mixed])).digest() if self.derives is None else self.derives
+        ctypes.memmove(response, struct.pack("<I28x32s", self.status, key), 64)
         return 0
 
     def _lay_out(self, address, room, at, argument):

@@ -10,12 +10,15 @@ from typing import Literal, cast
 from cloister.errors import UsageError
 from cloister.formats.evidence import GpuEvidence
 from cloister.node.evidence import Tee
+from cloister.secret import SecretBytes
 from cloister.storage.key_file import read_signing_key
 from cloister.tee.collectors.collected import Collected, Collector
 from cloister.tee.collectors.detected import Wanted, open_collector
 from cloister.tee.collectors.machine import Machine
 from cloister.tee.collectors.nvml import collect_gpus
+from cloister.tee.collectors.sev_derived_key import derived_key
 from cloister.tee.measurement import measure_this_process
+from cloister.tee.sealing import sealing_key
 from cloister.tee.software import SoftwareTee
 
 Platform = Literal["software"] | Wanted
@@ -55,6 +58,12 @@ class HardwareTee:
         if not self.with_gpus:
             return ()
         return tuple(one.evidence for one in collect_gpus(nonce, load=self.machine.nvml))
+
+    def sealing_key(self, context: bytes) -> SecretBytes | None:
+        """As `Tee`: of SEV-SNP's secure processor; TDX has no such key, and those of vTPMs and of AWS are not asked."""
+        if self.platform != "snp":
+            return None
+        return sealing_key(derived_key(self.machine), workload=self.workload, context=context)
 
 
 @dataclass(frozen=True, slots=True)

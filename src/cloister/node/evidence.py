@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from cloister.formats.evidence import Binding, Evidence, GpuEvidence, NodeKeys, SecuritySettings, gpu_digest, gpu_nonce
+from cloister.secret import SecretBytes
 from cloister.tee.collectors.collected import Collected
 
 
@@ -31,6 +32,13 @@ class Tee(Protocol):
 
     def gpus(self, nonce: bytes) -> tuple[GpuEvidence, ...]:
         """What every GPU and switch of this node says to `nonce`, 32 bytes; empty where the node has none.
+
+        Raises:
+            As `collect`.
+        """
+
+    def sealing_key(self, context: bytes) -> SecretBytes | None:
+        """A key for `context` that only this workload gets again, on this platform; None where there is no such key.
 
         Raises:
             As `collect`.

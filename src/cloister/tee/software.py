@@ -9,7 +9,9 @@ from cloister.crypto.cose import sign1
 from cloister.crypto.signing import SigningKey
 from cloister.formats import canonical
 from cloister.formats.evidence import SOFTWARE_REPORT_TYPE, GpuEvidence, SoftwareReport
+from cloister.secret import SecretBytes
 from cloister.tee.collectors.collected import Collected
+from cloister.tee.sealing import sealing_key
 
 SENTENCE: Final = "software TEE: protects nothing from this machine's owner"
 PLATFORM_MEASUREMENT: Final = hashlib.sha384(SENTENCE.encode()).digest()
@@ -31,6 +33,10 @@ class SoftwareTee:
             platform_measurement=PLATFORM_MEASUREMENT, workload=self.workload, report_data=report_data
         )
         return Collected(sign1(self._key, canonical.encode(report), content_type=SOFTWARE_REPORT_TYPE))
+
+    def sealing_key(self, context: bytes) -> SecretBytes:
+        """As `Tee`: from the platform key, so whoever reads this machine's files can unseal what it seals."""
+        return sealing_key(self._key.seed, workload=self.workload, context=context)
 
     def gpus(self, nonce: bytes) -> tuple[GpuEvidence, ...]:  # noqa: ARG002 - there is none to ask
         """None: nothing ties a GPU to a software TEE."""

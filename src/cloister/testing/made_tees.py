@@ -173,6 +173,9 @@ class _WithGpus:
         """As `Tee`."""
         return () if self.gpu_vendor is None else self.gpu_vendor.evidence(nonce)
 
+    def sealing_key(self, context: bytes) -> None:
+        """As `Tee`: none."""
+
     def gpu_policy(self) -> Gpu:
         """What takes them, or refuses any."""
         return "none" if self.gpu_vendor is None else self.gpu_vendor.policy()
@@ -361,6 +364,9 @@ class MadeNitroTee:
     def gpus(self, nonce: bytes) -> tuple[GpuEvidence, ...]:  # noqa: ARG002 - there is none to ask
         """As `Tee`: enclaves have none."""
         return ()
+
+    def sealing_key(self, context: bytes) -> None:
+        """As `Tee`: none."""
 
     def fetched(self) -> tuple[Endorsement, ...]:
         """As `MadeTee`: a document carries its whole chain."""

@@ -26,6 +26,9 @@ class EchoTee:
     def gpus(self, nonce: bytes) -> tuple[GpuEvidence, ...]:
         return ()
 
+    def sealing_key(self, context: bytes) -> None:
+        return None
+
 
 def test_the_report_is_over_the_binding_that_travels_with_it():
     keys = NodeSecrets.generate().public

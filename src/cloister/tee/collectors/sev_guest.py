@@ -36,8 +36,8 @@ _FIRST_TABLE: Final = 4 * _PAGE  # bytes: as much as the first kernels take
 _MAXIMUM_TABLE: Final = 16 * _PAGE
 _VMM_INVALID_LENGTH, _VMM_BUSY = 1, 2
 _WAITS: Final = (0.5, 1.0, 2.0, 4.0)  # seconds between tries of a request that the host throttles
-_ABSENT: Final = "not there (kernel 5.19 or later, module sev-guest)"
-_ADVICE: Final = {
+ABSENT: Final = "not there (kernel 5.19 or later, module sev-guest)"
+ADVICE: Final = {
     errno.ENOTTY: "The kernel wiped the guest's key to the secure processor after a failed request: restart the guest",
     errno.ETIMEDOUT: "The host throttled the request for a minute: ask less often",
     errno.EAGAIN: "The host throttles requests: ask less often",
@@ -45,7 +45,7 @@ _ADVICE: Final = {
 }
 
 
-class _Declined(Exception):
+class Declined(Exception):
     """An ioctl that failed, with what firmware and host said."""
 
     def __init__(self, error: OSError, firmware: int, host: int) -> None:
@@ -56,11 +56,13 @@ class _Declined(Exception):
 
     @property
     def throttled(self) -> bool:
+        """Whether the host asks for patience."""
         return self.host == _VMM_BUSY or self.error.errno in (errno.EAGAIN, errno.EBUSY)
 
-    def explained(self) -> CloisterError:
+    def explained(self, what: str = "a report") -> CloisterError:
+        """What the kernel, the firmware and the host said, as a sentence that says what to do."""
         codes = f" (firmware {self.firmware:#x}, host {self.host:#x})" if self.firmware or self.host else ""
-        return explained(self.error, f"asking /{DEVICE} for a report{codes}", _ADVICE)
+        return explained(self.error, f"asking /{DEVICE} for {what}{codes}", ADVICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,11 @@ class SevGuest:
     def collect(self, report_data: bytes, *, challenge: bytes) -> Collected:  # noqa: ARG002 - the report has one field
         """As `Collector`. A host that gives no certificates is no fault: the report is asked for without them."""
         require_room(report_data, self.room)
-        with self.machine.device(DEVICE, absent=_ABSENT, advice=_ADVICE) as descriptor:
+        with self.machine.device(DEVICE, absent=ABSENT, advice=ADVICE) as descriptor:
             try:
                 report, table = self._extended(descriptor, report_data)
                 remarks: tuple[str, ...] = ()
-            except _Declined as declined:
+            except Declined as declined:
                 report, table = self._plain(descriptor, report_data), b""
                 remarks = (f"the host gave no certificates: {declined.explained()}",)
         collected = collected_snp(report, table, report_data)
@@ -89,7 +91,7 @@ class SevGuest:
         """The report and the host's table, in a buffer as large as the host says that it has to be.
 
         Raises:
-            _Declined: the ioctl failed.
+            Declined: the ioctl failed.
         """
         size = _FIRST_TABLE
         while True:
@@ -98,7 +100,7 @@ class SevGuest:
             request = ctypes.create_string_buffer(asked, len(asked))
             try:
                 return self._asked(descriptor, GET_EXTENDED, request), table.raw
-            except _Declined as declined:
+            except Declined as declined:
                 wanted = _EXTENDED_REQUEST.unpack(request.raw)[3]
                 if declined.host != _VMM_INVALID_LENGTH or not size < wanted <= _MAXIMUM_TABLE or wanted % _PAGE:
                     raise
@@ -108,27 +110,38 @@ class SevGuest:
         asked = _REPORT_REQUEST.pack(report_data, self.privilege_level)
         try:
             return self._asked(descriptor, GET_REPORT, ctypes.create_string_buffer(asked, len(asked)))
-        except _Declined as declined:
+        except Declined as declined:
             raise declined.explained() from declined.error
 
     def _asked(self, descriptor: int, code: int, request: ctypes.Array[ctypes.c_char]) -> bytes:
-        """The report that one request brings; made again, the same, where the host throttles it.
+        """The report that one request brings.
 
         Raises:
-            _Declined: the ioctl failed. TeeFault: what came is no answer.
+            Declined: the ioctl failed. TeeFault: what came is no answer.
         """
-        response = ctypes.create_string_buffer(_RESPONSE_SIZE)
-        for wait in (*_WAITS, None):
-            argument = bytearray(_REQUEST.pack(1, ctypes.addressof(request), ctypes.addressof(response), 0, 0))
-            try:
-                self.machine.control(descriptor, code, argument)
-                break
-            except OSError as error:
-                declined = _Declined(error, *_REQUEST.unpack(argument)[3:])
-                if not declined.throttled or wait is None:
-                    raise declined from error
-            self.machine.sleep(wait)
-        return _report(response.raw)
+        return _report(ask_firmware(self.machine, descriptor, code, request, size=_RESPONSE_SIZE))
+
+
+def ask_firmware(
+    machine: Machine, descriptor: int, code: int, request: ctypes.Array[ctypes.c_char], *, size: int
+) -> bytes:
+    """The `size` bytes that the secure processor answers; asked again, the same, where the host throttles it.
+
+    Raises:
+        Declined: the ioctl failed.
+    """
+    response = ctypes.create_string_buffer(size)
+    for wait in (*_WAITS, None):
+        argument = bytearray(_REQUEST.pack(1, ctypes.addressof(request), ctypes.addressof(response), 0, 0))
+        try:
+            machine.control(descriptor, code, argument)
+            break
+        except OSError as error:
+            declined = Declined(error, *_REQUEST.unpack(argument)[3:])
+            if not declined.throttled or wait is None:
+                raise declined from error
+        machine.sleep(wait)
+    return response.raw
 
 
 def open_sev_guest(machine: Machine) -> SevGuest:
@@ -138,11 +151,11 @@ def open_sev_guest(machine: Machine) -> SevGuest:
         NoTee: it is not.
         TeeDenied, TeeUnavailable: it cannot be opened.
     """
-    with machine.device(DEVICE, absent=_ABSENT, advice=_ADVICE):
-        return SevGuest(machine, _own_level(machine))
+    with machine.device(DEVICE, absent=ABSENT, advice=ADVICE):
+        return SevGuest(machine, own_level(machine))
 
 
-def _own_level(machine: Machine) -> int:
+def own_level(machine: Machine) -> int:
     """The VMPL that the guest runs at: 0, unless the kernel says another."""
     try:
         said = machine.read(OWN_LEVEL, limit=_PAGE).strip()
