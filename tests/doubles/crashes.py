@@ -223,6 +223,11 @@ class _Connection:
         self._machine.step(f"after {what}")
         return cursor
 
+    def executemany(self, sql: str, rows: Any) -> Any:
+        if self._life.done():
+            raise Crash(f"{self._machine.name} is dead")
+        return self._real.executemany(sql, rows)
+
     def _move_log(self, sql: str) -> Any:
         """SQLite synchronises here, too, unless it was told never to; then the file is as if nothing had been moved."""
         if self._synchronous < NORMAL:

@@ -81,9 +81,10 @@ async def check_ledger(path):
         store = LedgerStore(database)
         await store.claim(ORIGIN, KEYS["log"].public)
         stored = await store.load()
-        assert len(stored.leaves) == len(ENTRIES)
+        assert stored.tree.size == len(ENTRIES)
         assert await store.entries(0, len(ENTRIES), limit=10**6) == ENTRIES
-        assert max(checkpoint.size for checkpoint in stored.checkpoints) == len(ENTRIES)
+        assert stored.newest is not None
+        assert stored.newest.size == len(ENTRIES)
     finally:
         await database.close()
 

@@ -9,8 +9,9 @@ entries of one log.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
@@ -18,6 +19,7 @@ from typing import TypeVar
 
 from cloister.errors import Unavailable
 from cloister.storage.database_file import CorruptStore, empty_log, open_file
+from cloister.storage.transaction import Each, Find, Insert, Query, Row, Step, Work
 
 T = TypeVar("T")
 
@@ -59,6 +61,14 @@ class Database:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, action)
 
+    async def write(self, work: Work[T]) -> T:
+        """What `work` returns, once its transaction is on disk; raises as `run`."""
+        return await self.run(lambda connection: _play(connection, work))
+
+    async def read(self, work: Work[T]) -> T:
+        """What `work` returns, which changes nothing; raises as `run`."""
+        return await self.write(work)
+
     async def probe(self) -> None:
         """Write a page, to know that it can be done; not sooner again than `PROBE_SECONDS` after it could.
 
@@ -94,6 +104,34 @@ class Database:
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _play(connection: sqlite3.Connection, work: Work[T]) -> T:
+    with contextlib.closing(work()) as steps:
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(_take(connection, step))
+        except StopIteration as done:
+            value: T = done.value
+            return value
+
+
+def _take(connection: sqlite3.Connection, step: Step) -> Sequence[Row]:
+    match step:
+        case Query(sql, values):
+            return connection.execute(sql, values).fetchall()
+        case Each(sql, values, take):
+            for row in connection.execute(sql, values):
+                if not take(row):
+                    break
+        case Find(table, columns, values):
+            sql = f"SELECT {', '.join(columns)} FROM {table} WHERE {columns[0]} = ?"  # noqa: S608 - names of ours
+            return [row for value in values for row in connection.execute(sql, (value,))]
+        case Insert(table, types, rows):
+            marks = ", ".join("?" * len(types))
+            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 - names of ours
+    return ()
 
 
 def _write_nothing_new(connection: sqlite3.Connection) -> None:

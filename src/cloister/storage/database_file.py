@@ -90,7 +90,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _scripts(migrations: str) -> list[str]:
-    folder = resources.files("cloister.storage").joinpath("migrations", migrations)
+    folder = resources.files("cloister.storage").joinpath("migrations", "sqlite", migrations)
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [file.read_text(encoding="utf-8") for file in files]
 

@@ -1,20 +1,25 @@
-"""The ledger's entries and cosigned checkpoints in SQLite."""
+"""The ledger's entries and cosigned checkpoints, in SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloister.crypto.merkle import leaf_hash
-from cloister.storage.database import Database
+from cloister.crypto.merkle import GrowingTree, leaf_hash
 from cloister.storage.database_file import CorruptStore
+from cloister.storage.transaction import Each, Find, Insert, Query, Row, Steps, Transactions
+
+ENTRY_TYPES = ("bigint", "bytea", "bytea")  # number, digest, entry
+
+
+class LostEntries(CorruptStore):
+    """The database was put back to an earlier state while it was in use."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCheckpoint:
-    """A checkpoint that a quorum cosigned, as it was stored; nothing in it is checked."""
+    """A checkpoint that a quorum cosigned, as it was stored; the note's signatures are not checked."""
 
     size: int
     root: bytes  # 32 bytes
@@ -23,17 +28,18 @@ class StoredCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class StoredLog:
-    """What was found on disk: the leaf hashes of all entries in order, and the checkpoints by size."""
+    """What was found on disk: the tree over all entries, and the largest checkpoint. Each root is the tree's."""
 
-    leaves: tuple[bytes, ...]
-    checkpoints: tuple[StoredCheckpoint, ...]
+    tree: GrowingTree
+    newest: StoredCheckpoint | None
 
 
 class LedgerStore:
     """One log. Each call is one transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Transactions) -> None:
         self._database = database
+        self._size = 0  # entries that are known to have been there
 
     async def claim(self, origin: str, key: bytes) -> None:
         """Make this the log of `origin` and `key` for good.
@@ -41,7 +47,7 @@ class LedgerStore:
         Raises:
             CorruptStore: it is another log's.
         """
-        found = await self._database.run(lambda connection: _claim(connection, origin, key))
+        found = await self._database.write(lambda: _claim(origin, key))
         if found != (origin, key):
             raise CorruptStore(
                 f"the database is of the log {found[0]} with the key {found[1].hex()[:16]}…,"
@@ -49,20 +55,31 @@ class LedgerStore:
             )
 
     async def load(self) -> StoredLog:
-        """Everything, with each entry held against its digest.
+        """Everything, each entry and note held against its digest, each root against the entries; 64 bytes an entry.
 
         Raises:
-            CorruptStore: an entry is missing or not what was written.
+            CorruptStore: an entry is missing or not what was written, or a root is not that of the entries. A log that
+                went on from there would show its witnesses another history than the one they cosigned.
+            LostEntries: there are fewer than there were.
         """
-        return await self._database.run(_load)
+        stored = await self._database.read(_load)
+        _require_all(self._size, stored.tree.size)
+        self._size = stored.tree.size
+        return stored
 
     async def append(self, entries: Sequence[bytes]) -> list[int]:
-        """Number `entries` in their order and store them; the same bytes keep the index they have."""
-        return await self._database.run(lambda connection: [_append(connection, entry) for entry in entries])
+        """Number `entries` in their order and store them; the same bytes keep the index they have.
+
+        Raises:
+            LostEntries: there are fewer than there were; nothing was stored.
+        """
+        indices, size = await self._database.write(lambda: _append(entries, self._size))
+        self._size = size
+        return indices
 
     async def publish(self, checkpoint: StoredCheckpoint) -> None:
         """Store a cosigned checkpoint, in place of an older one of the same size and root."""
-        await self._database.run(lambda connection: _publish(connection, checkpoint))
+        await self._database.write(lambda: _publish(checkpoint))
 
     async def entries(self, start: int, end: int, *, limit: int) -> list[bytes]:
         """Entries `start` to before `end`, in `limit` bytes all told, but one at least if there is one.
@@ -70,29 +87,46 @@ class LedgerStore:
         Raises:
             CorruptStore: an entry is not what was written.
         """
-        return await self._database.run(lambda connection: _entries(connection, start, end, limit))
+        return await self._database.read(lambda: _entries(start, end, limit))
 
 
-def _claim(connection: sqlite3.Connection, origin: str, key: bytes) -> tuple[str, bytes]:
-    connection.execute("INSERT OR IGNORE INTO identity VALUES (1, ?, ?)", (origin, key))
-    found: tuple[str, bytes] = connection.execute("SELECT origin, key FROM identity").fetchone()
-    return found
+def _claim(origin: str, key: bytes) -> Steps[tuple[str, bytes]]:
+    yield Query("INSERT INTO identity VALUES (1, ?, ?) ON CONFLICT DO NOTHING", (origin, key))
+    ((origin, key),) = yield Query("SELECT origin, key FROM identity")
+    return origin, key
 
 
-def _load(connection: sqlite3.Connection) -> StoredLog:
-    leaves: list[bytes] = []
-    for number, digest, entry in connection.execute("SELECT number, digest, entry FROM entries ORDER BY number"):
-        if number != len(leaves):
-            raise CorruptStore(f"entry {len(leaves)} is missing: entry {number} follows the one before")
+def _load() -> Steps[StoredLog]:
+    tree = GrowingTree()
+    newest: StoredCheckpoint | None = None
+
+    def grow(row: Row) -> bool:
+        number, digest, entry = row
+        if number != tree.size:
+            raise CorruptStore(f"entry {tree.size} is missing: entry {number} follows the one before")
         _require_digest(number, digest, entry)
-        leaves.append(leaf_hash(entry))
-    rows = connection.execute("SELECT size, root, note, digest FROM checkpoints ORDER BY size")
-    return StoredLog(tuple(leaves), tuple(_checkpoint(*row) for row in rows))
+        tree.append(leaf_hash(entry))
+        return True
+
+    def hold(row: Row) -> bool:
+        nonlocal newest
+        newest = _held(row, tree)
+        return True
+
+    yield Each("SELECT number, digest, entry FROM entries ORDER BY number", (), grow)
+    yield Each("SELECT size, root, note, digest FROM checkpoints ORDER BY size", (), hold)
+    return StoredLog(tree, newest)
 
 
-def _checkpoint(size: int, root: bytes, note: bytes, digest: bytes | None) -> StoredCheckpoint:
+def _held(row: Row, tree: GrowingTree) -> StoredCheckpoint:
+    size, root, note, digest = row
+    what = f"the checkpoint of {size} entries"
     if digest is not None and hashlib.sha256(note).digest() != digest:
         raise CorruptStore(f"the note of {size} entries is damaged: its digest is another")
+    if size > tree.size:
+        raise CorruptStore(f"{what} was cosigned, but only {tree.size} entries are stored")
+    if root != tree.root(size):
+        raise CorruptStore(f"{what} has the root {root.hex()}, its entries {tree.root(size).hex()}")
     return StoredCheckpoint(size, root, note)
 
 
@@ -101,32 +135,51 @@ def _require_digest(number: int, digest: bytes, entry: bytes) -> None:
         raise CorruptStore(f"entry {number} is not what was written: its digest is another")
 
 
-def _append(connection: sqlite3.Connection, entry: bytes) -> int:
-    digest = hashlib.sha256(entry).digest()
-    found = connection.execute("SELECT number FROM entries WHERE digest = ?", (digest,)).fetchone()
-    if found is None:
-        sql = "INSERT INTO entries SELECT coalesce(max(number), -1) + 1, ?, ? FROM entries RETURNING number"
-        found = connection.execute(sql, (digest, entry)).fetchone()
-    number: int = found[0]
-    return number
+def _require_all(known: int, found: int) -> None:
+    if found < known:
+        raise LostEntries(
+            f"the database has {found} entries and had {known}: it was put back to an earlier state, or went over to a"
+            " copy that lagged behind; bring the newer one back and start the ledger again"
+        )
 
 
-def _publish(connection: sqlite3.Connection, checkpoint: StoredCheckpoint) -> None:
-    connection.execute(
+def _append(entries: Sequence[bytes], known_size: int) -> Steps[tuple[list[int], int]]:
+    ((size,),) = yield Query("SELECT coalesce(max(number), -1) + 1 FROM entries")
+    _require_all(known_size, size)
+    digests = [hashlib.sha256(entry).digest() for entry in entries]
+    numbers: dict[bytes, int] = dict((yield Find("entries", ("digest", "number"), digests)))
+    fresh: list[Row] = []
+    for digest, entry in zip(digests, entries, strict=True):
+        if digest not in numbers:
+            numbers[digest] = size + len(fresh)
+            fresh.append((numbers[digest], digest, entry))
+    if fresh:
+        yield Insert("entries", ENTRY_TYPES, fresh)
+    return [numbers[digest] for digest in digests], size + len(fresh)
+
+
+def _publish(checkpoint: StoredCheckpoint) -> Steps[None]:
+    yield Query(
         "INSERT INTO checkpoints VALUES (?, ?, ?, ?)"
         " ON CONFLICT (size) DO UPDATE SET root = excluded.root, note = excluded.note, digest = excluded.digest",
         (checkpoint.size, checkpoint.root, checkpoint.note, hashlib.sha256(checkpoint.note).digest()),
     )
 
 
-def _entries(connection: sqlite3.Connection, start: int, end: int, limit: int) -> list[bytes]:
+def _entries(start: int, end: int, limit: int) -> Steps[list[bytes]]:
     found: list[bytes] = []
     total = 0
-    sql = "SELECT number, digest, entry FROM entries WHERE number >= ? AND number < ? ORDER BY number"
-    for number, digest, entry in connection.execute(sql, (start, end)):
+
+    def take(row: Row) -> bool:
+        nonlocal total
+        number, digest, entry = row
         _require_digest(number, digest, entry)
         total += len(entry)
         if found and total > limit:
-            break
+            return False
         found.append(entry)
+        return True
+
+    sql = "SELECT number, digest, entry FROM entries WHERE number >= ? AND number < ? ORDER BY number"
+    yield Each(sql, (start, end), take)
     return found

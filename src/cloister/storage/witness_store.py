@@ -1,20 +1,19 @@
-"""What a witness remembers, in SQLite: for each log the last size and root that it cosigned."""
+"""What a witness remembers, in SQLite or PostgreSQL: for each log the last size and root that it cosigned."""
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Callable
 
 from cloister.ledger.witness_rules import NOTHING, TreeHead
-from cloister.storage.database import Database
 from cloister.storage.database_file import CorruptStore
+from cloister.storage.transaction import Query, Steps, Transactions
 
 
 class WitnessStore:
     """Heads by origin."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Transactions) -> None:
         self._database = database
 
     async def advance(self, origin: str, decide: Callable[[TreeHead], TreeHead]) -> TreeHead:
@@ -23,11 +22,11 @@ class WitnessStore:
         "Checking the old size against the latest checkpoint and persisting the new checkpoint must be performed
         atomically" (C2SP tlog-witness).
         """
-        return await self._database.run(lambda connection: _advance(connection, origin, decide))
+        return await self._database.write(lambda: _advance(origin, decide))
 
     async def head(self, origin: str) -> TreeHead:
         """What is remembered of a log; the empty tree before the first cosignature."""
-        return await self._database.run(lambda connection: _head(connection, origin))
+        return await self._database.read(lambda: _head(origin))
 
     async def check(self) -> None:
         """Hold every head against its digest.
@@ -35,12 +34,12 @@ class WitnessStore:
         Raises:
             CorruptStore: one is not what was written.
         """
-        await self._database.run(_check)
+        await self._database.read(_check)
 
 
-def _advance(connection: sqlite3.Connection, origin: str, decide: Callable[[TreeHead], TreeHead]) -> TreeHead:
-    head = decide(_head(connection, origin))
-    connection.execute(
+def _advance(origin: str, decide: Callable[[TreeHead], TreeHead]) -> Steps[TreeHead]:
+    head = decide((yield from _head(origin)))
+    yield Query(
         "INSERT INTO heads VALUES (?, ?, ?, ?)"
         " ON CONFLICT (origin) DO UPDATE SET size = excluded.size, root = excluded.root, digest = excluded.digest",
         (origin, head.size, head.root, _digest(origin, head)),
@@ -48,13 +47,13 @@ def _advance(connection: sqlite3.Connection, origin: str, decide: Callable[[Tree
     return head
 
 
-def _head(connection: sqlite3.Connection, origin: str) -> TreeHead:
-    row = connection.execute("SELECT size, root, digest FROM heads WHERE origin = ?", (origin,)).fetchone()
-    return NOTHING if row is None else _checked(origin, *row)
+def _head(origin: str) -> Steps[TreeHead]:
+    rows = yield Query("SELECT size, root, digest FROM heads WHERE origin = ?", (origin,))
+    return _checked(origin, *rows[0]) if rows else NOTHING
 
 
-def _check(connection: sqlite3.Connection) -> None:
-    for row in connection.execute("SELECT origin, size, root, digest FROM heads").fetchall():
+def _check() -> Steps[None]:
+    for row in (yield Query("SELECT origin, size, root, digest FROM heads")):
         _checked(*row)
 
 

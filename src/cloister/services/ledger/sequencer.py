@@ -23,7 +23,7 @@ from cloister.formats.constitution import Log
 from cloister.formats.ledger_messages import Appended
 from cloister.hosting.fault import place_of
 from cloister.ledger.checkpoints import sign_checkpoint
-from cloister.services.ledger.recovery import grow_tree, latest
+from cloister.services.ledger.recovery import require_own_note
 from cloister.storage.ledger_store import StoredCheckpoint, StoredLog
 
 MAXIMUM_WAITING = 1024  # requests in the queue; more are told to come back
@@ -230,8 +230,9 @@ class Sequencer:
 
     async def _recover(self) -> None:
         stored = await self._store.load()
-        self._tree = grow_tree(stored, self.log)
-        self._cosigned = latest(stored.checkpoints)
+        if stored.newest is not None:
+            require_own_note(stored.newest, self.log)
+        self._tree, self._cosigned = stored.tree, stored.newest
         self._certain = True
 
     @property
