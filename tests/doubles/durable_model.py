@@ -14,7 +14,8 @@ from cloister.formats.constitution import Log, Witness
 from cloister.formats.hpke_suite import X_WING
 from cloister.formats.key_bundle import KeyBundle
 from cloister.formats.release import WRAP_INFO, ReleaseReply, parse_epoch
-from cloister.ledger.checkpoints import cosignature_time, examine_checkpoint
+from cloister.ledger.checkpoints import examine_checkpoint
+from cloister.ledger.cosignatures import cosignature_time
 from cloister.ledger.statements import entry_digest, open_statement
 from cloister.secret import SecretBytes
 
@@ -49,12 +50,12 @@ class Model:
         """The size of the largest checkpoint that anyone was shown."""
         return max(self.roots, default=0)
 
-    def saw_cosignature(self, witness: Witness, line, note: bytes) -> None:
+    def saw_cosignature(self, witness: Witness, lines, note: bytes) -> None:
         """A witness lets a cosignature leave: one root at one size, and sizes never fall.
 
         Noted and raised later: this is called amid the ledger's work, whose outermost loop survives any fault.
         """
-        signed = SignedNote(parse_note(note).text, (line,))
+        signed = SignedNote(parse_note(note).text, lines)
         self._note(cosignature_time(signed, witness) is not None, f"{witness.name} signed with another key")
         checkpoint = parse_checkpoint(signed.text)
         seen = self.cosigned[witness.name]

@@ -17,13 +17,15 @@ from tests.doubles.crashes import FULL, Crash, Ending, Machine
 from tests.doubles.durable_model import Model, require
 from tests.doubles.kms_system import SECURITY, AskingNode, WorldTee
 
+from cloister.crypto.ml_dsa import MlDsaKey
 from cloister.crypto.signing import SigningKey
 from cloister.errors import Refused, Unavailable
 from cloister.formats.appraisal_policy import RoleReference
-from cloister.formats.constitution import Log, Witness
+from cloister.formats.constitution import Log
 from cloister.formats.cose_sign1 import CoseSign1
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
 from cloister.formats.release import Revocation, parse_release_reply
+from cloister.ledger.cosignatures import WitnessKeys
 from cloister.ledger.statements import sign_statement
 from cloister.node.keys import NodeSecrets
 from cloister.services.kms.instance import Instance
@@ -57,8 +59,8 @@ class Variant:
     def sequencer(self, key, store, quorum) -> Sequencer:
         return Sequencer(ORIGIN, key, store, quorum)
 
-    def witnessing(self, name, key, log, store, clock) -> Witnessing:
-        return Witnessing(name, key, {log.origin: log}, store, clock=clock)
+    def witnessing(self, name, keys, log, store, clock) -> Witnessing:
+        return Witnessing(name, keys, {log.origin: log}, store, clock=clock)
 
     def instance(self, tee) -> Instance:
         return Instance(tee, NodeSecrets.generate(), SECURITY)
@@ -84,8 +86,8 @@ class WitnessMachine(Machine):
     def __init__(self, number: int, system: DurableSystem) -> None:
         super().__init__(f"witness{number}", system.folder)
         self._system = system
-        self._key = SigningKey.generate()
-        self.witness = Witness(name=f"{self.name}.test", key=self._key.public)
+        self._keys = WitnessKeys(SigningKey.generate(), MlDsaKey.generate() if number == 0 else None)
+        self.witness = self._keys.named(f"{self.name}.test")
 
     async def start(self) -> None:
         self.begin()
@@ -95,13 +97,15 @@ class WitnessMachine(Machine):
             )
         )
         clock = self._system.clocks.of(self.name)
-        self._witnessing = self._system.variant.witnessing(self.witness.name, self._key, self._system.log, store, clock)
+        self._witnessing = self._system.variant.witnessing(
+            self.witness.name, self._keys, self._system.log, store, clock
+        )
 
     async def add_checkpoint(self, request):
         async def answer():
-            line = await self._witnessing.add_checkpoint(request)
-            self._system.model.saw_cosignature(self.witness, line, request.note)
-            return (line,)
+            lines = await self._witnessing.add_checkpoint(request)
+            self._system.model.saw_cosignature(self.witness, lines, request.note)
+            return lines
 
         return await self._system.ledger.ask(self, "a cosignature", answer)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from cloister.crypto.signing import SigningKey
 from cloister.errors import Unavailable
 from cloister.formats.constitution import Log, Witness
+from cloister.ledger.cosignatures import WitnessKeys
 from cloister.services.ledger.quorum import Quorum
 from cloister.services.ledger.sequencer import Sequencer
 from cloister.services.witness.witness import Witnessing
@@ -64,15 +65,15 @@ class SteppedWitness:
         self.witness = Witness(name=name, key=key.public)
         self.down = False
         self._steps = steps
-        self._witnessing = Witnessing(name, key, {log.origin: log}, store, clock=clock)
+        self._witnessing = Witnessing(name, WitnessKeys(key), {log.origin: log}, store, clock=clock)
 
     async def add_checkpoint(self, request):
         if self.down:
             raise Unavailable(f"the witness {self.witness.name} cannot be reached")
         self._steps.step("before the witness is asked")
-        line = await self._witnessing.add_checkpoint(request)
+        lines = await self._witnessing.add_checkpoint(request)
         self._steps.step("after the witness has cosigned")
-        return (line,)
+        return lines
 
 
 class LedgerLife:

@@ -243,8 +243,8 @@ class RemembersNothing(WitnessStore):
 
 
 class WitnessesForget(Variant):
-    def witnessing(self, name, key, log, store, clock):
-        return super().witnessing(name, key, log, RemembersNothing(), clock)
+    def witnessing(self, name, keys, log, store, clock):
+        return super().witnessing(name, keys, log, RemembersNothing(), clock)
 
 
 class KeepsNoCheckpoint(LedgerStore):

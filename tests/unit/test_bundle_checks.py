@@ -204,6 +204,12 @@ def one_witness_key_under_two_names(case):
 
 
 @breaks("constitution.form")
+def one_post_quantum_witness_key_under_two_names(case):
+    witnesses = [replace(witness, ml_dsa=bytes(1312)) for witness in case.world.constitution.witnesses]
+    case.first_constitution(witnesses=tuple(witnesses))
+
+
+@breaks("constitution.form")
 def an_amender_named_twice(case):
     amender = case.world.constitution.amenders[0]
     case.first_constitution(amenders=(amender, amender))

@@ -9,6 +9,7 @@ import pytest
 from cloister.crypto.signing import SigningKey, check_signature
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.checkpoint import (
+    COSIGNATURE_ML_DSA,
     COSIGNATURE_V1,
     ED25519,
     Checkpoint,
@@ -85,6 +86,8 @@ def test_every_published_verifier_key_is_written_as_it_was_read():
         "log.test+00000000+" + base64.b64encode(bytes([1]) + bytes(32)).decode(),
         format_vkey("log.test", bytes(32), kind=2),
         format_vkey("log.test", bytes(31), kind=ED25519),
+        format_vkey("log.test", bytes(32), kind=COSIGNATURE_ML_DSA),
+        format_vkey("log.test", bytes(1312), kind=COSIGNATURE_V1),
         format_vkey("log.test", bytes(32), kind=ED25519)[:-1],
         format_vkey("log.test", bytes(32), kind=COSIGNATURE_V1).replace("log.", "log"),
     ],
@@ -131,7 +134,7 @@ def test_other_bodies_are_malformed(body):
         b"text\n\n\xe2\x80\x94 log.test AAAA\n",
         b"text\t\n\n" + LINE.encode(),
         b"\xff\n\n" + LINE.encode(),
-        b"text\n\n" + LINE.encode() * 65,
+        b"text\n\n" + LINE.encode() * 97,
     ],
 )
 def test_other_notes_are_malformed(note):
@@ -149,7 +152,7 @@ def test_signature_lines_stand_alone_too():
     assert parse_signature_lines(LINE.encode()) == (NoteSignature("log.test", bytes(4), bytes(64)),)
 
 
-@pytest.mark.parametrize("lines", [b"", b"\n", b"\xff\n", LINE.encode()[:-1], LINE.encode() * 65])
+@pytest.mark.parametrize("lines", [b"", b"\n", b"\xff\n", LINE.encode()[:-1], LINE.encode() * 97])
 def test_other_signature_lines_are_malformed(lines):
     with pytest.raises(MalformedInput):
         parse_signature_lines(lines)
@@ -157,6 +160,6 @@ def test_other_signature_lines_are_malformed(lines):
 
 def test_oversized_notes_are_refused_unread():
     with pytest.raises(TooLarge):
-        parse_note(bytes(16_385))
+        parse_note(bytes(131_073))
     with pytest.raises(TooLarge):
-        parse_signature_lines(bytes(16_385))
+        parse_signature_lines(bytes(131_073))

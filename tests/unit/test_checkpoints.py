@@ -19,14 +19,8 @@ from cloister.formats.checkpoint import (
     parse_vkey,
 )
 from cloister.formats.constitution import Log, Witness
-from cloister.ledger.checkpoints import (
-    CheckpointRefused,
-    check_log_signature,
-    cosign,
-    cosignature_time,
-    examine_checkpoint,
-    sign_checkpoint,
-)
+from cloister.ledger.checkpoints import CheckpointRefused, check_log_signature, examine_checkpoint, sign_checkpoint
+from cloister.ledger.cosignatures import cosign, cosignature_time
 
 PUBLISHED = json.loads(Path("tests/vectors/c2sp-notes.json").read_text(encoding="utf-8"))["cosigned_checkpoint"]
 TESSERA = Path("../shared/vectors/ledger/tlog-tiles/tessera-testlog")

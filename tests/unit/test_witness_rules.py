@@ -143,4 +143,4 @@ def test_other_requests_are_malformed(body):
 
 def test_an_oversized_request_is_refused_unread():
     with pytest.raises(TooLarge):
-        parse_add_checkpoint(bytes(30_000))
+        parse_add_checkpoint(bytes(140_000))

@@ -82,6 +82,8 @@ def _formed_constitution(statement: SignedStatement) -> Constitution:
     parsed = parse_constitution(statement.payload)
     witnesses = len({witness.key for witness in parsed.witnesses})
     distinct = witnesses == len({witness.name for witness in parsed.witnesses}) == len(parsed.witnesses)
+    post_quantum = [witness.ml_dsa for witness in parsed.witnesses if witness.ml_dsa]
+    distinct = distinct and len(set(post_quantum)) == len(post_quantum)
     _require("constitution.form", distinct, "a witness is named twice")
     _require("constitution.form", parsed.quorum <= witnesses, "the quorum is larger than the witnesses")
     amenders = len(set(parsed.amenders))

@@ -30,7 +30,7 @@ class AddCheckpoint:
 
 
 def parse_add_checkpoint(data: bytes) -> AddCheckpoint:
-    """Parse a request, at most 20 KiB and 63 hashes.
+    """Parse a request, at most 132 KiB and 63 hashes.
 
     Raises:
         TooLarge, MalformedInput: not a request.

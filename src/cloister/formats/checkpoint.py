@@ -1,4 +1,4 @@
-"""Checkpoints and cosignatures as signed notes (C2SP signed-note, tlog-checkpoint, tlog-cosignature v1).
+"""Checkpoints and cosignatures as signed notes (C2SP signed-note, tlog-checkpoint, tlog-cosignature).
 
 A note is text, a blank line, and signature lines. Nothing here checks a signature; `ledger.checkpoints` does.
 """
@@ -14,11 +14,13 @@ from typing import Final
 
 from cloister.errors import MalformedInput, TooLarge
 
-MAXIMUM_NOTE: Final = 16_384  # bytes
-MAXIMUM_SIGNATURES: Final = 64  # verifiers must take at least 16 (signed-note section "Format")
+MAXIMUM_NOTE: Final = 131_072  # bytes; 32 witnesses with two keys each take some 110,000
+MAXIMUM_SIGNATURES: Final = 96  # a log and 32 witnesses with two keys each are 65; others sign beside them
 MAXIMUM_SIZE: Final = 2**63 - 1  # entries, and seconds of a cosignature: what fits a signed 64-bit integer
 ED25519: Final = 0x01  # signature type of a log's own key (signed-note)
 COSIGNATURE_V1: Final = 0x04  # timestamped Ed25519 (tlog-cosignature)
+COSIGNATURE_ML_DSA: Final = 0x06  # timestamped ML-DSA-44 (tlog-cosignature)
+PUBLIC_SIZES: Final = {ED25519: 32, COSIGNATURE_V1: 32, COSIGNATURE_ML_DSA: 1312}  # bytes
 
 _NAME = re.compile(r"[^\s+]+")  # a key name is not empty and holds no white space and no plus
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -68,8 +70,8 @@ class VerifierKey:
     """A key as text names it (signed-note section "Verifier keys"): what checks one kind of signature line."""
 
     name: str
-    kind: int  # `ED25519` or `COSIGNATURE_V1`
-    public: bytes  # 32 bytes
+    kind: int  # `ED25519`, `COSIGNATURE_V1` or `COSIGNATURE_ML_DSA`
+    public: bytes  # 32 bytes, or 1,312 of ML-DSA-44
 
     @property
     def id(self) -> bytes:
@@ -78,7 +80,7 @@ class VerifierKey:
 
 
 def parse_note(data: bytes) -> SignedNote:
-    """Parse a signed note, at most 16 KiB and 64 signatures.
+    """Parse a signed note, at most 128 KiB and 96 signatures.
 
     Raises:
         TooLarge, MalformedInput: not a signed note.
@@ -101,7 +103,7 @@ def parse_note(data: bytes) -> SignedNote:
 
 
 def parse_signature_lines(data: bytes) -> tuple[NoteSignature, ...]:
-    """Parse signature lines alone, at most 16 KiB: a witness's answer (tlog-witness section "add-checkpoint").
+    """Parse signature lines alone, at most 128 KiB: a witness's answer (tlog-witness section "add-checkpoint").
 
     Raises:
         TooLarge, MalformedInput: not signature lines.
@@ -177,7 +179,7 @@ def format_vkey(name: str, public: bytes, *, kind: int) -> str:
 
 
 def parse_vkey(text: str) -> VerifierKey:
-    """Parse a verifier key of Ed25519, of a log's kind or a witness's.
+    """Parse a verifier key of a log, or one of a witness's two kinds.
 
     Raises:
         MalformedInput: not a verifier key, of another kind, or its id is not that of its key.
@@ -186,8 +188,8 @@ def parse_vkey(text: str) -> VerifierKey:
     if len(parts) != 3 or not _NAME.fullmatch(parts[0]):
         raise MalformedInput("a verifier key is a name, an id and a key, joined by plus signs")
     value = decode_base64(parts[2])
-    if len(value) != 33 or value[0] not in (ED25519, COSIGNATURE_V1):
-        raise MalformedInput("a verifier key of ours is a type byte, 01 or 04, and 32 bytes of Ed25519")
+    if not value or len(value) - 1 != PUBLIC_SIZES.get(value[0]):
+        raise MalformedInput("a verifier key is a type byte and a key: 01 or 04 and 32 bytes, or 06 and 1,312 bytes")
     key = VerifierKey(parts[0], value[0], value[1:])
     if parts[1] != key.id.hex():
         raise MalformedInput("the id of a verifier key is not that of its name and key")
@@ -197,6 +199,22 @@ def parse_vkey(text: str) -> VerifierKey:
 def cosigned_message(text: str, at: int) -> bytes:
     """What a witness signs: the time and the whole checkpoint (tlog-cosignature section "Ed25519 signed message")."""
     return f"cosignature/v1\ntime {at}\n{text}".encode()
+
+
+def cosigned_head(name: str, at: int, checkpoint: Checkpoint) -> bytes:
+    """What a witness signs with ML-DSA-44: its own name, the time, the log and its head, not the extension lines.
+
+    Source: tlog-cosignature section "ML-DSA-44 signed message", for the subtree that is the whole tree.
+
+    Raises:
+        MalformedInput: a name that does not fit its length byte.
+    """
+    names = name.encode(), checkpoint.origin.encode()
+    if any(not 0 < len(one) < 256 for one in names):
+        raise MalformedInput("the names of a witness and of a log that it cosigns with ML-DSA-44 have 1 to 255 bytes")
+    cosigner, origin = (bytes([len(one)]) + one for one in names)
+    size = checkpoint.size.to_bytes(8, "big")
+    return b"subtree/v1\n\0" + cosigner + at.to_bytes(8, "big") + origin + bytes(8) + size + checkpoint.root
 
 
 def decode_base64(text: str) -> bytes:

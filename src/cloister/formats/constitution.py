@@ -21,11 +21,13 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     key: PublicKey
 
 
-class Witness(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A witness whose cosignatures count towards the quorum."""
+class Witness(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A witness whose cosignatures count towards the quorum: by both keys, where it has two."""
 
     name: Name
     key: PublicKey
+    # ML-DSA-44; absent where there is none, never written as empty: one constitution has one encoding
+    ml_dsa: Annotated[bytes, msgspec.Meta(min_length=1312, max_length=1312)] = b""
 
 
 class Constitution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

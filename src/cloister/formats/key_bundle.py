@@ -10,13 +10,14 @@ import msgspec
 
 from cloister.formats import canonical
 from cloister.formats.canonical import Count, Digest, Seconds
+from cloister.formats.checkpoint import MAXIMUM_NOTE
 from cloister.formats.release import EpochNumber, EvidenceBytes
 
 MAXIMUM_BUNDLE = 4 * 1024 * 1024  # bytes
 PROVEN_SIZES = 32  # a bundle proves consistency from each of the last sizes
 STATE_HEAD_TYPE = "application/vnd.cloister.state-head+cbor"
 
-Note = Annotated[bytes, msgspec.Meta(min_length=1, max_length=16_384)]
+Note = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAXIMUM_NOTE)]
 EntryBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_535)]
 ProofPath = Annotated[tuple[Digest, ...], msgspec.Meta(max_length=64)]
 

@@ -11,12 +11,13 @@ import msgspec
 from cloister.errors import MalformedInput
 from cloister.formats import canonical
 from cloister.formats.canonical import Count, Digest
+from cloister.formats.checkpoint import MAXIMUM_NOTE
 from cloister.formats.key_bundle import EntryBytes, Note, ProofPath
 
 MAXIMUM_PAGE: Final = 4 * 1024 * 1024  # bytes of one answer with entries; one entry always fits
 MAXIMUM_PAGE_ENTRIES: Final = 1024
 MAXIMUM_BLOB: Final = 16 * 1024 * 1024  # bytes
-MAXIMUM_APPENDED: Final = 32_768  # bytes: a note, a path, an index
+MAXIMUM_APPENDED: Final = MAXIMUM_NOTE + 4096  # bytes: a note, a path, an index
 
 
 class Appended(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,7 +29,7 @@ class Appended(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def parse_appended(data: bytes) -> Appended:
-    """Parse the answer to an append, at most 32 KiB."""
+    """Parse the answer to an append, at most 132 KiB."""
     return canonical.decode(data, Appended, limit=MAXIMUM_APPENDED)
 
 

@@ -9,18 +9,16 @@ from cloister.crypto.signing import BadSignature, SigningKey, check_signature
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats.checkpoint import (
-    COSIGNATURE_V1,
     ED25519,
-    MAXIMUM_SIZE,
     Checkpoint,
     NoteSignature,
     SignedNote,
-    cosigned_message,
     key_id,
     parse_checkpoint,
     parse_note,
 )
 from cloister.formats.constitution import Log, Witness
+from cloister.ledger.cosignatures import cosignature_time
 
 SIGNED_STEPS = ("checkpoint.origin", "checkpoint.signature", "checkpoint.witnesses")
 
@@ -52,12 +50,6 @@ def sign_note(text: str, name: str, key: SigningKey) -> SignedNote:
     return SignedNote(text, (NoteSignature(name, identity, key.sign(text.encode())),))
 
 
-def cosign(note: SignedNote, name: str, key: SigningKey, *, at: int) -> NoteSignature:
-    """A witness's cosignature (tlog-cosignature v1) at the time `at`: 8 bytes of time, 64 of signature."""
-    signature = key.sign(cosigned_message(note.text, at))
-    return NoteSignature(name, key_id(name, key.public, kind=COSIGNATURE_V1), at.to_bytes(8, "big") + signature)
-
-
 def check_log_signature(note: SignedNote, log: Log) -> None:
     """Check that the log signed the note.
 
@@ -70,27 +62,6 @@ def check_log_signature(note: SignedNote, log: Log) -> None:
         raise BadSignature(f"not signed by the log {log.origin}")
     for line in lines:
         check_signature(log.key, line.signature, note.text.encode())
-
-
-def cosignature_time(note: SignedNote, witness: Witness) -> int | None:
-    """When `witness` cosigned the note; None where it did not. Lines of others are skipped, as the format says.
-
-    Raises:
-        BadSignature: a line in its name that does not hold.
-    """
-    identity = key_id(witness.name, witness.key, kind=COSIGNATURE_V1)
-    times = []
-    for line in note.signatures:
-        if (line.name, line.key_id) != (witness.name, identity):
-            continue
-        if len(line.signature) != 72:
-            raise BadSignature(f"a cosignature of {witness.name} has 72 bytes")
-        at = int.from_bytes(line.signature[:8], "big")
-        if at > MAXIMUM_SIZE:
-            raise BadSignature(f"a cosignature of {witness.name} is of a time beyond 2^63 - 1")
-        check_signature(witness.key, line.signature[8:], cosigned_message(note.text, at))
-        times.append(at)
-    return max(times, default=None)
 
 
 def check_checkpoint(

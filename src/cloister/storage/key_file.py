@@ -1,4 +1,4 @@
-"""Keys in files, readable by their owner only; those of Ed25519 as the 32 raw bytes of the seed."""
+"""Keys in files, readable by their owner only; those of Ed25519 and ML-DSA-44 as the 32 raw bytes of the seed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import stat
 from pathlib import Path
 
+from cloister.crypto.ml_dsa import MlDsaKey
 from cloister.crypto.signing import SigningKey
 from cloister.errors import UsageError
 from cloister.secret import SecretBytes
@@ -19,13 +20,22 @@ def read_signing_key(path: Path) -> SigningKey:
     Raises:
         UsageError: it cannot be read, others may read it, or it is not a seed.
     """
+    return SigningKey.from_seed(_seed(path, "an Ed25519"))
+
+
+def read_ml_dsa_key(path: Path) -> MlDsaKey:
+    """The key in `path`; raises as `read_signing_key`."""
+    return MlDsaKey.from_seed(_seed(path, "an ML-DSA-44"))
+
+
+def _seed(path: Path, kind: str) -> SecretBytes:
     seed = read_secret(path, limit=32)
     if len(seed) != 32:
-        raise UsageError(f"the key file {path} does not hold the 32 bytes of an Ed25519 seed")
-    return SigningKey.from_seed(seed)
+        raise UsageError(f"the key file {path} does not hold the 32 bytes of {kind} seed")
+    return seed
 
 
-def write_signing_key(path: Path, key: SigningKey) -> None:
+def write_signing_key(path: Path, key: SigningKey | MlDsaKey) -> None:
     """Write `key` to a new file; raises as `write_secret`."""
     write_secret(path, key.seed)
 

@@ -9,7 +9,8 @@ from cloister.crypto.signing import SigningKey
 from cloister.formats.checkpoint import Checkpoint, SignedNote
 from cloister.formats.constitution import Log, Witness
 from cloister.formats.key_bundle import ConsistencyProof, LoggedEntry
-from cloister.ledger.checkpoints import cosign, sign_note
+from cloister.ledger.checkpoints import sign_note
+from cloister.ledger.cosignatures import cosign
 
 
 class MemoryLog:

@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 from cloister.crypto.merkle import GrowingTree, leaf_hash
+from cloister.crypto.ml_dsa import MlDsaKey
 from cloister.crypto.signing import SigningKey
 from cloister.formats.checkpoint import Checkpoint, NoteSignature
 from cloister.formats.constitution import Witness
-from cloister.ledger.checkpoints import cosign, sign_checkpoint
+from cloister.ledger.checkpoints import sign_checkpoint
+from cloister.ledger.cosignatures import WitnessKeys, cosign, cosign_by_all
 from cloister.ledger.witness_rules import SizeConflict
 from cloister.services.ledger.quorum import Quorum, Unwitnessed
 
@@ -70,6 +72,17 @@ async def test_strangers_lines_are_dropped_and_cosignatures_that_do_not_hold_are
         await quorum(witness).cosign(NOTE, 5, TREE)
     witness._script = [(stranger, own)]
     assert (await quorum(witness).cosign(NOTE, 5, TREE)).signatures[1:] == (own,)
+
+
+async def test_a_witness_named_by_two_keys_answers_with_both_or_not_at_all():
+    keys = WitnessKeys(SigningKey.generate(), MlDsaKey.generate())
+    both = cosign_by_all(NOTE, "a.test", keys, at=100)
+    witness = Scripted("a.test", both[:1], both[1:], both)
+    witness.witness = keys.named("a.test")
+    for _ in range(2):
+        with pytest.raises(Unwitnessed, match="by both of its keys"):
+            await quorum(witness).cosign(NOTE, 5, TREE)
+    assert (await quorum(witness).cosign(NOTE, 5, TREE)).signatures[1:] == both
 
 
 async def test_a_slow_witness_beyond_the_quorum_is_not_waited_for():

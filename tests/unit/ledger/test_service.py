@@ -4,11 +4,12 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cloister.crypto.signing import SigningKey
 from cloister.errors import MalformedInput, UsageError
-from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
+from cloister.formats.checkpoint import COSIGNATURE_ML_DSA, COSIGNATURE_V1, ED25519, format_vkey
 from cloister.services.ledger.service import serve_ledger
 from cloister.services.ledger.settings import LedgerSettings, WitnessAddress
 from cloister.services.witness.service import serve_witness
@@ -22,6 +23,10 @@ def vkey(name, *, kind, key=None):
 
 def witness(name="witness.test", *, key=None, kind=COSIGNATURE_V1, url="http://127.0.0.1:1"):
     return WitnessAddress(vkey=vkey(name, kind=kind, key=key), url=url)
+
+
+def post_quantum(name="witness.test", *, kind=COSIGNATURE_ML_DSA, key=bytes(1312)):
+    return msgspec.structs.replace(witness(), ml_dsa_vkey=vkey(name, kind=kind, key=key))
 
 
 @pytest.fixture
@@ -39,7 +44,9 @@ def key(tmp_path):
         ({"witnesses": ()}, "a quorum of 1 out of 0"),
         ({"witnesses": (witness(), witness())}, "its own name"),
         ({"witnesses": (witness(key=bytes(32)), witness("other.test", key=bytes(32)))}, "its own key"),
-        ({"witnesses": (witness(kind=ED25519),)}, "is a log's"),
+        ({"witnesses": (witness(kind=ED25519),)}, "is not a witness's Ed25519 key"),
+        ({"witnesses": (post_quantum("other.test"),)}, "under the same name"),
+        ({"witnesses": (post_quantum(kind=COSIGNATURE_V1, key=bytes(32)),)}, "is not its ML-DSA-44 key"),
         ({"witnesses": (witness(url="ftp://127.0.0.1"),)}, "is not the address of the witness witness.test"),
         ({"witnesses": (WitnessAddress(vkey="x", url="http://127.0.0.1:1"),)}, "a verifier key is"),
     ],

@@ -10,12 +10,14 @@ import pytest
 from tests.doubles.served import served
 
 from cloister.crypto.merkle import GrowingTree, consistency_path, leaf_hash
+from cloister.crypto.ml_dsa import MlDsaKey
 from cloister.crypto.signing import SigningKey
 from cloister.errors import Refused
 from cloister.formats.add_checkpoint import AddCheckpoint
 from cloister.formats.checkpoint import Checkpoint, SignedNote, parse_signature_lines
-from cloister.formats.constitution import Log, Witness
-from cloister.ledger.checkpoints import cosignature_time, sign_checkpoint
+from cloister.formats.constitution import Log
+from cloister.ledger.checkpoints import sign_checkpoint
+from cloister.ledger.cosignatures import WitnessKeys, cosignature_time
 from cloister.ledger.witness_rules import SizeConflict
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.witness import WitnessClient
@@ -28,7 +30,8 @@ from cloister.storage.witness_store import WitnessStore
 SEQUENCE = Path("../shared/vectors/ledger/witness/litewitness-sequence.json")
 KEY, LOG_KEY = SigningKey.generate(), SigningKey.generate()
 LOG = Log(origin="log.test/cloister", key=LOG_KEY.public)
-WITNESS = Witness(name="witness.test", key=KEY.public)
+KEYS = WitnessKeys(KEY, MlDsaKey.generate())
+WITNESS = KEYS.named("witness.test")
 TREE = GrowingTree()
 for number in range(12):
     TREE.append(leaf_hash(bytes([number])))
@@ -49,7 +52,7 @@ async def witness(folder, *, log=LOG, clock=None):
     """The URL of a witness over its memory in `folder`."""
     database = await Database.open(folder / "witness.sqlite", migrations="witness")
     store = WitnessStore(database)
-    witnessing = Witnessing(WITNESS.name, KEY, {log.origin: log}, store, clock=clock or Clock(100))
+    witnessing = Witnessing(WITNESS.name, KEYS, {log.origin: log}, store, clock=clock or Clock(100))
     try:
         async with served(build(witnessing)) as url:
             yield url
@@ -105,8 +108,9 @@ async def test_a_cosignature_holds_and_states_the_time(tmp_path):
     async with witness(tmp_path, clock=Clock(1234)) as url:
         status, _, text = await post(url, request(0, 3).encode())
     assert status == 200
-    (line,) = parse_signature_lines(text.encode())
-    assert cosignature_time(SignedNote(note(3).text, (line,)), WITNESS) == 1234
+    lines = parse_signature_lines(text.encode())
+    assert [len(line.signature) for line in lines] == [8 + 64, 8 + 2420]
+    assert cosignature_time(SignedNote(note(3).text, lines), WITNESS) == 1234
 
 
 async def test_the_same_size_is_cosigned_again_with_a_new_time(tmp_path):
@@ -153,7 +157,7 @@ async def test_what_could_not_be_remembered_is_not_cosigned(tmp_path):
         await client.add_checkpoint(request(0, 3))
     database = await Database.open(tmp_path / "witness.sqlite", migrations="witness")
     store = WitnessStore(database)
-    witnessing = Witnessing(WITNESS.name, KEY, {LOG.origin: LOG}, store, clock=Clock(100))
+    witnessing = Witnessing(WITNESS.name, KEYS, {LOG.origin: LOG}, store, clock=Clock(100))
     forbidding = "CREATE TRIGGER full BEFORE INSERT ON heads BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
     await database.run(lambda connection: connection.execute(forbidding))
     with pytest.raises(CorruptStore, match="the disk is full"):
@@ -166,7 +170,7 @@ async def test_what_could_not_be_remembered_is_not_cosigned(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "status"), [(b"", 400), (b"old 0\n\nnote\n", 400), (bytes(40_000), 413), (b"old 4\n\n", 400)]
+    ("content", "status"), [(b"", 400), (b"old 0\n\nnote\n", 400), (bytes(140_000), 413), (b"old 4\n\n", 400)]
 )
 async def test_what_is_no_request_is_told_so(tmp_path, content, status):
     async with witness(tmp_path) as url:

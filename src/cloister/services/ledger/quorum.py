@@ -10,13 +10,16 @@ from cloister.crypto.merkle import GrowingTree, consistency_path
 from cloister.crypto.signing import BadSignature
 from cloister.errors import CloisterError, Unavailable
 from cloister.formats.add_checkpoint import AddCheckpoint
-from cloister.formats.checkpoint import COSIGNATURE_V1, NoteSignature, SignedNote, key_id
+from cloister.formats.checkpoint import NoteSignature, SignedNote
 from cloister.formats.constitution import Witness
-from cloister.ledger.checkpoints import cosignature_time
+from cloister.ledger.cosignatures import cosignature_time, own_lines
 from cloister.ledger.witness_rules import SizeConflict
 
 STRAGGLER_SECONDS = 0.1  # for witnesses beyond the quorum, once it has answered
 ATTEMPTS = 3  # a witness that disagrees about the old size is asked again with its own
+
+
+Lines = tuple[NoteSignature, ...]  # one witness's, one at least
 
 
 class Unwitnessed(Unavailable):
@@ -47,7 +50,7 @@ class Quorum:
         waiting = {
             asyncio.create_task(self._ask(witness, caller, note, size, tree)) for witness, caller in self._witnesses
         }
-        lines: dict[str, NoteSignature] = {}
+        lines: dict[str, Lines] = {}
         refusals: list[str] = []
         try:
             while waiting:
@@ -64,21 +67,21 @@ class Quorum:
         if len(lines) < self._needed:
             found = f"{len(lines)} of the {self._needed} witnesses that it takes cosigned"
             raise Unwitnessed(f"{found}: {'; '.join(sorted(refusals))}")
-        order = [lines[witness.name] for witness, _ in self._witnesses if witness.name in lines]
+        order = [line for witness, _ in self._witnesses for line in lines.get(witness.name, ())]
         return SignedNote(note.text, (*note.signatures, *order))
 
     @staticmethod
-    def _collect(task: asyncio.Task[NoteSignature], lines: dict[str, NoteSignature], refusals: list[str]) -> None:
+    def _collect(task: asyncio.Task[Lines], lines: dict[str, Lines], refusals: list[str]) -> None:
         try:
-            line = task.result()
+            found = task.result()
         except CloisterError as error:
             refusals.append(str(error))
         else:
-            lines[line.name] = line
+            lines[found[0].name] = found
 
     async def _ask(
         self, witness: Witness, caller: WitnessCaller, note: SignedNote, size: int, tree: GrowingTree
-    ) -> NoteSignature:
+    ) -> Lines:
         old = min(self._cosigned.get(witness.name, 0), size)
         for _ in range(ATTEMPTS):
             path = consistency_path(old, size, tree.subtree) if old else ()
@@ -92,20 +95,20 @@ class Quorum:
                     ) from conflict
                 old = conflict.size
                 continue
-            line = _own_line(witness, note, lines)
+            found = _own_lines(witness, note, lines)
             self._cosigned[witness.name] = size
-            return line
+            return found
         raise Unavailable(f"the witness {witness.name} does not settle on what it cosigned last")
 
 
-def _own_line(witness: Witness, note: SignedNote, lines: Sequence[NoteSignature]) -> NoteSignature:
-    """The witness's own cosignature among `lines`, checked: a stranger's would not count for anyone."""
-    identity = key_id(witness.name, witness.key, kind=COSIGNATURE_V1)
-    own = tuple(line for line in lines if (line.name, line.key_id) == (witness.name, identity))
-    if not own:
-        raise Unavailable(f"the witness {witness.name} answered without its cosignature")
+def _own_lines(witness: Witness, note: SignedNote, lines: Lines) -> Lines:
+    """The witness's own cosignatures among `lines`, checked: strangers' would not count for anyone."""
+    own = own_lines(SignedNote(note.text, lines), witness)
     try:
-        cosignature_time(SignedNote(note.text, own), witness)
+        time = cosignature_time(SignedNote(note.text, own), witness)
     except BadSignature as error:
         raise Unavailable(f"the witness {witness.name} answered with a cosignature that does not hold") from error
-    return own[-1]
+    if time is None:
+        keys = "by both of its keys" if witness.ml_dsa else "by its key"
+        raise Unavailable(f"the witness {witness.name} answered without its cosignature {keys}")
+    return own

@@ -8,7 +8,7 @@ import time
 from contextlib import AsyncExitStack
 
 from cloister.errors import Unavailable, UsageError
-from cloister.formats.checkpoint import COSIGNATURE_V1, parse_vkey
+from cloister.formats.checkpoint import COSIGNATURE_ML_DSA, COSIGNATURE_V1, parse_vkey
 from cloister.formats.constitution import Witness
 from cloister.formats.ledger_messages import MAXIMUM_BLOB
 from cloister.hosting import logs
@@ -107,5 +107,10 @@ def _witnesses(settings: LedgerSettings) -> list[tuple[Witness, str]]:
 def _witness(address: WitnessAddress) -> tuple[Witness, str]:
     key = parse_vkey(address.vkey)
     if key.kind != COSIGNATURE_V1:
-        raise UsageError(f"the verifier key of {key.name} is a log's (type 01), not a witness's (04)")
-    return Witness(name=key.name, key=key.public), address.url
+        raise UsageError(f"the verifier key of {key.name} is not a witness's Ed25519 key (type 04)")
+    if not address.ml_dsa_vkey:
+        return Witness(name=key.name, key=key.public), address.url
+    second = parse_vkey(address.ml_dsa_vkey)
+    if (second.kind, second.name) != (COSIGNATURE_ML_DSA, key.name):
+        raise UsageError(f"ml_dsa_vkey of {key.name} is not its ML-DSA-44 key (type 06) under the same name")
+    return Witness(name=key.name, key=key.public, ml_dsa=second.public), address.url

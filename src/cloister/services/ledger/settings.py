@@ -20,6 +20,7 @@ class WitnessAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     vkey: str
     url: str
+    ml_dsa_vkey: str = ""  # of its ML-DSA-44 key (type 06), where it is named by one too
 
 
 @dataclass(frozen=True, slots=True)

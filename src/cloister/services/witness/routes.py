@@ -26,10 +26,10 @@ def build(witnessing: Witnessing, *, checks: Sequence[Check] = (), limits: Servi
     async def add_checkpoint(request: Request) -> Response:
         asked = parse_add_checkpoint(await read_body(request, limit=MAXIMUM_REQUEST))
         try:
-            line = await witnessing.add_checkpoint(asked)
+            lines = await witnessing.add_checkpoint(asked)
         except SizeConflict as conflict:
             return Response(f"{conflict.size}\n", 409, {"content-type": SIZE_TYPE})
-        return Response(format_line(line), media_type="text/plain; charset=utf-8")
+        return Response("".join(map(format_line, lines)), media_type="text/plain; charset=utf-8")
 
     health = Health("witness", Metrics("witness"), missing=list, checks=checks)
     return application(health, [Route("/add-checkpoint", add_checkpoint, methods=["POST"])], limits=limits)

@@ -12,12 +12,13 @@ from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_services
 from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
+from cloister.ledger.cosignatures import WitnessKeys
 from cloister.services.witness.routes import build
 from cloister.services.witness.settings import WitnessSettings
 from cloister.services.witness.witness import Witnessing
 from cloister.storage.database import Database
 from cloister.storage.database_file import advising
-from cloister.storage.key_file import read_signing_key
+from cloister.storage.key_file import read_ml_dsa_key, read_signing_key
 from cloister.storage.witness_store import WitnessStore
 
 DAMAGED = (
@@ -44,7 +45,7 @@ async def serve_witness(settings: WitnessSettings, stop: asyncio.Event) -> None:
         CorruptStore: its memory is damaged. A witness that forgot would cosign a fork: give it a new name and key.
         Unavailable: another process has the database open, or the port is taken.
     """
-    key = read_signing_key(settings.key)
+    keys = _keys(settings)
     logs = _logs(settings)
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with advising(DAMAGED):
@@ -53,13 +54,18 @@ async def serve_witness(settings: WitnessSettings, stop: asyncio.Event) -> None:
         store = WitnessStore(database)
         with advising(DAMAGED):
             await store.check()
-        witnessing = Witnessing(settings.name, key, logs, store, clock=_now)
+        witnessing = Witnessing(settings.name, keys, logs, store, clock=_now)
         listening = listen_to_services(settings.address, settings.port, settings.tls)
         limits = settings.limits
         app = build(witnessing, checks=[database.probe], limits=limits)
         await serve_until(app, listening.socket, stop, ready=settings.ready, limits=limits, tls=listening.tls)
     finally:
         await database.close()
+
+
+def _keys(settings: WitnessSettings) -> WitnessKeys:
+    ml_dsa = None if settings.ml_dsa_key is None else read_ml_dsa_key(settings.ml_dsa_key)
+    return WitnessKeys(read_signing_key(settings.key), ml_dsa)
 
 
 def _logs(settings: WitnessSettings) -> dict[str, Log]:

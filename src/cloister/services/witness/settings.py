@@ -22,6 +22,7 @@ class WitnessSettings:
     name: str  # its key name, as constitutions have it
     key: NeededFile  # the witness key: 32 bytes, mode 0600; never one of another witness or log
     logs: tuple[str, ...]  # verifier keys of the logs it watches, as C2SP signed-note writes them (type 01)
+    ml_dsa_key: NeededFile | None = None  # an ML-DSA-44 key beside it: 32 bytes of seed, mode 0600
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
     tls: ServerTls | None = None
     limits: ServiceLimits = field(default_factory=ServiceLimits)
