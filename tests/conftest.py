@@ -2,5 +2,15 @@
 
 import signal
 
+import pytest
+from tests.doubles.postgresql import running_server
+
 # Who was started in the background by a shell ignores ctrl-C, and so do its children; some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A PostgreSQL server for all tests of this process; who stops it starts it again."""
+    with running_server() as server:
+        yield server

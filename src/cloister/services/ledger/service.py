@@ -23,10 +23,10 @@ from cloister.services.ledger.sequencer import Sequencer
 from cloister.services.ledger.settings import LedgerSettings, WitnessAddress
 from cloister.services.ledger.writers import Writers
 from cloister.storage.blobs import BlobStore
-from cloister.storage.database import Database
 from cloister.storage.database_file import advising
 from cloister.storage.key_file import read_signing_key
 from cloister.storage.ledger_store import LedgerStore
+from cloister.storage.opening import open_database
 
 FRETTING_SECONDS = 2.0  # between tries while nothing can be cosigned
 
@@ -52,7 +52,7 @@ async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
     Raises:
         UsageError: settings that make no sense.
         CorruptStore: the stored log is damaged, or not what its witnesses cosigned.
-        Unavailable: another process has the database open, or the port is taken.
+        Unavailable: another process has the database, it cannot be reached, or the port is taken.
     """
     key = read_signing_key(settings.key)
     witnesses = _witnesses(settings)
@@ -62,7 +62,7 @@ async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
     blobs = BlobStore(settings.folder / "blobs", maximum=MAXIMUM_BLOB, capacity=settings.blobs_bytes)
     async with AsyncExitStack() as stack:
         stack.enter_context(advising(DAMAGED))
-        database = await Database.open(settings.folder / "ledger.sqlite", migrations="ledger")
+        database = await open_database(settings.database, settings.folder, service="ledger")
         stack.push_async_callback(database.close)
         store = LedgerStore(database)
         await store.claim(settings.origin, key.public)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from cloister.hosting.database_settings import DatabaseSettings
 from cloister.hosting.listening import require_for_services
 from cloister.hosting.logs import LogLevel
 from cloister.hosting.loopback import LOOPBACK, Port
@@ -40,6 +41,7 @@ class LedgerSettings:
     write_bytes_per_second: int = 1024 * 1024  # of entries and blobs, of all writers together; 64 MiB at once
     renew_seconds: float = 30  # a checkpoint is cosigned at least this often, so that failing witnesses are noticed
     limits: ServiceLimits = field(default_factory=ServiceLimits)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)  # SQLite in the folder, or a server
     ready: Path | None = None  # the port is written there when it is served
     witness_seconds: float = 5
     blobs_bytes: int = 4 * 1024 * 1024 * 1024  # all blobs together

@@ -16,9 +16,9 @@ from cloister.ledger.cosignatures import WitnessKeys
 from cloister.services.witness.routes import build
 from cloister.services.witness.settings import WitnessSettings
 from cloister.services.witness.witness import Witnessing
-from cloister.storage.database import Database
 from cloister.storage.database_file import advising
 from cloister.storage.key_file import read_ml_dsa_key, read_signing_key
+from cloister.storage.opening import open_database
 from cloister.storage.witness_store import WitnessStore
 
 DAMAGED = (
@@ -43,13 +43,13 @@ async def serve_witness(settings: WitnessSettings, stop: asyncio.Event) -> None:
     Raises:
         UsageError: settings that make no sense.
         CorruptStore: its memory is damaged. A witness that forgot would cosign a fork: give it a new name and key.
-        Unavailable: another process has the database open, or the port is taken.
+        Unavailable: another process has the database, it cannot be reached, or the port is taken.
     """
     keys = _keys(settings)
     logs = _logs(settings)
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with advising(DAMAGED):
-        database = await Database.open(settings.folder / "witness.sqlite", migrations="witness")
+        database = await open_database(settings.database, settings.folder, service="witness")
     try:
         store = WitnessStore(database)
         with advising(DAMAGED):

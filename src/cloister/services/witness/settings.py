@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloister.hosting.database_settings import DatabaseSettings
 from cloister.hosting.listening import require_for_services
 from cloister.hosting.logs import LogLevel
 from cloister.hosting.loopback import LOOPBACK, Port
@@ -26,6 +27,7 @@ class WitnessSettings:
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
     tls: ServerTls | None = None
     limits: ServiceLimits = field(default_factory=ServiceLimits)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)  # SQLite in the folder, or a server
     ready: Path | None = None  # the port is written there when it is served
     log_level: LogLevel = "info"
 

@@ -1,0 +1,1 @@
+"""PostgreSQL as the services' database: sessions with limits on every wait, numbered migrations, named faults."""
