@@ -74,6 +74,7 @@ from cloister.formats.jwk import parse_key_set
 from cloister.formats.jws import parse_jws
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
 from cloister.formats.key_config import KeyConfig
+from cloister.formats.ledger_batch import AppendedBatch, RefusedEntry, parse_batch, parse_batch_answers
 from cloister.formats.ledger_messages import Appended, encode_list, parse_appended, parse_entries, parse_path
 from cloister.formats.multipart import parse_multipart
 from cloister.formats.nitro_document import parse_nitro_document
@@ -442,12 +443,18 @@ def ledger_targets(note: bytes) -> dict[str, tuple[Parser, list[bytes]]]:
     path, key, head = (bytes(32),) * 3, SigningKey.generate(), Checkpoint("log.test", 7, bytes(32))
     lines = note.partition(b"\n\n")[2]
     vkey = format_vkey("log.test", bytes(32), kind=ED25519)
+    refused = RefusedEntry(position=1, reason="malformed", detail="is none")
     return {
         "add_checkpoint": (parse_add_checkpoint, [AddCheckpoint(3, path, note).encode()]),
         "signature_lines": (parse_signature_lines, [lines]),
         "vkey": (lambda data: parse_vkey(data.decode("latin-1")), [vkey.encode()]),
         "receipt": (parse_receipt, [sign_inclusion(key, head, 2, path), sign_consistency(key, head, 3, path)]),
         "appended": (parse_appended, [canonical.encode(Appended(index=7, checkpoint=note, path=path))]),
+        "batch": (parse_batch, [encode_list([b"one", b"two"])]),
+        "batch_answers": (
+            lambda data: parse_batch_answers(data, number=2),
+            [canonical.encode(AppendedBatch(checkpoint=note, indices=(7,), paths=(path,), refused=(refused,)))],
+        ),
         "entries": (parse_entries, [encode_list([b"one", b"two"])]),
         "path": (parse_path, [encode_list(path)]),
         "tile_path": (lambda data: parse_tile_path(data.decode("latin-1")), [b"tile/entries/x001/234.p/255"]),

@@ -12,6 +12,7 @@ from cloister.crypto.merkle import (
     check_inclusion,
     consistency_path,
     inclusion_path,
+    inclusion_paths,
     leaf_hash,
     root,
     subtrees,
@@ -94,6 +95,16 @@ def test_every_path_made_is_accepted_and_no_changed_one_is(size):
             if tuple(wrong) != path:
                 with pytest.raises(BadProof):
                     check_consistency(old, root(leaves[:old]), size, expected, wrong)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 13, 20])
+def test_many_paths_made_together_are_those_made_one_by_one(size):
+    subtree = subtrees([leaf_hash(bytes([number])) for number in range(size)])
+    for asked in (range(size), [size - 1], [0, size - 1, 0], range(size // 2, size, 3), []):
+        assert inclusion_paths(asked, size, subtree) == {at: inclusion_path(at, size, subtree) for at in asked}
+    for wrong in ([0, size], [-1]):
+        with pytest.raises(ValueError, match="no leaves"):
+            inclusion_paths(wrong, size, subtree)
 
 
 @pytest.mark.parametrize(("old", "new"), [(0, 3), (4, 3)])

@@ -23,7 +23,11 @@ def open1(data: bytes, *, public: bytes, content_type: str, payload: bytes | Non
         TooLarge, MalformedInput: not a COSE_Sign1, or the payload is neither here nor there, or in both places.
         BadSignature: another signer, another content type, or the signature does not hold.
     """
-    message = CoseSign1.parse(data)
+    return open_parsed(CoseSign1.parse(data), public=public, content_type=content_type, payload=payload)
+
+
+def open_parsed(message: CoseSign1, *, public: bytes, content_type: str, payload: bytes | None = None) -> bytes:
+    """As `open1`, of a message that is parsed already."""
     if (message.payload is None) == (payload is None):
         raise MalformedInput("the payload is either in the message or beside it")
     if message.kid != public:

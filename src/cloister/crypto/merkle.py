@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 
 from cloister.errors import CloisterError
@@ -68,6 +69,11 @@ class GrowingTree:
                 return
             digest, level = node_hash(bytes(nodes[-64:-32]), bytes(nodes[-32:])), level + 1
 
+    def extend(self, leaves: Iterable[bytes]) -> None:
+        """Add leaf hashes at the end."""
+        for leaf in leaves:
+            self.append(leaf)
+
     def grown(self, leaves: Iterable[bytes]) -> GrowingTree:
         """Another tree, of these leaves and then `leaves`; this one stays as it is, and no hash is made again."""
         tree = GrowingTree()
@@ -126,6 +132,29 @@ def inclusion_path(index: int, size: int, subtree: Subtree) -> tuple[bytes, ...]
             path.append(subtree(start, middle))
             start = middle
     return tuple(reversed(path))
+
+
+def inclusion_paths(indices: Iterable[int], size: int, subtree: Subtree) -> dict[int, tuple[bytes, ...]]:
+    """As `inclusion_path`, for each of `indices`; what their paths share is computed once."""
+    paths: dict[int, tuple[bytes, ...]] = {}
+
+    def descend(start: int, end: int, inside: Sequence[int], above: tuple[bytes, ...]) -> None:
+        if end - start == 1:
+            paths[start] = above
+            return
+        middle = start + _split(end - start)
+        turn = bisect_left(inside, middle)
+        if turn:
+            descend(start, middle, inside[:turn], (subtree(middle, end), *above))
+        if turn < len(inside):
+            descend(middle, end, inside[turn:], (subtree(start, middle), *above))
+
+    asked = sorted(set(indices))
+    if asked:
+        if not 0 <= asked[0] <= asked[-1] < size:
+            raise ValueError(f"no leaves {asked[0]} to {asked[-1]} in a tree of {size}")
+        descend(0, size, asked, ())
+    return paths
 
 
 def consistency_path(old: int, new: int, subtree: Subtree) -> tuple[bytes, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from cloister.crypto.cose import open1, sign1
+from cloister.crypto.cose import open_parsed, sign1
 from cloister.crypto.signing import SigningKey
 from cloister.errors import MalformedInput
 from cloister.formats import canonical
@@ -54,6 +54,6 @@ def open_statement(entry: bytes) -> SignedStatement:
 
 
 def _signer(statement: Statement, signature: bytes) -> bytes:
-    key = CoseSign1.parse(signature).kid
-    open1(signature, public=key, content_type=content_type(statement.kind), payload=statement.payload)
-    return key
+    message = CoseSign1.parse(signature)
+    open_parsed(message, public=message.kid, content_type=content_type(statement.kind), payload=statement.payload)
+    return message.kid

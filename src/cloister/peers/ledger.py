@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Self, TypeVar
 from urllib.parse import urlencode
 
 from cloister.errors import MalformedInput, TooLarge, Unavailable
 from cloister.formats.checkpoint import MAXIMUM_NOTE
 from cloister.formats.cose_receipt import MAXIMUM_RECEIPT
+from cloister.formats.ledger_batch import (
+    MAXIMUM_BATCH,
+    RefusedEntry,
+    batches,
+    encode_batch,
+    parse_batch_answers,
+)
 from cloister.formats.ledger_messages import (
     MAXIMUM_APPENDED,
     MAXIMUM_BLOB,
@@ -51,6 +59,18 @@ class LedgerClient:
         """Log an entry; returns once a quorum of the ledger's witnesses cosigned a checkpoint with it."""
         answer = await self._exchange.ask("POST", "/entries", body=entry, headers=CBOR, limit=MAXIMUM_APPENDED)
         return self._parsed(parse_appended, answer.body)
+
+    async def append_all(self, entries: Sequence[bytes]) -> list[Appended | RefusedEntry]:
+        """As `append`, for many entries in few requests: the answer to each, in their order.
+
+        An entry that is refused leaves the others as they are. Where a request fails, send all of them again.
+        """
+        answers: list[Appended | RefusedEntry] = []
+        for batch in batches(entries):
+            body, limit = encode_batch(batch), MAXIMUM_BATCH
+            answer = await self._exchange.ask("POST", "/batches", body=body, headers=CBOR, limit=limit)
+            answers += self._parsed(partial(parse_batch_answers, number=len(batch)), answer.body)
+        return answers
 
     async def entries(self, start: int, end: int) -> tuple[bytes, ...]:
         """The entries from index `start` to before `end`, all of them cosigned; asks as often as it takes."""

@@ -25,6 +25,7 @@ from cloister.services.ledger.writers import Writers
 from cloister.storage.blobs import BlobStore
 
 SIGNER = SigningKey.generate()
+CBOR = {"content-type": "application/cbor"}
 
 
 def statement(number):
@@ -33,12 +34,13 @@ def statement(number):
 
 
 @contextlib.asynccontextmanager
-async def ledger(folder, *, admit=open_statement, capacity=10**9):
+async def ledger(folder, *, admit=open_statement, capacity=10**9, spent=0):
     """A ledger's life, and a client of it."""
     keys = make_keys()
     async with LedgerLife(folder, keys) as life:
         blobs = BlobStore(folder / "blobs", maximum=16 * 1024 * 1024, capacity=capacity)
-        writers = Writers((), None, per_second=10**9, clock=time.monotonic)
+        writers = Writers((), None, per_second=1000, clock=time.monotonic)
+        writers.charge(spent)
         log = Log(life.sequencer, blobs, keys["log"], admit, writers)
         async with served(build(log)) as url, LedgerClient(url) as client:
             yield life, client, url
@@ -94,10 +96,9 @@ async def test_a_statement_whose_signature_does_not_hold_is_not_logged(tmp_path)
         assert refused.value.answer in (400, 403)
         assert life.steps.taken == []
         # Too large is refused before it is read.
-        cbor = {"content-type": "application/cbor"}
         async with (
             aiohttp.ClientSession() as session,
-            session.post(f"{url}/entries", data=bytes(65_536), headers=cbor) as response,
+            session.post(f"{url}/entries", data=bytes(65_536), headers=CBOR) as response,
         ):
             assert response.status == 413
 
@@ -106,7 +107,7 @@ async def test_a_statement_whose_signature_does_not_hold_is_not_logged(tmp_path)
     "media_type",
     ["", "text/plain", "text/plain;application/cbor", "multipart/form-data", "application/x-www-form-urlencoded"],
 )
-@pytest.mark.parametrize("route", ["POST /entries", "POST /checkpoint", "PUT /blobs"])
+@pytest.mark.parametrize("route", ["POST /entries", "POST /batches", "POST /checkpoint", "PUT /blobs"])
 async def test_what_a_web_page_may_send_without_asking_first_changes_nothing(tmp_path, route, media_type):
     method, path = route.split()
     async with ledger(tmp_path) as (life, _, url), aiohttp.ClientSession() as session:

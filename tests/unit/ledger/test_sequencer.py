@@ -12,6 +12,7 @@ from cloister.formats.checkpoint import parse_checkpoint, parse_note
 from cloister.ledger.checkpoints import examine_checkpoint
 from cloister.ledger.witness_rules import TreeHead
 from cloister.services.ledger.quorum import Unwitnessed
+from cloister.services.ledger.turns import TURN_ENTRIES
 from cloister.storage.database_file import CorruptStore
 
 SECOND = "SELECT note, digest FROM checkpoints WHERE size = 2"
@@ -74,6 +75,16 @@ async def test_appends_that_wait_together_share_a_checkpoint(tmp_path):
         for entry, answer in zip(entries, answers, strict=True):
             check(life, entry, answer)
         assert life.steps.taken.count("before the witness is asked") < 5
+
+
+async def test_one_entry_passes_the_rest_of_many(tmp_path):
+    async with LedgerLife(tmp_path, make_keys()) as life:
+        many = asyncio.create_task(life.sequencer.append_all([b"entry %d" % number for number in range(3000)]))
+        await asyncio.sleep(0)
+        passing = await life.sequencer.append(b"one")
+        assert passing.index <= TURN_ENTRIES
+        placed = await many
+        assert sorted((*placed.indices, passing.index)) == [*range(3001)]
 
 
 @pytest.mark.parametrize("step", STEPS)

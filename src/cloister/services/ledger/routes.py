@@ -29,7 +29,9 @@ from cloister.hosting.guarded_protocol import CALLER
 from cloister.hosting.health import Check, Health, Metrics
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.ledger.receipts import sign_inclusion
+from cloister.services.ledger.batch_route import batch_route
 from cloister.services.ledger.sequencer import Sequencer
+from cloister.services.ledger.signature_checks import SignatureChecks
 from cloister.services.ledger.writers import ENTRY_BYTES, Writers
 from cloister.storage.blobs import BlobStore
 
@@ -55,6 +57,7 @@ def build(log: Log, *, checks: Sequence[Check] = (), limits: ServiceLimits | Non
     api = _Api(log)
     routes = [
         Route("/entries", api.append, methods=["POST"]),
+        batch_route(log.sequencer, api.checks, log.writers),
         Route("/entries", api.entries, methods=["GET"]),
         Route("/entries/{index}/receipt", api.receipt, methods=["GET"]),
         Route("/checkpoint", api.checkpoint, methods=["GET"]),
@@ -73,7 +76,7 @@ class _Api:
         self._sequencer = log.sequencer
         self._blobs = log.blobs
         self._key = log.key
-        self._admit = log.admit
+        self.checks = SignatureChecks(log.admit)
         self._writers = log.writers
         self._writing = asyncio.Lock()
 
@@ -81,7 +84,7 @@ class _Api:
         self._require_writer(request)
         require_media_type(request, CBOR)
         entry = await read_body(request, limit=MAXIMUM_ENTRY)
-        self._admit(entry)
+        await self.checks.check(entry)
         self._writers.charge(len(entry) + ENTRY_BYTES)
         return Response(canonical.encode(await self._sequencer.append(entry)), media_type=CBOR)
 

@@ -9,7 +9,8 @@ from cloister.hosting.allowance import Allowance
 from cloister.hosting.tls import ServerTls
 
 BRIM_BYTES = 64 * 1024 * 1024  # at once, after a while of rest
-ENTRY_BYTES = 4096  # what an entry costs on disk beside its own bytes
+ENTRY_BYTES = 4096  # what an entry costs on disk beside its own bytes, by itself,
+BATCHED_ENTRY_BYTES = 256  # and with many others, which share pages and a checkpoint
 
 
 class NotAWriter(CloisterError):

@@ -1,0 +1,160 @@
+"""A log on disk, its tree in memory, and what a quorum of witnesses cosigned of it, which is all that is shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from time import monotonic
+from typing import Protocol
+
+from cloister.crypto.merkle import GrowingTree, consistency_path, inclusion_path, inclusion_paths, leaf_hash
+from cloister.crypto.signing import SigningKey
+from cloister.errors import Unavailable, UsageError
+from cloister.formats.checkpoint import Checkpoint, SignedNote
+from cloister.formats.constitution import Log
+from cloister.ledger.checkpoints import sign_checkpoint
+from cloister.services.ledger.recovery import require_own_note
+from cloister.storage.ledger_store import StoredCheckpoint, StoredLog
+
+
+class Store(Protocol):
+    """What is asked of the storage; each call is on disk when it returns."""
+
+    async def load(self) -> StoredLog:
+        """Everything that is stored."""
+
+    async def append(self, entries: Sequence[bytes]) -> list[int]:
+        """The indices of `entries`, each stored once."""
+
+    async def publish(self, checkpoint: StoredCheckpoint) -> None:
+        """Store a cosigned checkpoint."""
+
+    async def entries(self, start: int, end: int, *, limit: int) -> list[bytes]:
+        """A run of entries."""
+
+
+class Cosigners(Protocol):
+    """What is asked of the witnesses."""
+
+    async def cosign(self, note: SignedNote, size: int, tree: GrowingTree) -> SignedNote:
+        """The note with a quorum's cosignatures."""
+
+
+class WitnessedLog:
+    """Stores entries, has them cosigned, and shows what was. Nothing is signed that is not on disk."""
+
+    def __init__(self, origin: str, key: SigningKey, store: Store, cosigners: Cosigners) -> None:
+        self.log = Log(origin=origin, key=key.public)
+        self._key = key
+        self._store = store
+        self._cosigners = cosigners
+        self._tree = GrowingTree()  # of entries that are on disk
+        self._cosigned: StoredCheckpoint | None = None
+        self._certain = False  # whether the tree is all that is on disk
+        self._publishing = asyncio.Lock()  # one checkpoint at a time, and none while the disk is read back
+        self._trouble = ""  # why nothing could be cosigned when last it was tried
+        self._cosigned_at = 0.0  # by a monotonic clock
+
+    @property
+    def cosigned(self) -> StoredCheckpoint:
+        """The latest checkpoint that a quorum cosigned.
+
+        Raises:
+            Unavailable: there is none yet.
+        """
+        if self._cosigned is None:
+            raise Unavailable("no checkpoint was cosigned yet: POST /checkpoint asks the witnesses")
+        return self._cosigned
+
+    def missing(self) -> list[str]:
+        """What lacks before an entry can be logged, in words."""
+        if self._trouble:
+            return [f"a checkpoint that counts: {self._trouble}"]
+        return [] if self._cosigned is not None else ["a first checkpoint that witnesses cosigned"]
+
+    def quiet_for(self) -> float:
+        """Seconds since a quorum cosigned a checkpoint of this process."""
+        return monotonic() - self._cosigned_at
+
+    async def entries(self, start: int, end: int, *, limit: int) -> list[bytes]:
+        """Entries that count, from `start` to before `end`.
+
+        Raises:
+            UsageError: no such run under the latest checkpoint.
+        """
+        if not 0 <= start < end <= self.cosigned.size:
+            raise UsageError(f"entries run from 0 to before {self.cosigned.size}")
+        return await self._store.entries(start, end, limit=limit)
+
+    def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
+        """The path of entry `index` in the tree of the first `size` entries."""
+        if not 0 <= index < size <= self.cosigned.size:
+            raise UsageError(f"an index is below a size, and that is at most {self.cosigned.size}")
+        return inclusion_path(index, size, self._tree.subtree)
+
+    def inclusions(self, indices: Sequence[int]) -> tuple[tuple[bytes, ...], ...]:
+        """The path of each of these entries under the latest checkpoint."""
+        paths = inclusion_paths(indices, self.cosigned.size, self._tree.subtree)
+        return tuple(paths[index] for index in indices)
+
+    def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+        """The path from the tree of the first `old` entries to that of the first `new`."""
+        if not 0 < old <= new <= self.cosigned.size:
+            raise UsageError(f"sizes go from 1 to {self.cosigned.size}, the older first")
+        return consistency_path(old, new, self._tree.subtree)
+
+    @property
+    def _size(self) -> int:
+        return 0 if self._cosigned is None else self._cosigned.size
+
+    @property
+    def _unwitnessed(self) -> int:
+        """Entries that are stored and that no quorum cosigned."""
+        return self._tree.size - self._size
+
+    async def _make_certain(self) -> None:
+        """Read the log back, where a transaction may be on disk or not."""
+        if not self._certain:
+            async with self._publishing:
+                await self._recover()
+
+    async def _recover(self) -> None:
+        stored = await self._store.load()
+        if stored.newest is not None:
+            require_own_note(stored.newest, self.log)
+        self._tree, self._cosigned = stored.tree, stored.newest
+        self._certain = True
+
+    async def _persist(self, entries: Sequence[bytes]) -> list[int]:
+        """The indices of `entries`, which are on disk now."""
+        try:
+            indices = await self._store.append(entries)
+        except BaseException:
+            self._certain = False
+            raise
+        self._tree.extend(_leaves_beyond(self._tree.size, indices, entries))
+        return indices
+
+    async def _publish(self, *, needed: int | None = None) -> None:
+        """Have all that is stored cosigned now, and store that. What is stored meanwhile is for the next checkpoint.
+
+        Where `needed` is given, nothing is done if so many entries were cosigned while this waited for its turn.
+        """
+        await self._make_certain()
+        async with self._publishing:
+            if needed is not None and needed <= self._size:
+                return
+            tree, size = self._tree, self._tree.size
+            checkpoint = Checkpoint(self.log.origin, size, tree.root(size))
+            note = await self._cosigners.cosign(sign_checkpoint(checkpoint, self._key), size, tree)
+            cosigned = StoredCheckpoint(size, checkpoint.root, note.encode())
+            await self._store.publish(cosigned)
+            self._cosigned, self._cosigned_at, self._trouble = cosigned, monotonic(), ""
+
+
+def _leaves_beyond(size: int, indices: Sequence[int], entries: Sequence[bytes]) -> Iterator[bytes]:
+    """The leaf hashes of those entries that are new in a log of `size`, each once."""
+    for index, entry in zip(indices, entries, strict=True):
+        if index == size:
+            yield leaf_hash(entry)
+            size += 1
