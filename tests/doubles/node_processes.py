@@ -29,7 +29,8 @@ planned = plan()
 runs = what_runs(stage(ECHO, staging_folder(Path(sys.argv[1]))), planned)
 kms = measure_this_process({})
 gateway = kms.with_extra(measured_beside(planned))
-print(json.dumps([kms.workload.hex(), gateway.workload.hex(), runs.sandbox.hex(), runs.engine.hex(), runs.model.hex()]))
+digests = (kms.workload, gateway.workload, runs.sandbox, runs.engine, runs.model)
+print(json.dumps([*(one.hex() for one in digests), runs.tier]))
 """
 
 
@@ -38,8 +39,9 @@ def measured(folder: Path, *, interpreter: str = sys.executable) -> tuple[bytes,
     said = subprocess.run(
         [*measured_python(interpreter), "-c", MEASURE, str(folder)], capture_output=True, check=True, timeout=60
     ).stdout
-    workload, gateway, *digests = (bytes.fromhex(text) for text in json.loads(said))
-    return workload, gateway, Runs(*digests)
+    *digests, tier = json.loads(said)
+    workload, gateway, sandbox, engine, model = (bytes.fromhex(text) for text in digests)
+    return workload, gateway, Runs(sandbox, engine, model, tier)
 
 
 def toml(values: dict[str, object]) -> str:

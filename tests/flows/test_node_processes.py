@@ -73,7 +73,7 @@ async def test_a_kms_with_another_setting_than_its_constitution_names_ends_with_
 
 
 async def test_a_gateway_whose_engine_the_contract_does_not_name_is_never_ready_and_says_why(system, folder):
-    system.runs = Runs(system.runs.sandbox, bytes(32), system.runs.model)
+    system.runs = Runs(system.runs.sandbox, bytes(32), system.runs.model, system.runs.tier)
     system.contract = system.make_contract()
     async with contextlib.AsyncExitStack() as stack:
         await system.run_ledger(stack)

@@ -66,6 +66,7 @@ from cloister.formats.dice_certificate import parse_device_name, parse_fwids
 from cloister.formats.endorsement_bundle import EndorsementBundle, encode_file, parse_bundle, parse_file
 from cloister.formats.event_log import SHA256, parse_ccel_log, parse_event_log
 from cloister.formats.evidence import parse_evidence, parse_software_report
+from cloister.formats.governance import Vote, WitnessedTime, parse_vote, parse_witnessed_time
 from cloister.formats.hcl_report import declared_length, parse_hcl_report, parse_runtime_data
 from cloister.formats.hpke_suite import X25519_HKDF_SHA256
 from cloister.formats.intel_collateral import parse_collateral, signed_document
@@ -179,6 +180,8 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "kms": (parse_kms_instance, [instance]),
         "epoch": (parse_epoch, [payloads[3]]),
         "release": (parse_release, [payloads[4]]),
+        "vote": (parse_vote, [canonical.encode(Vote(proposal=bytes(32), choice="veto"))]),
+        "time": (parse_witnessed_time, [canonical.encode(WitnessedTime(note=bundle.checkpoint))]),
         "evidence": (parse_evidence, [bundle.evidence]),
         "software_report": (parse_software_report, [CoseSign1.parse(shown.report).payload or b""]),
         "state_head": (parse_state_head, [CoseSign1.parse(bundle.head).payload or b""]),

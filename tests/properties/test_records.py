@@ -21,6 +21,7 @@ from cloister.formats.custody import (
 )
 from cloister.formats.custody_messages import parse_asset_reply, parse_asset_request, parse_intake, parse_intake_head
 from cloister.formats.evidence import parse_evidence, parse_software_report
+from cloister.formats.governance import parse_vote, parse_witnessed_time
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
 from cloister.formats.release import (
     parse_epoch,
@@ -64,6 +65,8 @@ PARSERS = [
     parse_stored_receipt,
     parse_trust_policy,
     parse_use,
+    parse_vote,
+    parse_witnessed_time,
 ]
 
 values = st.recursive(

@@ -13,6 +13,7 @@ from cloister.errors import Refused
 from cloister.formats import canonical, key_config
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import GpuEvidence, parse_evidence
+from cloister.formats.governance import Vote, WitnessedTime
 from cloister.formats.key_bundle import PROVEN_SIZES, STATE_HEAD_TYPE
 from cloister.formats.statement import parse_statement
 from cloister.ledger.statements import entry_digest, sign_statement
@@ -24,6 +25,7 @@ from cloister.testing.world import (
     evidence,
     sealed_evidence,
     security_settings,
+    serving,
     signed_report,
 )
 from cloister.trust.bundle import BUNDLE_STEPS, BundleRefused, examine_bundle
@@ -116,6 +118,31 @@ class Case:
         signers = signers or (world.parties.owner, world.parties.operator)
         world.contract_entries.append(world.log.append(sign_statement("contract", world.contract, signers)))
         self.settle()
+
+    def governed(self, *, left_out=()):
+        """A successor by the model owner's proposal, the operator's vote, and a notice that is over; all but these."""
+        world = self.world
+        self.first_contract(changes=replace(world.contract.changes, notice_seconds=DAY))
+        successor = replace(world.contract, sequence=1, previous=world.contract.digest())
+        proposal = sign_statement("contract", successor, (world.parties.owner,))
+        said = Vote(proposal=entry_digest(proposal), choice="approve")
+        entries = {
+            "proposal": lambda: proposal,
+            "vote": lambda: sign_statement("vote", said, (world.parties.operator,)),
+            "begins": lambda: self.told(NOON - DAY),
+            "over": lambda: self.told(NOON),
+        }
+        for name, make in entries.items():
+            index = world.log.append(make())
+            if name not in left_out:
+                world.contract_entries.append(index)
+        world.contract = successor
+        self.settle()
+
+    def told(self, at):
+        """An entry with the log as it stands, cosigned at `at`."""
+        note = WitnessedTime(note=self.world.log.checkpoint(at=at))
+        return sign_statement("time", note, (SigningKey.generate(),))
 
     def next_epoch(self, **changes):
         """A second epoch, active."""
@@ -217,7 +244,7 @@ def an_amender_named_twice(case):
 
 @breaks("constitution.form")
 def a_threshold_larger_than_the_amenders(case):
-    case.first_constitution(threshold=3)
+    case.first_constitution(changes=replace(case.world.constitution.changes, number=3))
 
 
 @breaks("constitution.form")
@@ -283,13 +310,13 @@ def a_genesis_that_claims_a_previous(case):
 
 @breaks("constitution.notice")
 def a_successor_before_its_notice(case):
-    case.first_constitution(notice_seconds=DAY)
+    case.first_constitution(changes=replace(case.world.constitution.changes, notice_seconds=DAY))
     case.next_constitution()
 
 
-@breaks("constitution.notice")
+@breaks("constitution.succession")
 def a_successor_that_is_no_longer_local(case):
-    case.next_constitution(local=False, notice_seconds=DAY)
+    case.next_constitution(local=False, changes=replace(case.world.constitution.changes, notice_seconds=DAY))
 
 
 @breaks("constitution.inclusion")
@@ -392,18 +419,24 @@ def a_bundle_of_an_older_epoch(case):
 @breaks("contract.form")
 def one_key_for_two_parties(case):
     owner, operator = case.world.contract.parties
-    case.first_contract(parties=(owner, replace(operator, key=owner.key)))
+    case.first_contract(parties=(owner, replace(operator, keys=owner.keys)))
 
 
 @breaks("contract.form")
-def no_model_owner(case):
+def a_model_whose_owner_has_another_duty(case):
     owner, operator = case.world.contract.parties
-    case.first_contract(parties=(replace(owner, duty="operator"), operator))
+    case.first_contract(parties=(replace(owner, duties=("auditor",)), operator))
+
+
+@breaks("contract.form")
+def no_operator(case):
+    owner, operator = case.world.contract.parties
+    case.first_contract(parties=(owner, replace(operator, duties=("auditor",))))
 
 
 @breaks("contract.form")
 def a_role_named_twice(case):
-    case.first_contract(roles=case.world.contract.roles * 2)
+    case.first_contract(tasks=(serving(nodes=case.world.contract.serving.nodes * 2),))
 
 
 @breaks("contract.form")
@@ -432,7 +465,7 @@ def a_contract_without_its_model_owner(case):
 def a_successor_without_a_party_of_before(case):
     newcomer = SigningKey.generate()
     owner, operator = case.world.contract.parties
-    parties = (replace(owner, key=newcomer.public), operator)
+    parties = (replace(owner, keys=(newcomer.public,)), operator)
     case.next_contract(parties=parties, signers=(newcomer, case.world.parties.operator))
 
 
@@ -440,7 +473,7 @@ def a_successor_without_a_party_of_before(case):
 def a_successor_without_its_newcomer(case):
     newcomer = SigningKey.generate()
     owner, operator = case.world.contract.parties
-    case.next_contract(parties=(owner, operator, replace(owner, name="newcomer", key=newcomer.public)))
+    case.next_contract(parties=(owner, operator, replace(owner, name="newcomer", keys=(newcomer.public,))))
 
 
 @breaks("contract.succession")
@@ -470,8 +503,35 @@ def a_first_contract_that_claims_a_previous(case):
 
 @breaks("contract.notice")
 def a_contract_amended_before_its_notice(case):
-    case.first_contract(notice_seconds=DAY)
+    case.first_contract(changes=replace(case.world.contract.changes, notice_seconds=DAY))
     case.next_contract()
+
+
+@breaks("contract.signatures")
+def a_successor_whose_vote_is_not_shown(case):
+    case.governed(left_out=("vote",))
+
+
+@breaks("contract.notice")
+def a_successor_whose_notice_is_not_shown_to_be_over(case):
+    case.governed(left_out=("over",))
+
+
+@breaks("contract.notice")
+def a_successor_whose_notice_is_not_shown_to_have_begun(case):
+    case.governed(left_out=("begins",))
+
+
+@breaks("contract.signatures")
+def a_vote_on_a_proposal_that_is_not_shown(case):
+    case.governed(left_out=("proposal",))
+
+
+@breaks("contract.notice")
+def a_time_that_one_witness_alone_states(case):
+    case.governed(left_out=("over",))
+    alone = WitnessedTime(note=case.world.log.checkpoint(at=NOON, cosigners=1))
+    case.world.contract_entries.append(case.world.log.append(sign_statement("time", alone, (SigningKey.generate(),))))
 
 
 @breaks("contract.pin")
@@ -803,6 +863,13 @@ def test_successors_by_their_own_rules_are_accepted_under_the_same_pins():
     case.next_constitution()
     case.next_contract(not_after=NOON + 2 * DAY)
     assert case.examine().require().contract.sequence == 1
+
+
+def test_a_successor_by_votes_and_notice_is_accepted_under_the_same_pin():
+    case = Case()
+    case.governed()
+    verified = case.examine().require()
+    assert verified.contract.sequence == 1
 
 
 def test_a_client_that_saw_the_log_before_gets_its_proof_from_the_same_bytes():

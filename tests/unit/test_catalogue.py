@@ -25,8 +25,8 @@ from cloister.attest.snp.authentic import SNP_STEPS
 from cloister.attest.tdx.appraised import SGX_APPRAISAL_STEPS, TDX_APPRAISAL_STEPS
 from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS
 from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
-from cloister.contract.release import PUBLICATION_STEPS, RELEASE_STEPS
 from cloister.contract.release_policy import RELEASE_POLICY_STEPS
+from cloister.contract.release_steps import PUBLICATION_STEPS, RELEASE_STEPS
 from cloister.contract.replay import REPLAY_STEPS
 from cloister.ledger.checkpoints import SIGNED_STEPS
 from cloister.trust.bundle import BUNDLE_STEPS

@@ -10,7 +10,7 @@ from tests.unit.test_release_checks import Published
 from tests.unit.test_state import folded, line, second_epoch
 
 from cloister.attest.evidence import SOFTWARE_WORDS
-from cloister.contract.amendment import AmendmentRefused, first_constitution, first_contract, next_contract
+from cloister.contract.amendment import AmendmentRefused, first_constitution, first_contract, following_contract
 from cloister.contract.replay import examine_first_log, examine_growth
 from cloister.crypto.cose import sign1
 from cloister.errors import MalformedInput, TooLarge
@@ -117,9 +117,9 @@ def test_a_client_that_saw_one_entry_asks_for_its_proof():
 def test_what_is_not_local_has_a_notice_of_at_least_a_second():
     world = World()
     signers = (world.parties.owner, world.parties.operator)
-    constitution = world.make_constitution(local=False, notice_seconds=1)
+    constitution = world.make_constitution(local=False, changes=replace(world.constitution.changes, notice_seconds=1))
     assert first_constitution(open_statement(sign_statement("constitution", constitution, signers))) == constitution
-    contract = world.make_contract(local=False, notice_seconds=1)
+    contract = world.make_contract(local=False, changes=replace(world.contract.changes, notice_seconds=1))
     assert first_contract(open_statement(sign_statement("contract", contract, signers))) == contract
 
 
@@ -127,10 +127,11 @@ def test_what_is_not_local_has_a_notice_of_at_least_a_second():
 def test_a_contract_neither_becomes_local_nor_ceases_to_be(before, after):
     world = World()
     signers = (world.parties.owner, world.parties.operator)
-    first = replace(world.contract, local=before, notice_seconds=0)
-    successor = replace(first, sequence=1, previous=first.digest(), local=after, notice_seconds=0 if after else 1)
-    with pytest.raises(AmendmentRefused, match=r"contract\.notice"):
-        next_contract(first, open_statement(sign_statement("contract", successor, signers)))
+    changes = replace(world.contract.changes, notice_seconds=1)
+    first = replace(world.contract, local=before, changes=changes)
+    successor = replace(first, sequence=1, previous=first.digest(), local=after)
+    with pytest.raises(AmendmentRefused, match=r"contract\.succession"):
+        following_contract(first, open_statement(sign_statement("contract", successor, signers)))
 
 
 def test_the_state_knows_where_everything_stands():

@@ -8,14 +8,8 @@ import pytest
 
 from cloister.attest.seen import SEEN_NOTHING
 from cloister.contract.fold import begin, fold
-from cloister.contract.release import (
-    PUBLICATION_STEPS,
-    RELEASE_STEPS,
-    Asked,
-    ReleaseRefused,
-    examine_publication,
-    examine_release,
-)
+from cloister.contract.release import Asked, ReleaseRefused, examine_publication, examine_release
+from cloister.contract.release_steps import PUBLICATION_STEPS, RELEASE_STEPS
 from cloister.contract.replay import examine_first_log
 from cloister.contract.state import State
 from cloister.crypto.signing import SigningKey
@@ -32,6 +26,7 @@ from cloister.testing.world import (
     evidence,
     sealed_evidence,
     security_settings,
+    serving,
     signed_report,
 )
 
@@ -84,8 +79,8 @@ class Case:
     def settings(self, settings: SecuritySettings):
         """A node with these settings, which the contract names."""
         world = self.world
-        gateway = replace(world.contract.roles[0], settings=(settings.digest(),))
-        self.recontract(roles=(gateway,))
+        gateway = replace(world.contract.serving.nodes[0], settings=(settings.digest(),))
+        self.recontract(tasks=(serving(nodes=(gateway,)),))
         binding = replace(self.asked.evidence.binding, settings=settings.digest())
         self.ask(evidence=sealed_evidence(world.parties.platform, binding, settings, world.gateway))
 
@@ -155,7 +150,7 @@ def a_revoked_node_that_asks_again(case):
 
 @breaks("release.role")
 def a_role_that_the_contract_does_not_name(case):
-    case.recontract(roles=())
+    case.recontract(tasks=(serving(nodes=()),))
 
 
 @breaks("release.challenge")
@@ -262,6 +257,27 @@ def another_model(case):
     case.value(model=bytes(32).hex())
 
 
+@breaks("release.model")
+def a_model_that_no_grant_lets_the_task_use(case):
+    case.recontract(grants=())
+
+
+@breaks("release.tier")
+def a_sandbox_of_a_lower_tier(case):
+    case.value(tier="namespaces")
+
+
+@breaks("release.tier")
+def a_contract_that_asks_for_a_higher_tier(case):
+    sandbox = replace(case.world.contract.serving.sandbox, tier="signals")
+    case.recontract(tasks=(serving(sandbox=sandbox),))
+
+
+@breaks("release.tier")
+def a_tier_that_there_is_not(case):
+    case.value(tier="all")
+
+
 @breaks("release.endpoints")
 def one_endpoint_more(case):
     case.value(endpoints="POST /v1/audio/transcriptions POST /v1/anything")
@@ -269,8 +285,8 @@ def one_endpoint_more(case):
 
 @breaks("release.endpoints")
 def one_endpoint_of_the_contract_less(case):
-    endpoints = (*case.world.contract.endpoints, Endpoint(method="GET", path="/v1/models"))
-    case.recontract(endpoints=endpoints)
+    endpoints = (*case.world.contract.serving.endpoints, Endpoint(method="GET", path="/v1/models"))
+    case.recontract(tasks=(serving(endpoints=endpoints),))
 
 
 ROWS = [

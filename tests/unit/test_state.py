@@ -5,7 +5,7 @@ import pytest
 
 from cloister.contract.fold import advance, begin, fold
 from cloister.contract.instances import KEPT_EPOCHS
-from cloister.contract.state import EntryVoid
+from cloister.contract.placed import EntryVoid
 from cloister.crypto.signing import SigningKey
 from cloister.formats import canonical
 from cloister.formats.release import KmsInstance, Revocation

@@ -73,7 +73,7 @@ async def _show(system: System) -> None:
     async with system.session() as session:
         examination = await session.examine()
         bundle = examination.require()
-        system.say(f"sending {SPEECH}, {len(speech)} bytes of speech, to {bundle.contract.endpoints[0].path}")
+        system.say(f"sending {SPEECH}, {len(speech)} bytes of speech, to {bundle.contract.serving.endpoints[0].path}")
         answer = await session.send(transcription_request(speech, Wishes(model="whisper-1")))
     receipt = verify_receipt(
         answer.receipt,

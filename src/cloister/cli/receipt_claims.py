@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from cloister.errors import MalformedInput
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
-from cloister.formats.contract import parse_contract
+from cloister.formats.contract import Contract, parse_contract
 from cloister.formats.cose_sign1 import CoseSign1
-from cloister.formats.key_bundle import parse_key_bundle
+from cloister.formats.key_bundle import KeyBundle, parse_key_bundle
 from cloister.formats.response_receipt import StoredReceipt, parse_response_receipt
 from cloister.ledger.statements import open_statement
 
@@ -48,7 +49,7 @@ def claims(stored: StoredReceipt) -> Claims:
     core = CoseSign1.parse(stored.core)
     said = parse_response_receipt(core.payload or b"")
     bundle = parse_key_bundle(stored.bundle)
-    contract = parse_contract(open_statement(bundle.contracts[-1].entry).payload)
+    contract = _contract(bundle)
     return Claims(
         made=datetime.fromtimestamp(said.at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         method=stored.request.method,
@@ -58,12 +59,21 @@ def claims(stored: StoredReceipt) -> Claims:
         gateway=core.kid.hex(),
         contract=said.contract.hex(),
         contract_name=contract.name,
-        engine=contract.engine.name,
-        model=contract.model.name,
+        engine=contract.serving.engine.name,
+        model=", ".join(model.name for model in contract.granted(contract.serving.name, "model")),
         unsafe=tuple(contract.appraisal.unsafe),
         epoch=said.epoch.hex(),
         log_size=parse_checkpoint(parse_note(bundle.checkpoint).text).size,
     )
+
+
+def _contract(bundle: KeyBundle) -> Contract:
+    """The last that the bundle shows: votes and times come after it."""
+    statements = [open_statement(shown.entry) for shown in bundle.contracts]
+    contracts = [statement.payload for statement in statements if statement.kind == "contract"]
+    if not contracts:
+        raise MalformedInput("the bundle shows no contract")
+    return parse_contract(contracts[-1])
 
 
 def lines(said: Claims) -> list[str]:

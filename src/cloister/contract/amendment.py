@@ -1,15 +1,25 @@
-"""How constitutions and contracts begin and change: only by the rules that the one in force states.
+"""How constitutions and contracts begin, and what is one that follows another: form, line and signatures.
 
-Rules: docs/formats/constitution.md and docs/formats/contract.md. In this version of the formats only a local
-constitution or contract, with a notice of 0, can be amended; a notice above 0 admits no successor yet.
+When a successor is in force is for `contract.governed`. Rules: docs/formats/constitution.md, docs/formats/contract.md,
+docs/formats/governance.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+from itertools import chain
+from typing import TypeVar
+
+from cloister.contract.contract_form import require_contract_form
 from cloister.errors import Refused
+from cloister.formats.change_rules import ChangeRules
 from cloister.formats.constitution import Constitution, parse_constitution
 from cloister.formats.contract import Contract, parse_contract
 from cloister.ledger.statements import SignedStatement
+
+Document = TypeVar("Document", bound=Constitution | Contract)
+Voters = Mapping[str, frozenset[bytes]]  # the signing keys of each name
+Following = Callable[[Document, SignedStatement], Document]
 
 
 class AmendmentRefused(Refused):
@@ -25,25 +35,10 @@ def first_constitution(statement: SignedStatement) -> Constitution:
     """
     constitution = _formed_constitution(statement)
     _require("constitution.succession", (constitution.sequence, constitution.previous) == (0, b""), "not a genesis")
-    _signed_by_amenders(constitution, statement)
+    signed = names_of(statement.signers, constitution.voters) & set(constitution.changes.approvers)
+    needed = constitution.changes.number
+    _require("constitution.signatures", len(signed) >= needed, f"{len(signed)} of {needed} amenders signed")
     return constitution
-
-
-def next_constitution(current: Constitution, statement: SignedStatement) -> Constitution:
-    """The successor of `current` that `statement` says, by the rules of `current`.
-
-    Raises:
-        AmendmentRefused: names the rule broken.
-        MalformedInput: the payload is no constitution.
-    """
-    successor = _formed_constitution(statement)
-    linked = (successor.sequence, successor.previous) == (current.sequence + 1, current.digest())
-    _require("constitution.succession", linked, "does not name the constitution before as its previous")
-    same = (successor.name, successor.log) == (current.name, current.log)
-    _require("constitution.succession", same, "changes the name or the log")
-    _signed_by_amenders(current, statement)
-    _notice("constitution.notice", current.notice_seconds, local=current.local and successor.local)
-    return successor
 
 
 def first_contract(statement: SignedStatement) -> Contract:
@@ -55,26 +50,52 @@ def first_contract(statement: SignedStatement) -> Contract:
     """
     contract = _formed_contract(statement)
     _require("contract.succession", (contract.sequence, contract.previous) == (0, b""), "not the first of a line")
-    _signed_by_parties(contract, statement)
+    missing = sorted(set(contract.voters) - names_of(statement.signers, contract.voters))
+    _require("contract.signatures", not missing, f"not signed by {', '.join(missing)}")
     return contract
 
 
-def next_contract(current: Contract, statement: SignedStatement) -> Contract:
-    """The successor of `current` that `statement` says: every party of both signed it.
+def following_constitution(current: Constitution, statement: SignedStatement) -> Constitution:
+    """What `statement` proposes to come after `current`, which it names; whoever signed it has a say in that.
+
+    Raises:
+        AmendmentRefused: names the rule broken.
+        MalformedInput: the payload is no constitution.
+    """
+    successor = _formed_constitution(statement)
+    same = (successor.name, successor.log, successor.local) == (current.name, current.log, current.local)
+    _require("constitution.succession", same, "changes the name or the log, or whether it is local")
+    _follows("constitution", current, successor, statement)
+    return successor
+
+
+def following_contract(current: Contract, statement: SignedStatement) -> Contract:
+    """What `statement` proposes to come after `current`, which it names; whoever signed it has a say in that.
 
     Raises:
         AmendmentRefused: names the rule broken.
         MalformedInput: the payload is no contract.
     """
     successor = _formed_contract(statement)
-    linked = (successor.sequence, successor.previous) == (current.sequence + 1, current.digest())
-    _require("contract.succession", linked, "does not name the contract before as its previous")
-    same = (successor.name, successor.constitution) == (current.name, current.constitution)
-    _require("contract.succession", same, "changes the name or the constitution")
-    _signed_by_parties(current, statement)
-    _signed_by_parties(successor, statement)
-    _notice("contract.notice", current.notice_seconds, local=current.local and successor.local)
+    kept = (current.name, current.constitution, current.local)
+    same = (successor.name, successor.constitution, successor.local) == kept
+    _require("contract.succession", same, "changes the name or the constitution, or whether it is local")
+    _follows("contract", current, successor, statement)
     return successor
+
+
+def names_of(signers: Collection[bytes], voters: Voters) -> frozenset[str]:
+    """The names for which one of `signers` signs."""
+    return frozenset(name for name, keys in voters.items() if not keys.isdisjoint(signers))
+
+
+def _follows(kind: str, current: Document, successor: Document, statement: SignedStatement) -> None:
+    linked = (successor.sequence, successor.previous) == (current.sequence + 1, current.digest())
+    _require(f"{kind}.succession", linked, f"does not name the {kind} before as its previous")
+    known = set(chain(*current.voters.values(), *successor.voters.values()))
+    _require(f"{kind}.signatures", statement.signers <= known, f"is signed by one who has no say in this {kind}")
+    proposers = names_of(statement.signers, current.voters)
+    _require(f"{kind}.signatures", bool(proposers), f"is signed by nobody of the {kind} before")
 
 
 def _formed_constitution(statement: SignedStatement) -> Constitution:
@@ -86,40 +107,32 @@ def _formed_constitution(statement: SignedStatement) -> Constitution:
     distinct = distinct and len(set(post_quantum)) == len(post_quantum)
     _require("constitution.form", distinct, "a witness is named twice")
     _require("constitution.form", parsed.quorum <= witnesses, "the quorum is larger than the witnesses")
-    amenders = len(set(parsed.amenders))
-    _require("constitution.form", amenders == len(parsed.amenders), "an amender is named twice")
-    _require("constitution.form", parsed.threshold <= amenders, "the threshold is larger than the amenders")
     _require("constitution.form", parsed.kms.role == "kms", "its reference values are not for a KMS")
-    _require("constitution.form", parsed.local or parsed.notice_seconds > 0, "only a local one may state a notice of 0")
+    _formed_rules("constitution.form", parsed.changes, [(one.name, one.keys) for one in parsed.amenders], parsed.local)
     return parsed
 
 
 def _formed_contract(statement: SignedStatement) -> Contract:
     _require("contract.form", statement.kind == "contract", f"a {statement.kind} statement")
     parsed = parse_contract(statement.payload)
-    duties = {party.duty for party in parsed.parties}
-    _require("contract.form", duties == {"model-owner", "operator"}, "needs a model owner and an operator")
-    keys = {party.key for party in parsed.parties}
-    _require("contract.form", len(keys) == len(parsed.parties), "one key signs for two parties")
-    roles = [reference.role for reference in parsed.roles]
-    _require("contract.form", len(set(roles)) == len(roles), "a role is named twice")
-    _require("contract.form", parsed.not_before < parsed.not_after, "ends before it begins")
-    _require("contract.form", parsed.local or parsed.notice_seconds > 0, "only a local one may state a notice of 0")
+    _formed_rules("contract.form", parsed.changes, [(one.name, one.keys) for one in parsed.parties], parsed.local)
+    require_contract_form(parsed, lambda held, shortfall: _require("contract.form", held, shortfall))
     return parsed
 
 
-def _signed_by_amenders(rules: Constitution, statement: SignedStatement) -> None:
-    count = len(statement.signers & set(rules.amenders))
-    _require("constitution.signatures", count >= rules.threshold, f"{count} of {rules.threshold} amenders signed")
-
-
-def _signed_by_parties(rules: Contract, statement: SignedStatement) -> None:
-    missing = [party.name for party in rules.parties if party.key not in statement.signers]
-    _require("contract.signatures", not missing, f"not signed by {', '.join(missing)}")
-
-
-def _notice(check: str, seconds: int, *, local: bool) -> None:
-    _require(check, local and seconds == 0, f"a notice of {seconds} s stands before any successor")
+def _formed_rules(check: str, rules: ChangeRules, voters: list[tuple[str, tuple[bytes, ...]]], local: bool) -> None:
+    names = [name for name, _ in voters]
+    keys = list(chain.from_iterable(keys for _, keys in voters))
+    _require(check, len(set(names)) == len(names), "two have one name")
+    _require(check, len(set(keys)) == len(keys), "one key signs for two, or is named twice")
+    for words, named in (("approvers", rules.approvers), ("veto", rules.veto)):
+        _require(check, len(set(named)) == len(named), f"{words}: a name twice")
+        strangers = sorted(set(named) - set(names))
+        _require(check, not strangers, f"{words}: {', '.join(strangers)} is not named above")
+    _require(check, rules.number <= len(rules.approvers), "more approvals are needed than there are approvers")
+    known = rules.urgent == "none" or rules.urgent.publisher in names
+    _require(check, known, "the publisher of urgent fixes is not named above")
+    _require(check, local or rules.notice_seconds > 0, "only a local one may state a notice of 0")
 
 
 def _require(check: str, passed: bool, shortfall: str) -> None:

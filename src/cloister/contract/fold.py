@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from cloister.contract.amendment import first_constitution
-from cloister.contract.governance import constitution, contract
+from cloister.contract.governance import constitution, contract, time, vote
+from cloister.contract.governed import Governed
 from cloister.contract.instances import epoch, kms
+from cloister.contract.placed import EntryVoid, Placed
 from cloister.contract.releases import release, revocation
-from cloister.contract.state import EntryVoid, Placed, State
+from cloister.contract.state import State
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.ledger.statements import SignedStatement, open_statement
@@ -28,7 +30,8 @@ def begin(entry: bytes, *, genesis: bytes) -> State:
         raise EntryVoid("constitution.genesis", f"the log's first entry is no constitution: {error}") from error
     if genesis_rules.digest() != genesis:
         raise EntryVoid("constitution.genesis", f"the log begins with {genesis_rules.digest().hex()[:16]}…")
-    return State(genesis, genesis_rules, (Placed(0, entry, statement.digest),))
+    placed = Placed(0, entry, statement.digest)
+    return State(genesis, Governed((placed,), genesis_rules, genesis, 0))
 
 
 def fold(state: State, entries: Iterable[bytes]) -> State:
@@ -56,4 +59,6 @@ _RULES: Mapping[str, Callable[[State, SignedStatement, Placed], State]] = {
     "epoch": epoch,
     "release": release,
     "revocation": revocation,
+    "time": time,
+    "vote": vote,
 }

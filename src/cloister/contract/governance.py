@@ -1,31 +1,91 @@
-"""How constitutions and contracts take effect in the fold."""
+"""Constitutions and contracts in the fold: proposals, votes, and the time that decides when one is in force."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from cloister.contract.amendment import first_contract, next_constitution, next_contract
-from cloister.contract.state import ContractLine, Placed, State, require
+from cloister.contract.amendment import first_contract, following_constitution, following_contract
+from cloister.contract.governed import Governed, Witnessed, awaits_time, proposed, told, voted
+from cloister.contract.placed import EntryVoid, Placed, require
+from cloister.contract.state import ContractLine, State
+from cloister.formats.constitution import Constitution
 from cloister.formats.contract import parse_contract
+from cloister.formats.governance import parse_vote, parse_witnessed_time
+from cloister.ledger.checkpoints import VerifiedCheckpoint, examine_checkpoint
 from cloister.ledger.statements import SignedStatement
 
 
 def constitution(state: State, statement: SignedStatement, placed: Placed) -> State:
-    """A successor retires every KMS instance: each shows itself again under the new rules."""
-    successor = next_constitution(state.constitution, statement)
-    chain = (*state.constitutions, placed)
-    return replace(state, constitution=successor, constitutions=chain, instances=frozenset())
+    """A proposal of what comes after the constitution in force."""
+    successor = following_constitution(state.constitution, statement)
+    return _ruled(state, proposed(state.rules, successor, statement.signers, placed))
 
 
 def contract(state: State, statement: SignedStatement, placed: Placed) -> State:
-    """The first contract of a line, or the successor of one in force."""
+    """The first contract of a line, or a proposal of what comes after the one in force."""
     previous = parse_contract(statement.payload).previous
     for name, line in state.lines.items():
         if line.digest == previous:
-            successor = next_contract(line.current, statement)
-            amended = replace(line, chain=(*line.chain, placed), current=successor, digest=successor.digest())
-            return replace(state, lines={**state.lines, name: amended})
+            successor = following_contract(line.current, statement)
+            governed = proposed(line.governed, successor, statement.signers, placed)
+            return replace(state, lines={**state.lines, name: replace(line, governed=governed)})
     first = first_contract(statement)
     require("contract.constitution", first.constitution == state.genesis, "is for another constitution")
     require("contract.succession", first.digest() not in state.lines, "stands in the log already")
-    return replace(state, lines={**state.lines, first.digest(): ContractLine((placed,), first, first.digest())})
+    governed = Governed((placed,), first, first.digest(), placed.index)
+    return replace(state, lines={**state.lines, first.digest(): ContractLine(governed)})
+
+
+def vote(state: State, statement: SignedStatement, placed: Placed) -> State:
+    """An approval or a veto, of one signer."""
+    said = parse_vote(statement.payload)
+    require("vote.signature", len(statement.signers) == 1, "a vote has one signature")
+    (signer,) = statement.signers
+    for proposal in state.rules.proposals:
+        if proposal.placed.digest == said.proposal:
+            return _ruled(state, voted(state.rules, proposal, said.choice, signer, placed))
+    for name, line in state.lines.items():
+        for motion in line.governed.proposals:
+            if motion.placed.digest == said.proposal:
+                governed = voted(line.governed, motion, said.choice, signer, placed)
+                return replace(state, lines={**state.lines, name: replace(line, governed=governed)})
+    raise EntryVoid("vote.proposal", "is on no proposal that may still come into force")
+
+
+def time(state: State, statement: SignedStatement, placed: Placed) -> State:
+    """How late it is, as a quorum of the witnesses of the constitution in force stated it."""
+    witnessed = witnessed_time(statement.payload, state.constitution, placed)
+    rules = told(state.rules, witnessed, placed)
+    lines: Mapping[bytes, ContractLine] = {
+        name: replace(line, governed=told(line.governed, witnessed, placed)) for name, line in state.lines.items()
+    }
+    return _ruled(replace(state, lines=lines, time=max(state.time, witnessed.since)), rules)
+
+
+def witnessed_time(payload: bytes, constitution: Constitution, placed: Placed) -> Witnessed:
+    """What the payload of a `time` statement at this place says.
+
+    Raises:
+        EntryVoid: `time.size`: it is of entries that the log did not have yet.
+        CheckpointRefused: it is not of this log, or not witnessed.
+        MalformedInput, TooLarge: it says nothing.
+    """
+    note = parse_witnessed_time(payload).note
+    rules = constitution
+    found = examine_checkpoint(note, log=rules.log, witnesses=rules.witnesses, quorum=rules.quorum).require()
+    require("time.size", found.size <= placed.index, f"is of {found.size} entries, and entry {placed.index} itself")
+    return Witnessed(found.size, found.cosigned_at, found.latest_at)
+
+
+def time_awaited(state: State, checkpoint: VerifiedCheckpoint) -> bool:
+    """Whether a `time` entry with this checkpoint would move something: begin or end a notice, close a proposal."""
+    size, at = checkpoint.size, checkpoint.cosigned_at
+    lines = any(awaits_time(line.governed, size=size, at=at) for line in state.lines.values())
+    return lines or awaits_time(state.rules, size=size, at=at)
+
+
+def _ruled(state: State, rules: Governed[Constitution]) -> State:
+    """A constitution that comes into force retires every KMS instance: each shows itself again under the new rules."""
+    instances = state.instances if rules.digest == state.rules.digest else frozenset()
+    return replace(state, rules=rules, instances=instances)

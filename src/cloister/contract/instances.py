@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from cloister.attest.evidence import Expected, examine_evidence
 from cloister.attest.seen import SEEN_NOTHING
-from cloister.contract.state import EpochRecord, Placed, State, line_in_force, require, signing_instance
+from cloister.contract.placed import Placed, require
+from cloister.contract.state import EpochRecord, State, line_in_force, signing_instance
 from cloister.formats import key_config
 from cloister.formats.evidence import parse_evidence
 from cloister.formats.release import parse_epoch, parse_kms_instance

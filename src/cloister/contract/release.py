@@ -7,34 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cloister.attest.evidence import EVIDENCE_STEPS, AppraisedEvidence, Expected, examine_evidence
+from cloister.attest.evidence import AppraisedEvidence, Expected, examine_evidence
 from cloister.attest.seen import SeenEndorsements
+from cloister.contract.release_steps import PUBLICATION_STEPS, RELEASE_STEPS
 from cloister.contract.state import ContractLine, EpochRecord, State
 from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
 from cloister.errors import Refused
 from cloister.examination import Examination, Steps
 from cloister.formats import key_config
-from cloister.formats.contract import Contract
+from cloister.formats.contract import TIERS, Contract
 from cloister.formats.evidence import Evidence
 from cloister.ledger.checkpoints import VerifiedCheckpoint
-
-RELEASE_STEPS = (
-    "release.contract",
-    "release.validity",
-    "release.epoch",
-    "release.epoch-window",
-    "release.revoked",
-    "release.node",
-    "release.role",
-    "release.challenge",
-    *EVIDENCE_STEPS,
-    "release.sandbox",
-    "release.engine",
-    "release.model",
-    "release.endpoints",
-)
-
-PUBLICATION_STEPS = ("release.inclusion", "release.unchanged", "release.effect")
 
 
 class ReleaseRefused(Refused):
@@ -162,7 +145,7 @@ def _evidence(steps: Steps, line: ContractLine, asked: Asked, at: int) -> Apprai
     revoked = asked.evidence.keys.sign in line.revoked_nodes
     steps.check("release.node", not revoked, "the node is revoked: it has to start with new keys")
     contract = line.current
-    reference = next((reference for reference in contract.roles if reference.role == role), None)
+    reference = next((reference for reference in contract.serving.nodes if reference.role == role), None)
     steps.check("release.role", reference is not None, f"the contract names no {role}")
     steps.check("release.challenge", asked.challenge_live, "not issued here, used before, or expired")
     if reference is None:
@@ -173,9 +156,14 @@ def _evidence(steps: Steps, line: ContractLine, asked: Asked, at: int) -> Apprai
 
 def _check_settings(steps: Steps, contract: Contract, appraised: AppraisedEvidence) -> None:
     """The node enforces these itself; its measured code and bound settings say which values it enforces."""
-    values = appraised.values
-    steps.check("release.sandbox", values.get("sandbox") == contract.sandbox.hex(), "another sandbox profile")
-    steps.check("release.engine", values.get("engine") == contract.engine.digest.hex(), "another engine")
-    steps.check("release.model", values.get("model") == contract.model.digest.hex(), "another model")
-    named = values.get("endpoints") == " ".join(f"{endpoint.method} {endpoint.path}" for endpoint in contract.endpoints)
+    values, task = appraised.values, contract.serving
+    profiles = {profile.hex() for profile in task.sandbox.profiles}
+    steps.check("release.sandbox", values.get("sandbox") in profiles, "another sandbox profile")
+    confined = TIERS[TIERS.index(task.sandbox.tier) :]
+    shortfall = f"the sandbox is of a lower tier than {task.sandbox.tier}"
+    steps.check("release.tier", values.get("tier") in confined, shortfall)
+    steps.check("release.engine", values.get("engine") == task.engine.digest.hex(), "another engine")
+    models = {model.digest.hex() for model in contract.granted(task.name, "model")}
+    steps.check("release.model", values.get("model") in models, "a model that no grant lets this task use")
+    named = values.get("endpoints") == " ".join(f"{endpoint.method} {endpoint.path}" for endpoint in task.endpoints)
     steps.check("release.endpoints", named, "other endpoints")

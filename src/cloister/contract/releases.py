@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cloister.contract.state import EntryVoid, Placed, ReleaseRecord, State, line_in_force, require, signing_instance
+from cloister.contract.placed import EntryVoid, Placed, require
+from cloister.contract.state import ReleaseRecord, State, line_in_force, signing_instance
 from cloister.formats.release import parse_release, parse_revocation
 from cloister.ledger.statements import SignedStatement
 
@@ -27,7 +28,7 @@ def revocation(state: State, statement: SignedStatement, _placed: Placed) -> Sta
     line = state.lines.get(made.contract)
     if line is None:
         raise EntryVoid("revocation.contract", "is for a contract that is not in the log")
-    parties = {party.key for party in line.current.parties}
+    parties = frozenset[bytes]().union(*line.current.voters.values())
     require("revocation.signature", bool(statement.signers & parties), "is signed by no party of the contract")
     targets = {record.placed.digest for record in line.epochs} | {record.placed.digest for record in line.releases}
     require("revocation.target", made.target in targets, "names nothing that was made under the contract")

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloister.contract.fold import begin, fold
-from cloister.contract.state import EntryVoid, State
+from cloister.contract.placed import EntryVoid
+from cloister.contract.state import State
 from cloister.crypto.merkle import GrowingTree, leaf_hash
 from cloister.errors import Refused
 from cloister.examination import Examination, Steps

@@ -10,24 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cloister.errors import Refused
+from cloister.contract.governed import Governed
+from cloister.contract.placed import EntryVoid, Placed, require
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
 from cloister.formats.release import Epoch, Release
 from cloister.ledger.statements import SignedStatement
-
-
-class EntryVoid(Refused):
-    """An entry has no effect; `check` names the rule."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Where an entry stands: its index, its bytes, and their SHA-256."""
-
-    index: int
-    entry: bytes
-    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +40,26 @@ class ReleaseRecord:
 class ContractLine:
     """A contract with its successors, and what was made under it."""
 
-    chain: tuple[Placed, ...]
-    current: Contract
-    digest: bytes  # of `current`
+    governed: Governed[Contract]
     epochs: tuple[EpochRecord, ...] = ()
     releases: tuple[ReleaseRecord, ...] = ()
     revoked: frozenset[bytes] = frozenset()  # digests of entries
     revoked_nodes: frozenset[bytes] = frozenset()  # signing keys of nodes whose release was revoked
+
+    @property
+    def current(self) -> Contract:
+        """The contract in force."""
+        return self.governed.current
+
+    @property
+    def digest(self) -> bytes:
+        """Its digest, 32 bytes."""
+        return self.governed.digest
+
+    @property
+    def chain(self) -> tuple[Placed, ...]:
+        """The entries that brought it into force, from the first contract's on."""
+        return self.governed.chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,24 @@ class State:
     """The ledger's meaning after `size` entries."""
 
     genesis: bytes
-    constitution: Constitution
-    constitutions: tuple[Placed, ...]
+    rules: Governed[Constitution]
     lines: Mapping[bytes, ContractLine] = field(default_factory=dict)  # by the digest of the first contract
     instances: frozenset[bytes] = frozenset()  # signing keys of KMS instances under the constitution in force
     latest: int = 0  # the latest time at which an instance showed itself, which witnesses stated; seconds since 1970
+    time: int = 0  # how late it is at least, as `time` entries show; seconds since 1970
     size: int = 1
     void: int = 0  # entries without effect
     reason: str = ""  # why the last entry has none; empty where it took effect
+
+    @property
+    def constitution(self) -> Constitution:
+        """The constitution in force."""
+        return self.rules.current
+
+    @property
+    def constitutions(self) -> tuple[Placed, ...]:
+        """The entries that brought it into force, from the genesis on."""
+        return self.rules.chain
 
 
 def signing_instance(state: State, statement: SignedStatement) -> bytes:
@@ -97,13 +108,3 @@ def line_in_force(state: State, digest: bytes) -> tuple[bytes, ContractLine]:
         if line.digest == digest:
             return name, line
     raise EntryVoid("contract.succession", "is for a contract that is not in force")
-
-
-def require(check: str, passed: bool, shortfall: str) -> None:
-    """One rule of the fold.
-
-    Raises:
-        EntryVoid: it is broken.
-    """
-    if not passed:
-        raise EntryVoid(check, shortfall)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 
 from cloister.formats import canonical
 from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference
-from cloister.formats.canonical import Count, Name, PublicKey, Seconds
+from cloister.formats.canonical import Count, Name, PublicKey
+from cloister.formats.change_rules import ChangeRules
 
 Previous = Annotated[bytes, msgspec.Meta(max_length=32)]  # empty for the first; else the digest before
 
@@ -30,10 +32,17 @@ class Witness(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ml_dsa: Annotated[bytes, msgspec.Meta(min_length=1312, max_length=1312)] = b""
 
 
+class Amender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who has a say in what a KMS may become; any one of the keys signs for it."""
+
+    name: Name
+    keys: Annotated[tuple[PublicKey, ...], msgspec.Meta(min_length=1, max_length=8)]
+
+
 class Constitution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The genesis has sequence 0 and no `previous`; its digest is the identity of the KMS for good."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     name: Name
     sequence: Count
     previous: Previous
@@ -42,14 +51,18 @@ class Constitution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     quorum: Annotated[int, msgspec.Meta(ge=1, le=32)]
     kms: RoleReference
     appraisal: AppraisalPolicy
-    amenders: Annotated[tuple[PublicKey, ...], msgspec.Meta(min_length=1, max_length=32)]
-    threshold: Annotated[int, msgspec.Meta(ge=1, le=32)]
-    notice_seconds: Seconds
+    amenders: Annotated[tuple[Amender, ...], msgspec.Meta(min_length=1, max_length=32)]
+    changes: ChangeRules
     local: bool
 
     def digest(self) -> bytes:
         """SHA-256 of the deterministic encoding, 32 bytes."""
         return hashlib.sha256(canonical.encode(self)).digest()
+
+    @property
+    def voters(self) -> Mapping[str, frozenset[bytes]]:
+        """The amenders' signing keys by their names."""
+        return {amender.name: frozenset(amender.keys) for amender in self.amenders}
 
 
 def parse_constitution(data: bytes) -> Constitution:

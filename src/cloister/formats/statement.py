@@ -15,7 +15,7 @@ from cloister.formats import canonical
 
 MAXIMUM_ENTRY = 65_535  # bytes; C2SP tlog-tiles length-prefixes entries with 16 bits
 
-Kind = Literal["constitution", "contract", "kms", "epoch", "release", "revocation"]
+Kind = Literal["constitution", "contract", "kms", "epoch", "release", "revocation", "time", "vote"]
 Payload = Annotated[bytes, msgspec.Meta(min_length=1, max_length=60_000)]
 Signature = Annotated[bytes, msgspec.Meta(min_length=1, max_length=512)]
 

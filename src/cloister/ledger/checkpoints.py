@@ -36,6 +36,7 @@ class VerifiedCheckpoint:
     root: bytes  # 32 bytes
     note: bytes
     cosigned_at: int  # the quorum-th latest cosignature time: no fewer witnesses than the quorum can push it forward
+    latest_at: int  # the latest: some witness that is honest saw the checkpoint no later
     witnesses: tuple[str, ...]
 
 
@@ -87,8 +88,9 @@ def check_checkpoint(
     )
     if not (origin and signed and enough):
         return None
-    bound = sorted(times.values(), reverse=True)[quorum - 1]
-    return VerifiedCheckpoint(checkpoint.origin, checkpoint.size, checkpoint.root, data, bound, tuple(sorted(times)))
+    latest, bound = max(times.values()), sorted(times.values(), reverse=True)[quorum - 1]
+    names = tuple(sorted(times))
+    return VerifiedCheckpoint(checkpoint.origin, checkpoint.size, checkpoint.root, data, bound, latest, names)
 
 
 def examine_checkpoint(

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from cloister.formats.canonical import Count, Digest, encode
+from cloister.formats.contract import TIERS, Tier
 
 HeldBy = Literal["cgroup-v2", "cgroup-v1", "rlimits"]
 User = Literal["dropped", "own"]  # root drops to DROPPED_UID; anyone else stays who they are, in a namespace of its own
@@ -20,6 +21,7 @@ APP, LISTENER_FD, FILTER_FD = "/app", 3, 4
 STAGE_PLACEHOLDER = "{stage}"
 
 MIB = 1024 * 1024
+_TIER_ABIS = (1, 4, 6)  # from which of Landlock's on it denies files, TCP sockets, signals and abstract sockets
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,6 +69,11 @@ class SandboxProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     request_filter: bytes
     landlock: Landlock
     limits: Limits
+
+    @property
+    def tier(self) -> Tier:
+        """The tier that contracts ask for: what Landlock denies beside namespaces and seccomp (docs/sandbox.md)."""
+        return TIERS[sum(self.landlock.abi >= abi for abi in _TIER_ABIS)]
 
     @property
     def digest(self) -> bytes:

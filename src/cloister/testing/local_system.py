@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cloister.contract.plain import PlainTerms, plain_contract
 from cloister.crypto.hpke import X_WING
 from cloister.crypto.signing import SigningKey
 from cloister.endorsements.endorsing import Endorsing
 from cloister.errors import Unavailable
 from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SoftwarePlatform
+from cloister.formats.change_rules import ChangeRules
 from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
-from cloister.formats.constitution import Constitution, Log, Witness
-from cloister.formats.contract import Contract, Endpoint, NamedDigest, Party
+from cloister.formats.constitution import Amender, Constitution, Log, Witness
+from cloister.formats.contract import Contract, Endpoint, NamedDigest, Sandbox, Task
 from cloister.formats.evidence import Unsafe
 from cloister.formats.ledger_messages import encode_list
 from cloister.formats.trust_policy import TrustPolicy
@@ -58,7 +60,7 @@ from cloister.testing.world import ENGINE, MODEL, SANDBOX, WORKLOAD
 ORIGIN, WITNESS_NAME = "log.local/cloister", "witness.local/cloister"
 UNSAFE: tuple[Unsafe, ...] = ("UnsafeAllowSoftwareTee",)
 ENDPOINTS = (Endpoint(method="POST", path="/v1/audio/transcriptions"),)
-RUNS = Runs(SANDBOX, ENGINE, MODEL)
+RUNS = Runs(SANDBOX, ENGINE, MODEL, "files")
 DAY = 86_400  # seconds
 START_SECONDS = 20.0
 
@@ -145,9 +147,18 @@ class LocalSystem:
             quorum=1,
             kms=RoleReference(role="kms", workloads=(self.workload,), settings=(digest,)),
             appraisal=appraisal,
-            amenders=(self.owner.public, self.operator.public),
-            threshold=2,
-            notice_seconds=0,
+            amenders=(
+                Amender(name="owner", keys=(self.owner.public,)),
+                Amender(name="operator", keys=(self.operator.public,)),
+            ),
+            changes=ChangeRules(
+                approvers=("owner", "operator"),
+                number=2,
+                veto=(),
+                window_seconds=DAY,
+                notice_seconds=0,
+                urgent="none",
+            ),
             local=True,
         )
 
@@ -155,25 +166,26 @@ class LocalSystem:
         """The first contract of the line."""
         now, appraisal = wall_clock(), self.gateway_appraisal
         bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=appraisal.unsafe)
-        return Contract(
-            name="local service",
-            sequence=0,
-            previous=b"",
-            constitution=self.constitution.digest(),
-            parties=(
-                Party(name="owner", duty="model-owner", key=self.owner.public),
-                Party(name="operator", duty="operator", key=self.operator.public),
-            ),
-            not_before=now - 3600,
-            not_after=now + 30 * DAY,
-            roles=(RoleReference(role="gateway", workloads=(self.gateway_workload,), settings=(bound.digest(),)),),
-            sandbox=self.runs.sandbox,
-            engine=NamedDigest(name="engine", digest=self.runs.engine),
-            model=NamedDigest(name="whisper-1", digest=self.runs.model),
-            endpoints=ENDPOINTS,
-            appraisal=appraisal,
-            notice_seconds=0,
-            local=True,
+        node = RoleReference(role="gateway", workloads=(self.gateway_workload,), settings=(bound.digest(),))
+        return plain_contract(
+            PlainTerms(
+                name="local service",
+                constitution=self.constitution.digest(),
+                owner=self.owner.public,
+                operator=self.operator.public,
+                model=NamedDigest(name="whisper-1", digest=self.runs.model),
+                task=Task(
+                    name="serve",
+                    kind="serve",
+                    nodes=(node,),
+                    sandbox=Sandbox(tier=self.runs.tier, profiles=(self.runs.sandbox,)),
+                    engine=NamedDigest(name="engine", digest=self.runs.engine),
+                    endpoints=ENDPOINTS,
+                ),
+                appraisal=appraisal,
+                not_before=now - 3600,
+                not_after=now + 30 * DAY,
+            )
         )
 
     def trust_policy(self) -> TrustPolicy:

@@ -38,10 +38,15 @@ class MemoryLog:
 
     def checkpoint(self, *, at: int, origin: str | None = None, cosigners: int | None = None) -> bytes:
         """The cosigned note over all entries, by the first `cosigners` witnesses (all of them by default)."""
+        times = [at] * len(list(self._witnesses)[:cosigners])
+        return self.checkpoint_at_times(times, origin=origin)
+
+    def checkpoint_at_times(self, times: Sequence[int], *, origin: str | None = None) -> bytes:
+        """The same, by as many witnesses as there are `times`, each of which has another clock."""
         head = Checkpoint(self.log.origin if origin is None else origin, len(self.entries), self.root())
         note = sign_note(head.text(), self.log.origin, self._key)
-        names = list(self._witnesses)[:cosigners]
-        lines = tuple(cosign(note, name, self._witnesses[name], at=at) for name in names)
+        names = list(self._witnesses)[: len(times)]
+        lines = tuple(cosign(note, name, self._witnesses[name], at=at) for name, at in zip(names, times, strict=True))
         return SignedNote(note.text, note.signatures + lines).encode()
 
     def logged(self, indices: Sequence[int]) -> tuple[LoggedEntry, ...]:

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from cloister.contract.plain import PlainTerms, plain_contract
 from cloister.crypto.cose import sign1
 from cloister.crypto.hpke import X_WING, KemPrivateKey
 from cloister.crypto.signing import SigningKey
 from cloister.formats import canonical, key_config
 from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SoftwarePlatform
-from cloister.formats.constitution import Constitution
-from cloister.formats.contract import Contract, Endpoint, NamedDigest, Party
+from cloister.formats.change_rules import ChangeRules
+from cloister.formats.constitution import Amender, Constitution
+from cloister.formats.contract import Contract, Endpoint, NamedDigest, Sandbox, Task
 from cloister.formats.evidence import (
     SOFTWARE_REPORT_TYPE,
     Binding,
@@ -70,13 +72,27 @@ def security_settings(role: Role) -> SecuritySettings:
     values: dict[str, str | int | bool] = {"challenge_seconds": 60}
     if role == "gateway":
         named = " ".join(f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS)
-        values = {"sandbox": SANDBOX.hex(), "engine": ENGINE.hex(), "model": MODEL.hex(), "endpoints": named}
+        values = {"sandbox": SANDBOX.hex(), "tier": "files", "engine": ENGINE.hex(), "model": MODEL.hex()}
+        values["endpoints"] = named
     return SecuritySettings(role=role, unsafe=("UnsafeAllowSoftwareTee",), values=values)
 
 
 def reference(role: Role) -> RoleReference:
     """The reference values for `role`."""
     return RoleReference(role=role, workloads=(WORKLOAD,), settings=(security_settings(role).digest(),))
+
+
+def serving(**changes: object) -> Task:
+    """The task that the contract of these tests has served."""
+    task = Task(
+        name="serve",
+        kind="serve",
+        nodes=(reference("gateway"),),
+        sandbox=Sandbox(tier="files", profiles=(SANDBOX,)),
+        engine=NamedDigest(name="speech", digest=ENGINE),
+        endpoints=ENDPOINTS,
+    )
+    return msgspec.structs.replace(task, **changes)
 
 
 def appraisal(platform: SigningKey) -> AppraisalPolicy:
@@ -153,34 +169,36 @@ class World:
             quorum=2,
             kms=reference("kms"),
             appraisal=appraisal(self.parties.platform),
-            amenders=(self.parties.owner.public, self.parties.operator.public),
-            threshold=2,
-            notice_seconds=0,
+            amenders=(
+                Amender(name="owner", keys=(self.parties.owner.public,)),
+                Amender(name="operator", keys=(self.parties.operator.public,)),
+            ),
+            changes=ChangeRules(
+                approvers=("owner", "operator"),
+                number=2,
+                veto=("owner",),
+                window_seconds=DAY,
+                notice_seconds=0,
+                urgent="none",
+            ),
             local=True,
         )
         return msgspec.structs.replace(constitution, **changes)
 
     def make_contract(self, **changes: object) -> Contract:
         """The first contract of the line."""
-        contract = Contract(
-            name="contract of these tests",
-            sequence=0,
-            previous=b"",
-            constitution=self.constitution.digest(),
-            parties=(
-                Party(name="owner", duty="model-owner", key=self.parties.owner.public),
-                Party(name="operator", duty="operator", key=self.parties.operator.public),
-            ),
-            not_before=self.now - DAY,
-            not_after=self.now + DAY,
-            roles=(reference("gateway"),),
-            sandbox=SANDBOX,
-            engine=NamedDigest(name="speech", digest=ENGINE),
-            model=NamedDigest(name="whisper-1", digest=MODEL),
-            endpoints=ENDPOINTS,
-            appraisal=appraisal(self.parties.platform),
-            notice_seconds=0,
-            local=True,
+        contract = plain_contract(
+            PlainTerms(
+                name="contract of these tests",
+                constitution=self.constitution.digest(),
+                owner=self.parties.owner.public,
+                operator=self.parties.operator.public,
+                model=NamedDigest(name="whisper-1", digest=MODEL),
+                task=serving(),
+                appraisal=appraisal(self.parties.platform),
+                not_before=self.now - DAY,
+                not_after=self.now + DAY,
+            )
         )
         return msgspec.structs.replace(contract, **changes)
 

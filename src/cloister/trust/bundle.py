@@ -65,9 +65,10 @@ def examine_bundle(bundle: KeyBundle, policy: TrustPolicy, memory: Memory, *, at
     """Examine `bundle` at the time `at` (seconds since 1970)."""
     steps = Steps(BUNDLE_STEPS, BundleRefused)
     # 1. The KMS: its constitution leads by its own rules from the genesis that the policy pins.
-    constitution = check_constitutions(steps, bundle, policy)
-    if constitution is None:
+    constitutions = check_constitutions(steps, bundle, policy)
+    if constitutions is None:
         return steps.stopped()
+    constitution = constitutions[-1].current
     # 2. The log: its checkpoint is signed, witnessed, fresh, and continues what this client saw before.
     checkpoint = check_checkpoint(
         steps,
@@ -83,7 +84,7 @@ def examine_bundle(bundle: KeyBundle, policy: TrustPolicy, memory: Memory, *, at
     # 3. Every entry shown is in that log.
     check_inclusions(steps, bundle, checkpoint)
     # 4. The contract: by its own rules from the one that the policy pins, with this KMS, in force now.
-    contract = check_contracts(steps, bundle, policy, at=at)
+    contract = check_contracts(steps, bundle, constitutions, policy, at=at)
     if contract is None:
         return steps.stopped()
     # 5. What was accepted by name, and no other exception.

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
-from cloister.contract.amendment import (
-    AmendmentRefused,
-    first_constitution,
-    first_contract,
-    next_constitution,
-    next_contract,
-)
+from cloister.contract.amendment import Document
+from cloister.contract.placed import Placed
+from cloister.contract.walk import Chain, walk_constitutions, walk_contracts
 from cloister.crypto.signing import BadSignature
-from cloister.errors import MalformedInput, TooLarge
+from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Steps
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
 from cloister.formats.key_bundle import KeyBundle, LoggedEntry
 from cloister.formats.trust_policy import TrustPolicy
-from cloister.ledger.statements import SignedStatement, open_statement
-
-Governed = TypeVar("Governed", Constitution, Contract)
+from cloister.ledger.statements import entry_digest
 
 CONSTITUTION_STEPS = (
     "constitution.genesis",
@@ -42,24 +35,26 @@ CONTRACT_STEPS = (
 )
 
 
-def check_constitutions(steps: Steps, bundle: KeyBundle, policy: TrustPolicy) -> Constitution | None:
+def check_constitutions(steps: Steps, bundle: KeyBundle, policy: TrustPolicy) -> Chain[Constitution] | None:
     """Walk from the genesis to the constitution in force; None where a step failed."""
-    chain = _walk(steps, "constitution", bundle.constitutions, first_constitution, next_constitution)
+    chain = _walk(steps, "constitution", bundle.constitutions, walk_constitutions)
     if chain is None:
         return None
     # The genesis is the log's first entry and the one pinned: a second genuine KMS is a stranger.
-    genesis = chain[0].digest()
+    genesis = chain[0].digest
     pinned = genesis == policy.constitution and bundle.constitutions[0].index == 0
     steps.check("constitution.genesis", pinned, f"is {genesis.hex()[:16]}…, not the one pinned", found="as pinned")
-    return chain[-1]
+    return chain
 
 
-def check_contracts(steps: Steps, bundle: KeyBundle, policy: TrustPolicy, *, at: int) -> Contract | None:
+def check_contracts(
+    steps: Steps, bundle: KeyBundle, constitutions: Chain[Constitution], policy: TrustPolicy, *, at: int
+) -> Contract | None:
     """Walk from the first contract of the line to the one in force; None where a step failed."""
-    chain = _walk(steps, "contract", bundle.contracts, first_contract, next_contract)
+    chain = _walk(steps, "contract", bundle.contracts, lambda entries: walk_contracts(entries, constitutions))
     if chain is None:
         return None
-    first, contract = chain[0].digest(), chain[-1]
+    first, contract = chain[0].digest, chain[-1].current
     steps.check(
         "contract.pin", first == policy.contract, f"is {first.hex()[:16]}…, not the one pinned", found="as pinned"
     )
@@ -75,18 +70,14 @@ def _walk(
     steps: Steps,
     prefix: str,
     entries: Sequence[LoggedEntry],
-    first: Callable[[SignedStatement], Governed],
-    following: Callable[[Governed, SignedStatement], Governed],
-) -> list[Governed] | None:
+    walk: Callable[[Sequence[Placed]], Chain[Document]],
+) -> Chain[Document] | None:
     """Apply the rules of amendment in order; the rule broken is the step that fails, and then nothing is in force."""
     rules = [f"{prefix}.{rule}" for rule in ("form", "signatures", "succession", "notice")]
-    chain: list[Governed] = []
     try:
-        for entry in entries:
-            statement = open_statement(entry.entry)
-            chain.append(following(chain[-1], statement) if chain else first(statement))
-    except AmendmentRefused as refusal:
-        steps.check(refusal.check, False, f"{refusal.shortfall} (entry {entries[len(chain)].index})")
+        chain = walk([Placed(shown.index, shown.entry, entry_digest(shown.entry)) for shown in entries])
+    except Refused as refusal:
+        steps.check(_step(refusal.check, prefix, rules), False, f"{refusal.shortfall} (of entries {_places(entries)})")
     except BadSignature as error:
         steps.check(f"{prefix}.signatures", False, str(error))
     except (MalformedInput, TooLarge) as error:
@@ -96,3 +87,14 @@ def _walk(
             steps.check(rule, True, "", found=f"{len(chain)} in line")
         return chain
     return None
+
+
+def _step(rule: str, prefix: str, rules: Sequence[str]) -> str:
+    """The step that a rule of the log belongs to: what is wrong with a vote, or with the word on the time."""
+    if rule in rules:
+        return rule
+    return f"{prefix}.notice" if rule.startswith(("time.", "checkpoint.")) else f"{prefix}.signatures"
+
+
+def _places(entries: Sequence[LoggedEntry]) -> str:
+    return ", ".join(str(shown.index) for shown in entries[-3:])

@@ -21,12 +21,13 @@ from cloister.services.gateway.security import GatewaySecurity, Runs
 from cloister.services.kms.security import KmsSecurity
 
 NOON = 1_800_000_000
+SANDBOX, ENGINE, MODEL = (hashlib.sha256(name).digest() for name in (b"sandbox", b"engine", b"model"))
 KEYS = LocalKeys(*(SigningKey.generate() for _ in range(5)))
 FOUND = Found(
     workload=hashlib.sha384(b"code").digest(),
     gateway_workload=hashlib.sha384(b"code and sandbox").digest(),
     engine="speech",
-    runs=Runs(*(hashlib.sha256(name).digest() for name in (b"sandbox", b"engine", b"model"))),
+    runs=Runs(SANDBOX, ENGINE, MODEL, "files"),
     kms=KmsSecurity(),
     gateway=GatewaySecurity(),
 )
@@ -41,7 +42,7 @@ def found(**changes):
 
 def test_the_first_terms_are_signed_by_both_parties_and_read_back():
     assert read_terms(FIRST.constitutions, FIRST.contracts) == FIRST
-    assert {party.duty for party in FIRST.contract.parties} == {"model-owner", "operator"}
+    assert {duty for party in FIRST.contract.parties for duty in party.duties} == {"model-owner", "operator"}
     assert FIRST.constitution.local
     assert FIRST.contract.constitution == FIRST.constitution.digest()
 

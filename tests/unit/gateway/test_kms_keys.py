@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 
 import msgspec
@@ -258,7 +259,7 @@ def test_a_contract_file_follows_the_rules_of_amendment(system):
 
 @pytest.mark.parametrize("name", GatewaySecurity.__struct_fields__)
 def test_every_setting_of_the_gateway_changes_its_digest(system, name):
-    runs = Runs(b"s" * 32, b"e" * 32, b"m" * 32)
+    runs = Runs(b"s" * 32, b"e" * 32, b"m" * 32, "files")
     usual = GatewaySecurity()
     other = msgspec.structs.replace(usual, **{name: getattr(usual, name) + 1})
     digests = {
@@ -270,7 +271,8 @@ def test_every_setting_of_the_gateway_changes_its_digest(system, name):
 def test_what_runs_and_the_endpoints_are_in_the_digest():
     digests = {
         security_settings(GatewaySecurity(), runs, endpoints=endpoints, unsafe=()).digest()
-        for runs in (Runs(b"s", b"e", b"m"), Runs(b"S", b"e", b"m"), Runs(b"s", b"E", b"m"), Runs(b"s", b"e", b"M"))
+        for changed in ({}, {"sandbox": b"S"}, {"engine": b"E"}, {"model": b"M"}, {"tier": "signals"})
+        for runs in [dataclasses.replace(Runs(b"s", b"e", b"m", "files"), **changed)]
         for endpoints in (world.ENDPOINTS, ())
     }
-    assert len(digests) == 8
+    assert len(digests) == 10

@@ -8,7 +8,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from cloister.contract.state import ContractLine, EpochRecord, Placed
+from cloister.contract.governed import Governed
+from cloister.contract.placed import Placed
+from cloister.contract.state import ContractLine, EpochRecord
 from cloister.crypto.hpke import X_WING, KemPrivateKey
 from cloister.formats import key_config
 from cloister.services.kms.bundle import shown_epochs
@@ -31,7 +33,7 @@ def with_epoch(line: ContractLine, window: Window, *, instance: bytes = OURS) ->
 
 
 def line_of(*windows: Window) -> ContractLine:
-    line = ContractLine((), CONTRACT, CONTRACT.digest())
+    line = ContractLine(Governed((), CONTRACT, CONTRACT.digest(), 0))
     for window in windows:
         line = with_epoch(line, window)
     return line
@@ -86,7 +88,8 @@ def test_an_epoch_whose_key_is_not_held_here_is_not_ours():
 
 
 def test_a_successor_of_the_contract_leaves_no_epoch_ours():
-    line = replace(line_of(FIRST), current=World().make_contract(not_before=NOON, sequence=1))
+    successor = World().make_contract(not_before=NOON, sequence=1)
+    line = replace(line_of(FIRST), governed=Governed((), successor, successor.digest(), 9))
     assert own(line, at=NOON) == []
 
 

@@ -222,7 +222,7 @@ async def test_a_successor_of_the_constitution_that_still_names_this_kms_goes_on
     kms = await system.started()
     before = examine(system, kms).require().keys.active
     successor = msgspec.structs.replace(
-        system.constitution, sequence=1, previous=system.constitution.digest(), threshold=1
+        system.constitution, sequence=1, previous=system.constitution.digest(), quorum=1
     )
     await system.ledger.append(system.sign_constitution(successor))
     await kms.follow()

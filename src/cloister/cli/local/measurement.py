@@ -11,6 +11,7 @@ from cloister.cli.exit_codes import pointer
 from cloister.cli.state_folder import StateFolder
 from cloister.client.durable import replace_file
 from cloister.errors import CloisterError
+from cloister.formats.contract import Tier
 from cloister.sandbox.closure import stage, staging_folder
 from cloister.sandbox.plan import plan
 from cloister.services.gateway.security import Runs
@@ -51,11 +52,13 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     sandbox: str  # SHA-256, of the profile
     engine: str
     model: str
+    tier: Tier  # of the sandbox
     manifest: dict[str, str]  # SHA-256 of every file that is measured, by its name
 
     def runs(self) -> Runs:
         """The gateway's part of it."""
-        return Runs(*(bytes.fromhex(text) for text in (self.sandbox, self.engine, self.model)))
+        sandbox, engine, model = (bytes.fromhex(text) for text in (self.sandbox, self.engine, self.model))
+        return Runs(sandbox, engine, model, self.tier)
 
     def differences(self, before: Mapping[str, str]) -> list[str]:
         """The names of files that were added, removed or changed since `before`."""
@@ -83,6 +86,7 @@ def measure_here(state: StateFolder, engine: str) -> Measurement:
         sandbox=planned.profile.digest.hex(),
         engine=staged.digest.hex(),
         model=staged.model_digest.hex(),
+        tier=planned.profile.tier,
         manifest={name: digest.hex() for name, digest in measured.manifest},
     )
 

@@ -174,9 +174,10 @@ def _keep_signed(state: StateFolder, terms: Terms) -> None:
 
 def _tell_signed(terms: Terms, say: Say) -> None:
     constitution, contract = terms.constitution, terms.contract
-    kms, gateway = constitution.kms, contract.roles[0]
-    engine, model = contract.engine, contract.model
-    endpoints = ", ".join(f"{endpoint.method} {endpoint.path}" for endpoint in contract.endpoints)
+    kms, gateway = constitution.kms, contract.serving.nodes[0]
+    task, model = contract.serving, contract.assets[0]
+    engine = task.engine
+    endpoints = ", ".join(f"{endpoint.method} {endpoint.path}" for endpoint in task.endpoints)
     say("signed in the open, with this machine's own keys of a model owner and an operator:")
     say(f"  constitution {_short(constitution.digest())}")
     say(
@@ -186,7 +187,7 @@ def _tell_signed(terms: Terms, say: Say) -> None:
     say(f"  contract {_short(contract.digest())}")
     say(f"    gateway: code {_short(gateway.workloads[0])}, settings {_short(gateway.settings[0])}, {endpoints}")
     say(f"    engine {engine.name} {_short(engine.digest)}, model {model.name} {_short(model.digest)}")
-    say(f"    sandbox {_short(contract.sandbox)}; notice 0")
+    say(f"    sandbox {_short(task.sandbox.profiles[0])}; notice 0")
     say(f"  accepted by name in both: UnsafeAllowSoftwareTee ({SENTENCE})")
 
 

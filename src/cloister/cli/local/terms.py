@@ -6,20 +6,23 @@ terms protect nobody from this machine's owner; they are the same terms that par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 
 from cloister.cli.local.keys import LocalKeys
-from cloister.contract.amendment import first_constitution, first_contract, next_constitution, next_contract
+from cloister.contract.amendment import first_constitution, first_contract
+from cloister.contract.plain import PlainTerms, plain_contract
+from cloister.contract.walk import unlogged, walk_constitutions, walk_contracts
 from cloister.crypto.hpke import X_WING
 from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SoftwarePlatform
-from cloister.formats.constitution import Constitution, Log, Witness
-from cloister.formats.contract import Contract, Endpoint, NamedDigest, Party
+from cloister.formats.change_rules import ChangeRules
+from cloister.formats.constitution import Amender, Constitution, Log, Witness
+from cloister.formats.contract import Contract, Endpoint, NamedDigest, Sandbox, Task
 from cloister.formats.trust_policy import TrustPolicy
-from cloister.ledger.statements import SignedStatement, open_statement, sign_statement
+from cloister.ledger.statements import open_statement, sign_statement
 from cloister.services.gateway import security as gateway_security
 from cloister.services.gateway.security import GatewaySecurity, Runs
 from cloister.services.kms import security as kms_security
@@ -35,6 +38,7 @@ ENDPOINTS = (
     Endpoint(method="GET", path="/v1/models/{id}"),
 )
 MODELS = {"speech": "pocketsphinx-en-us", "echo": "none"}
+NAMES_OF_PARTIES = ("model owner", "operator")
 DAY = 86_400
 VALID_DAYS, RENEW_DAYS = 365, 30
 BACKDATED_SECONDS = 600  # so that clocks a little behind find the contract in force
@@ -105,12 +109,12 @@ def read_terms(constitutions: Sequence[bytes], contracts: Sequence[bytes]) -> Te
 
 def last_constitution(entries: Sequence[bytes]) -> Constitution:
     """The constitution in force, of its entries from the first on; raises what `read_terms` does."""
-    return _last(entries, first_constitution, next_constitution)
+    return walk_constitutions(unlogged(entries))[-1].current
 
 
 def last_contract(entries: Sequence[bytes]) -> Contract:
     """The contract in force, of its entries from the first on; raises what `read_terms` does."""
-    return _last(entries, first_contract, next_contract)
+    return walk_contracts(unlogged(entries), ())[-1].current
 
 
 def amended(terms: Terms, keys: LocalKeys, found: Found, *, at: int) -> Terms:
@@ -136,12 +140,13 @@ def what_changed(terms: Terms, keys: LocalKeys, found: Found, *, at: int) -> lis
     kept = {"appraisal": contract.appraisal == fresh.appraisal == constitution.appraisal}
     kept["code"] = constitution.kms.workloads == (found.workload,)
     kept["KMS settings"] = constitution.kms.settings == _kms(found).settings
-    kept["sandbox profile"] = contract.sandbox == fresh.sandbox
-    kept["engine"] = contract.engine == fresh.engine
-    kept["model"] = contract.model == fresh.model
-    kept["endpoints"] = contract.endpoints == fresh.endpoints
+    task, wanted = contract.serving, fresh.serving
+    kept["sandbox profile"] = task.sandbox == wanted.sandbox
+    kept["engine"] = task.engine == wanted.engine
+    kept["model"] = contract.assets == fresh.assets
+    kept["endpoints"] = task.endpoints == wanted.endpoints
     if all(kept.values()):
-        kept["gateway settings"] = contract.roles == fresh.roles
+        kept["gateway settings"] = task.nodes == wanted.nodes
     kept["validity"] = contract.not_after - RENEW_DAYS * DAY > at
     return [name for name, same in kept.items() if not same]
 
@@ -170,37 +175,39 @@ def _constitution(keys: LocalKeys, found: Found) -> Constitution:
         quorum=1,
         kms=_kms(found),
         appraisal=_appraisal(keys),
-        amenders=tuple(key.public for key in keys.parties),
-        threshold=2,
-        notice_seconds=0,
+        amenders=tuple(
+            Amender(name=name, keys=(key.public,)) for name, key in zip(NAMES_OF_PARTIES, keys.parties, strict=True)
+        ),
+        changes=ChangeRules(
+            approvers=NAMES_OF_PARTIES, number=2, veto=(), window_seconds=DAY, notice_seconds=0, urgent="none"
+        ),
         local=True,
     )
 
 
 def _contract(keys: LocalKeys, found: Found, *, constitution: bytes, at: int) -> Contract:
     appraisal = _appraisal(keys)
-    settings = gateway_security.security_settings(
-        found.gateway, found.runs, endpoints=ENDPOINTS, unsafe=appraisal.unsafe
-    )
-    return Contract(
-        name="local contract",
-        sequence=0,
-        previous=b"",
-        constitution=constitution,
-        parties=(
-            Party(name="local model owner", duty="model-owner", key=keys.model_owner.public),
-            Party(name="local operator", duty="operator", key=keys.operator.public),
-        ),
-        not_before=at - BACKDATED_SECONDS,
-        not_after=at + VALID_DAYS * DAY,
-        roles=(RoleReference(role="gateway", workloads=(found.gateway_workload,), settings=(settings.digest(),)),),
-        sandbox=found.runs.sandbox,
-        engine=NamedDigest(name=found.engine, digest=found.runs.engine),
-        model=NamedDigest(name=MODELS[found.engine], digest=found.runs.model),
-        endpoints=ENDPOINTS,
-        appraisal=appraisal,
-        notice_seconds=0,
-        local=True,
+    bound = gateway_security.security_settings(found.gateway, found.runs, endpoints=ENDPOINTS, unsafe=appraisal.unsafe)
+    node = RoleReference(role="gateway", workloads=(found.gateway_workload,), settings=(bound.digest(),))
+    return plain_contract(
+        PlainTerms(
+            name="local contract",
+            constitution=constitution,
+            owner=keys.model_owner.public,
+            operator=keys.operator.public,
+            model=NamedDigest(name=MODELS[found.engine], digest=found.runs.model),
+            task=Task(
+                name="serve",
+                kind="serve",
+                nodes=(node,),
+                sandbox=Sandbox(tier=found.runs.tier, profiles=(found.runs.sandbox,)),
+                engine=NamedDigest(name=found.engine, digest=found.runs.engine),
+                endpoints=ENDPOINTS,
+            ),
+            appraisal=appraisal,
+            not_before=at - BACKDATED_SECONDS,
+            not_after=at + VALID_DAYS * DAY,
+        )
     )
 
 
@@ -219,14 +226,3 @@ def _appraisal(keys: LocalKeys) -> AppraisalPolicy:
 
 def _successor(current: Governed, wanted: Governed) -> Governed:
     return msgspec.structs.replace(wanted, sequence=current.sequence + 1, previous=current.digest())
-
-
-def _last(
-    entries: Sequence[bytes],
-    first: Callable[[SignedStatement], Governed],
-    following: Callable[[Governed, SignedStatement], Governed],
-) -> Governed:
-    current = first(open_statement(entries[0]))
-    for entry in entries[1:]:
-        current = following(current, open_statement(entry))
-    return current

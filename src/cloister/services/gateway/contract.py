@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloister.contract.amendment import first_contract, next_contract
+from cloister.contract.amendment import first_contract, following_contract
 from cloister.crypto.hpke import X_WING
 from cloister.formats.contract import Contract
 from cloister.formats.trust_policy import TrustPolicy
@@ -30,7 +30,7 @@ def open_contract(entries: Sequence[bytes]) -> ServedContract:
     """
     first = current = first_contract(open_statement(entries[0]))
     for entry in entries[1:]:
-        current = next_contract(current, open_statement(entry))
+        current = following_contract(current, open_statement(entry))
     return ServedContract(first.digest(), current)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from cloister.formats.contract import Endpoint
+from cloister.formats.contract import Endpoint, Tier
 from cloister.formats.evidence import SecuritySettings, Unsafe
 
 Duration = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
@@ -31,6 +31,7 @@ class Runs:
     sandbox: bytes  # the profile
     engine: bytes
     model: bytes
+    tier: Tier  # of the profile
 
 
 def security_settings(
@@ -39,6 +40,7 @@ def security_settings(
     """What a gateway with these settings binds; `endpoints` and `unsafe` are its contract's."""
     values = msgspec.structs.asdict(security) | {
         "sandbox": runs.sandbox.hex(),
+        "tier": runs.tier,
         "engine": runs.engine.hex(),
         "model": runs.model.hex(),
         "endpoints": " ".join(f"{endpoint.method} {endpoint.path}" for endpoint in endpoints),

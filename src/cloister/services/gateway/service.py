@@ -65,7 +65,7 @@ def run(settings: GatewaySettings) -> None:
 
 def what_runs(staged: StagedEngine, planned: Plan) -> Runs:
     """The digests of the sandbox, the engine and its model, as found on this machine."""
-    return Runs(planned.profile.digest, staged.digest, staged.model_digest)
+    return Runs(planned.profile.digest, staged.digest, staged.model_digest, planned.profile.tier)
 
 
 def measured_beside(planned: Plan) -> dict[str, bytes]:
@@ -86,7 +86,7 @@ async def serve(
     bound = security_settings(
         settings.security,
         what_runs(staged, planned),
-        endpoints=contract.current.endpoints,
+        endpoints=contract.current.serving.endpoints,
         unsafe=contract.current.appraisal.unsafe,
     )
     policy = trust_policy(contract, settings.security)
@@ -164,7 +164,7 @@ class Served:
             counts=counts,
             sign_seed=self.node.secrets.sign.seed.reveal(),
             contract=contract.digest(),
-            endpoints=contract.endpoints,
+            endpoints=contract.serving.endpoints,
             tls=settings.tls,
             window_seconds=settings.security.date_window_seconds,
             replay_entries=settings.security.replay_entries,
@@ -224,7 +224,7 @@ def assemble(
     )
     receipts = SignedReceipts(node.secrets.sign, contract=contract.digest(), clock=clock)
     supply = _EnginesWithKeys(engines, keys)
-    gateway = build_gateway(keys, supply, contract.endpoints, receipts, now=clock, limits=limits)
+    gateway = build_gateway(keys, supply, contract.serving.endpoints, receipts, now=clock, limits=limits)
     gateway.health.about.update(platform=node.tee.platform, workload=node.tee.workload.hex())
     return gateway
 

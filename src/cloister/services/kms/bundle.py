@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from cloister.contract.placed import Placed
 from cloister.contract.replay import ReplayedLog
-from cloister.contract.state import ContractLine, EpochRecord, Placed, ReleaseRecord
+from cloister.contract.state import ContractLine, EpochRecord, ReleaseRecord
 from cloister.crypto.merkle import GrowingTree, Subtree, consistency_path, inclusion_path
 from cloister.formats import canonical
 from cloister.formats.evidence import Evidence

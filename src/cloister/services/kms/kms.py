@@ -16,6 +16,7 @@ from time import monotonic
 
 from cloister.attest.evidence import EvidenceRejected
 from cloister.attest.seen import SEEN_NOTHING
+from cloister.contract.governance import time_awaited
 from cloister.contract.release import Asked, ReleaseDecision, ReleaseRefused, examine_publication, examine_release
 from cloister.contract.replay import LogRefused
 from cloister.contract.state import ContractLine, EpochRecord
@@ -26,6 +27,7 @@ from cloister.formats import canonical
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
 from cloister.formats.evidence import Evidence, parse_evidence
+from cloister.formats.governance import WitnessedTime
 from cloister.formats.release import MAXIMUM_SENT, ReleaseRequest, parse_release_request
 from cloister.hosting.challenges import CHALLENGE_SIZE, Challenges
 from cloister.ledger.checkpoints import VerifiedCheckpoint
@@ -233,9 +235,12 @@ class Kms:
         instance.endorsements = await self._vendors.renewed(shown, policy, instance.endorsements, at=self._now())
 
     async def _settle(self) -> None:
-        """Say what the log lacks: this instance under the constitution in force, and the epochs that are due."""
+        """Say what the log lacks: this instance under the constitution in force, awaited times, epochs that are due."""
         if self._instance.key not in self._history.state.instances:
             await self._introduce()
+        if time_awaited(self._history.state, self._history.checkpoint):
+            note = WitnessedTime(note=self._history.checkpoint.note)
+            await self._log(sign_statement("time", note, (self._instance.secrets.sign,)))
         for name in self._lines():
             await self._begin_due_epoch(name)
         self._erase_stale()

@@ -1,0 +1,207 @@
+"""A constitution or contract with its successors, proposed and in force: only what its own rules say makes one follow.
+
+A successor is proposed by an entry that one with a say signed. It passes with as many approvers as the rules in force
+want, and everyone whom it names anew; it is in force when the notice is over, unless it was vetoed until then. Entries
+have no time of their own: what is said of time, witnesses said. The notice begins at a time by which, as some witness
+of a quorum stated, the log had all that made the proposal pass, and is over at a time that a whole quorum says it is
+past. So an operator can make it longer, and never shorter.
+
+The same rules run in the fold over the whole log and, over the few entries that brought a document into force, in a
+client: `contract.governance`, `trust.governed`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from cloister.contract.amendment import names_of
+from cloister.contract.placed import Placed, require
+from cloister.formats.constitution import Constitution
+from cloister.formats.contract import Contract
+from cloister.formats.governance import Choice
+
+Document = TypeVar("Document", bound=Constitution | Contract)
+Standing = Literal["open", "passed", "vetoed", "lapsed"]
+
+KEPT_PROPOSALS = 8  # of one proposer; beyond, what is closed is forgotten, and with nothing closed there is no other
+
+
+class Witnessed(NamedTuple):
+    """What the cosignatures on a checkpoint of this log say of time."""
+
+    size: int  # entries that the log had
+    since: int  # seconds since 1970: it is this late at least, a quorum says
+    until: int  # at the latest of their times the log had these entries
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal(Generic[Document]):
+    """A successor that was proposed, and what became of it so far."""
+
+    placed: Placed
+    successor: Document
+    proposer: str
+    approvals: frozenset[str]
+    votes: tuple[Placed, ...] = ()  # the approvals that came after
+    standing: Standing = "open"
+    public: int | None = None  # by when the log had the proposal
+    passed_at: int | None = None  # the index of the entry with which it passed
+    noticed: int | None = None  # by when the log had that entry; from then the notice runs
+    notice: Placed | None = None  # the entry that says so
+
+
+@dataclass(frozen=True, slots=True)
+class Governed(Generic[Document]):
+    """What is in force, by which entries, and what is proposed to follow it."""
+
+    chain: tuple[Placed, ...]  # all that it takes to see that `current` is in force
+    current: Document
+    digest: bytes  # of `current`
+    since: int  # the index of the entry with which it was in force
+    proposals: tuple[Proposal[Document], ...] = ()
+
+
+def proposed(
+    governed: Governed[Document], successor: Document, signers: frozenset[bytes], placed: Placed
+) -> Governed[Document]:
+    """After the entry that proposes `successor`, which follows the document in force in form and line.
+
+    Raises:
+        EntryVoid: `proposal.number`.
+    """
+    rules, voters = governed.current.changes, governed.current.voters  # a party named anew brings its own keys
+    proposers = names_of(signers, voters)
+    proposal = Proposal(placed, successor, min(proposers), names_of(signers, {**successor.voters, **voters}))
+    others = _room(governed.proposals, proposal.proposer)
+    published = rules.urgent != "none" and rules.urgent.publisher in proposers
+    if published and only_workloads(governed.current, successor):
+        return _in_force(governed, proposal)
+    return _settled(replace(governed, proposals=(*others, proposal)), proposal, placed)
+
+
+def voted(
+    governed: Governed[Document], proposal: Proposal[Document], choice: Choice, signer: bytes, placed: Placed
+) -> Governed[Document]:
+    """After a vote on `proposal`, which is one of `governed.proposals`.
+
+    Raises:
+        EntryVoid: names the rule that the vote breaks.
+    """
+    rules = governed.current.changes
+    ended = f"the proposal is {proposal.standing}"
+    require("vote.open", proposal.standing == "open" or (proposal.standing, choice) == ("passed", "veto"), ended)
+    voters = {**proposal.successor.voters, **governed.current.voters}
+    (name,) = names_of({signer}, voters) or {""}
+    require("vote.signature", bool(name), "is signed by nobody who has a say")
+    if choice == "veto":
+        require("vote.veto", name in rules.veto, f"{name} has no veto")
+        return _with(governed, replace(proposal, standing="vetoed"))
+    say = {*rules.approvers, *must_approve(governed.current, proposal.successor)}
+    require("vote.approver", name in say, f"{name} is no approver")
+    require("vote.twice", name not in proposal.approvals, f"{name} has approved already")
+    counted = replace(proposal, approvals=proposal.approvals | {name}, votes=(*proposal.votes, placed))
+    return _settled(_with(governed, counted), counted, placed)
+
+
+def told(governed: Governed[Document], witnessed: Witnessed, placed: Placed) -> Governed[Document]:
+    """After an entry in which witnesses say how late it is: proposals lapse, notices begin and end."""
+    for proposal in governed.proposals:
+        known = _timed(proposal, witnessed, placed)
+        rules = governed.current.changes
+        if known.standing == "passed" and known.noticed is not None and known.notice is not None:
+            over = known.noticed + rules.notice_seconds
+            if witnessed.since >= over:
+                return _in_force(governed, known, known.notice, placed)
+        late = known.public is not None and witnessed.since > known.public + rules.window_seconds
+        governed = _with(governed, replace(known, standing="lapsed") if known.standing == "open" and late else known)
+    return governed
+
+
+def awaits_time(governed: Governed[Document], *, size: int, at: int) -> bool:
+    """Whether something would come of a checkpoint of `size` entries, cosigned at `at`, being put into the log."""
+    rules = governed.current.changes
+    for one in governed.proposals:
+        if one.standing == "open":
+            if (one.public is None and size > one.placed.index) or (
+                one.public is not None and at > one.public + rules.window_seconds
+            ):
+                return True
+        elif one.standing == "passed" and one.passed_at is not None:
+            begins = one.noticed is None and size > one.passed_at
+            if begins or (one.noticed is not None and at >= one.noticed + rules.notice_seconds):
+                return True
+    return False
+
+
+def must_approve(current: Document, successor: Document) -> frozenset[str]:
+    """Who has to approve beside the number that it takes: whoever is bound anew, and all to a rule of urgent fixes."""
+    if successor.changes.urgent not in ("none", current.changes.urgent):
+        return frozenset({*current.voters, *successor.voters})
+    return frozenset(name for name, keys in successor.voters.items() if current.voters.get(name) != keys)
+
+
+def only_workloads(current: Document, successor: Document) -> bool:
+    """Whether `successor` differs from `current` in the workload measurements of its reference values alone."""
+    kept = msgspec.structs.replace(successor, sequence=current.sequence, previous=current.previous)
+    return _without_workloads(kept) == _without_workloads(current)
+
+
+def _without_workloads(document: Constitution | Contract) -> Constitution | Contract:
+    if isinstance(document, Constitution):
+        return msgspec.structs.replace(document, kms=msgspec.structs.replace(document.kms, workloads=()))
+    tasks = tuple(
+        msgspec.structs.replace(
+            task, nodes=tuple(msgspec.structs.replace(reference, workloads=()) for reference in task.nodes)
+        )
+        for task in document.tasks
+    )
+    return msgspec.structs.replace(document, tasks=tasks)
+
+
+def _settled(governed: Governed[Document], proposal: Proposal[Document], placed: Placed) -> Governed[Document]:
+    """Whether the proposal has passed with the entry `placed`, and is even in force."""
+    rules = governed.current.changes
+    enough = len(proposal.approvals & set(rules.approvers)) >= rules.number
+    if not enough or not must_approve(governed.current, proposal.successor) <= proposal.approvals:
+        return governed
+    if rules.notice_seconds == 0:
+        return _in_force(governed, proposal)
+    return _with(governed, replace(proposal, standing="passed", passed_at=placed.index))
+
+
+def _timed(proposal: Proposal[Document], witnessed: Witnessed, placed: Placed) -> Proposal[Document]:
+    """A later word can make these times earlier, where a witness of before had a clock that was ahead."""
+    if witnessed.size > proposal.placed.index:
+        proposal = replace(proposal, public=_earlier(proposal.public, witnessed.until))
+    covers = proposal.passed_at is not None and witnessed.size > proposal.passed_at
+    if covers and (proposal.noticed is None or witnessed.until < proposal.noticed):
+        return replace(proposal, noticed=witnessed.until, notice=placed)
+    return proposal
+
+
+def _earlier(known: int | None, heard: int) -> int:
+    return heard if known is None else min(known, heard)
+
+
+def _in_force(governed: Governed[Document], proposal: Proposal[Document], *times: Placed) -> Governed[Document]:
+    """The successor is in force; what else was proposed to follow the one before follows nothing any more."""
+    entries = sorted({one.index: one for one in (proposal.placed, *proposal.votes, *times)}.items())
+    chain = (*governed.chain, *(placed for _, placed in entries))
+    return Governed(chain, proposal.successor, proposal.successor.digest(), chain[-1].index)
+
+
+def _with(governed: Governed[Document], proposal: Proposal[Document]) -> Governed[Document]:
+    others = (proposal if one.placed.digest == proposal.placed.digest else one for one in governed.proposals)
+    return replace(governed, proposals=tuple(others))
+
+
+def _room(proposals: tuple[Proposal[Document], ...], proposer: str) -> tuple[Proposal[Document], ...]:
+    own = [one for one in proposals if one.proposer == proposer]
+    if len(own) < KEPT_PROPOSALS:
+        return proposals
+    closed = [one for one in own if one.standing in ("vetoed", "lapsed")]
+    require("proposal.number", bool(closed), f"{proposer} has {KEPT_PROPOSALS} proposals open")
+    return tuple(one for one in proposals if one is not closed[0])

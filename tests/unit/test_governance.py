@@ -1,0 +1,458 @@
+"""Governance in the fold: proposals, votes and vetoes, notice by what witnesses said, and no way round it."""
+
+import msgspec
+import pytest
+
+from cloister.contract.fold import advance, begin, fold
+from cloister.contract.governance import time_awaited
+from cloister.contract.governed import KEPT_PROPOSALS
+from cloister.crypto.signing import SigningKey
+from cloister.formats.change_rules import Urgent
+from cloister.formats.contract import Party
+from cloister.formats.governance import Vote, WitnessedTime
+from cloister.ledger.checkpoints import examine_checkpoint
+from cloister.ledger.statements import entry_digest, sign_statement
+from cloister.testing.world import DAY, NOON, World, serving
+
+replace = msgspec.structs.replace
+HOUR = 3600
+OPERATOR, AUDITOR, PUBLISHER = (SigningKey.generate() for _ in range(3))
+
+
+class Council:
+    """A contract of four parties, of whom two of three approvers are enough, with a day's notice and two to vote."""
+
+    def __init__(self, **changes):
+        self.world = World()
+        rules = replace(
+            self.world.contract.changes,
+            approvers=("model owner", "operator", "auditor"),
+            number=2,
+            veto=("model owner",),
+            window_seconds=2 * DAY,
+            notice_seconds=DAY,
+        )
+        auditor = Party(name="auditor", duties=("auditor",), keys=(AUDITOR.public,), seal=b"")
+        publisher = Party(name="publisher", duties=("publisher",), keys=(PUBLISHER.public,), seal=b"")
+        self.keys = {
+            "model owner": self.world.parties.owner,
+            "operator": OPERATOR,
+            "auditor": AUDITOR,
+            "publisher": PUBLISHER,
+        }
+        owner, operator = self.world.contract.parties
+        self.contract = replace(
+            self.world.contract,
+            name="four parties",
+            parties=(owner, replace(operator, keys=(OPERATOR.public,)), auditor, publisher),
+            changes=replace(rules, **changes),
+        )
+        entries = self.world.log.entries
+        self.state = fold(begin(entries[0], genesis=self.world.constitution.digest()), entries[1:])
+        self.log(sign_statement("contract", self.contract, list(self.keys.values())))
+        assert not self.state.reason
+
+    def log(self, entry):
+        """One more entry in the log."""
+        self.world.log.append(entry)
+        self.state = advance(self.state, entry)
+        return entry
+
+    def propose(self, *names, **changes):
+        """A successor of the contract in force, signed by these."""
+        current = self.line.current
+        fields = {"sequence": current.sequence + 1, "previous": current.digest()} | changes
+        successor = replace(current, **fields)
+        entry = self.log(sign_statement("contract", successor, [self.keys[name] for name in names]))
+        return successor, entry_digest(entry)
+
+    def vote(self, proposal, name, choice="approve"):
+        """One's word on a proposal."""
+        key = self.keys[name]
+        return self.log(sign_statement("vote", Vote(proposal=proposal, choice=choice), (key,)))
+
+    def tell(self, at, **cosigned):
+        """The log as it stands, cosigned at `at`, put into it."""
+        note = WitnessedTime(note=self.world.log.checkpoint(at=at, **cosigned))
+        return self.log(sign_statement("time", note, (SigningKey.generate(),)))
+
+    def waits_for(self, at):
+        """Whether the KMS would put the time into the log now."""
+        rules = self.state.constitution
+        checkpoint = examine_checkpoint(
+            self.world.log.checkpoint(at=at), log=rules.log, witnesses=rules.witnesses, quorum=rules.quorum
+        ).require()
+        return time_awaited(self.state, checkpoint)
+
+    @property
+    def line(self):
+        return self.state.lines[self.contract.digest()]
+
+    @property
+    def standing(self):
+        return [proposal.standing for proposal in self.line.governed.proposals]
+
+
+NEW = {"not_after": NOON + 2 * DAY}
+
+
+def test_a_proposal_with_enough_votes_is_in_force_a_notice_later():
+    council = Council()
+    successor, proposal = council.propose("model owner", **NEW)
+    council.vote(proposal, "auditor")
+    assert council.standing == ["passed"]
+    council.tell(NOON)
+    council.tell(NOON + DAY - 1)
+    assert council.line.current == council.contract
+    council.tell(NOON + DAY)
+    assert council.line.current == successor
+    assert council.standing == []
+
+
+def test_the_chain_holds_what_it_takes_to_see_that_and_nothing_else():
+    council = Council()
+    _, proposal = council.propose("model owner", **NEW)
+    council.tell(NOON - HOUR)  # before it passed
+    vote = council.vote(proposal, "auditor")
+    begins = council.tell(NOON)
+    council.tell(NOON + HOUR)
+    council.log(b"noise")
+    over = council.tell(NOON + DAY)
+    assert [placed.entry for placed in council.line.chain[-3:]] == [vote, begins, over]
+    assert len(council.line.chain) == 5
+
+
+def test_one_approval_too_few_brings_nothing_into_force():
+    council = Council()
+    council.propose("model owner", **NEW)
+    council.tell(NOON)
+    council.tell(NOON + DAY)
+    assert council.standing == ["open"]
+    assert council.line.current == council.contract
+
+
+@pytest.mark.parametrize("when", ["open", "passed"])
+def test_a_veto_ends_a_proposal_until_it_is_in_force(when):
+    council = Council()
+    _, proposal = council.propose("operator", **NEW)
+    if when == "passed":
+        council.vote(proposal, "auditor")
+        council.tell(NOON)
+    council.vote(proposal, "model owner", "veto")
+    assert council.standing == ["vetoed"]
+    council.tell(NOON + DAY)
+    assert council.line.current == council.contract
+
+
+def test_whoever_approved_may_still_veto():
+    council = Council()
+    _, proposal = council.propose("model owner", **NEW)
+    council.vote(proposal, "auditor")
+    council.vote(proposal, "model owner", "veto")
+    assert council.standing == ["vetoed"]
+
+
+def test_what_was_vetoed_is_amended_and_accepted():
+    council = Council()
+    _, first = council.propose("operator", **NEW)
+    council.vote(first, "model owner", "veto")
+    successor, second = council.propose("operator", not_after=NOON + 3 * DAY)
+    council.vote(second, "model owner")
+    council.tell(NOON)
+    council.tell(NOON + DAY)
+    assert council.line.current == successor
+
+
+def test_another_proposal_that_is_in_force_ends_all_others():
+    council = Council()
+    council.propose("operator", **NEW)
+    council.propose("operator", "model owner", not_after=NOON + 3 * DAY)
+    council.tell(NOON)
+    council.tell(NOON + DAY)
+    assert council.line.governed.proposals == ()
+
+
+def ballot(*keys, choice="approve", kind="vote", proposal=None):
+    """A vote that these keys sign, on the proposal at hand unless it is on another."""
+    return lambda mine: sign_statement(kind, Vote(proposal=proposal or mine, choice=choice), keys)
+
+
+VOID_VOTES = {
+    "of_a_stranger": (ballot(SigningKey.generate()), "vote.signature"),
+    "of_two_keys": (ballot(AUDITOR, PUBLISHER), "vote.signature"),
+    "of_a_party_that_approves_nothing": (ballot(PUBLISHER), "vote.approver"),
+    "of_the_proposer_again": (ballot(OPERATOR), "vote.twice"),
+    "veto_of_one_without": (ballot(AUDITOR, choice="veto"), "vote.veto"),
+    "on_no_proposal": (ballot(AUDITOR, proposal=bytes(32)), "vote.proposal"),
+    "under_another_kind": (ballot(AUDITOR, kind="time"), "not a"),
+}
+
+
+@pytest.mark.parametrize("name", VOID_VOTES)
+def test_a_vote_that_the_rules_do_not_allow_has_no_effect(name):
+    make, reason = VOID_VOTES[name]
+    council = Council()
+    _, proposal = council.propose("operator", **NEW)
+    before = council.line
+    council.log(make(proposal))
+    assert reason in council.state.reason
+    assert council.line == before
+
+
+def test_a_vote_is_counted_once_though_it_is_logged_twice():
+    council = Council(number=3)
+    _, proposal = council.propose("operator", **NEW)
+    vote = council.vote(proposal, "auditor")
+    council.log(vote)
+    assert "vote.twice" in council.state.reason
+    assert council.standing == ["open"]
+
+
+def test_a_vote_after_the_window_has_no_effect():
+    council = Council()
+    _, proposal = council.propose("operator", **NEW)
+    council.tell(NOON)
+    council.tell(NOON + 2 * DAY)
+    assert council.standing == ["open"]
+    council.tell(NOON + 2 * DAY + 1)
+    assert council.standing == ["lapsed"]
+    council.vote(proposal, "auditor")
+    assert "vote.open" in council.state.reason
+
+
+def test_a_vote_of_a_removed_party_has_no_effect():
+    council = Council(notice_seconds=0)
+    rules = replace(council.contract.changes, approvers=("model owner", "operator"))
+    parties = tuple(party for party in council.contract.parties if party.name != "auditor")
+    council.propose("model owner", "operator", parties=parties, changes=rules)
+    _, proposal = council.propose("operator", **NEW)
+    council.vote(proposal, "auditor")
+    assert "vote.signature" in council.state.reason
+
+
+def test_a_vote_on_what_is_in_force_has_no_effect():
+    council = Council(notice_seconds=0)
+    _, proposal = council.propose("operator", "auditor", **NEW)
+    council.vote(proposal, "model owner", "veto")
+    assert "vote.proposal" in council.state.reason
+
+
+def test_whoever_is_named_anew_has_to_agree():
+    council = Council(notice_seconds=0)
+    newcomer = SigningKey.generate()
+    party = Party(name="newcomer", duties=("auditor",), keys=(newcomer.public,), seal=b"")
+    successor, proposal = council.propose("operator", "auditor", parties=(*council.contract.parties, party))
+    assert council.line.current == council.contract
+    council.keys["newcomer"] = newcomer
+    council.vote(proposal, "newcomer")
+    assert council.line.current == successor
+
+
+def test_nobody_gives_a_party_another_key_and_signs_with_it():
+    council = Council(notice_seconds=0)
+    forged = SigningKey.generate()
+    owner, *others = council.contract.parties
+    council.keys["forged"] = forged
+    council.propose("operator", "auditor", "forged", parties=(replace(owner, keys=(forged.public,)), *others))
+    assert council.line.current == council.contract
+    (proposal,) = council.line.governed.proposals
+    assert proposal.approvals == {"operator", "auditor"}
+
+
+def test_a_proposal_that_a_stranger_signed_too_has_no_effect():
+    council = Council()
+    council.keys["stranger"] = SigningKey.generate()
+    council.propose("operator", "stranger", **NEW)
+    assert "contract.signatures" in council.state.reason
+
+
+def test_a_newcomer_alone_proposes_nothing():
+    council = Council()
+    council.keys["newcomer"] = SigningKey.generate()
+    party = Party(name="newcomer", duties=("auditor",), keys=(council.keys["newcomer"].public,), seal=b"")
+    council.propose("newcomer", parties=(*council.contract.parties, party))
+    assert "contract.signatures" in council.state.reason
+
+
+# Urgent fixes.
+
+
+def fixed(council, **changes):
+    task = council.line.current.serving
+    node = replace(task.nodes[0], **({"workloads": (bytes(48),)} | changes))
+    return (replace(task, nodes=(node,)),)
+
+
+def test_an_urgent_fix_is_in_force_at_once_with_its_publishers_signature():
+    council = Council(urgent=Urgent(publisher="publisher"))
+    successor, _ = council.propose("publisher", tasks=fixed(council))
+    assert council.line.current == successor
+
+
+@pytest.mark.parametrize("name", ["settings", "sandbox", "endpoints", "changes"])
+def test_an_urgent_fix_changes_nothing_but_workloads(name):
+    council = Council(urgent=Urgent(publisher="publisher"))
+    changes = {
+        "settings": {"tasks": fixed(council, settings=(bytes(32),))},
+        "sandbox": {"tasks": (serving(sandbox=replace(serving().sandbox, tier="namespaces")),)},
+        "endpoints": {"tasks": (serving(endpoints=()),)},
+        "changes": {"tasks": fixed(council), "changes": replace(council.contract.changes, veto=())},
+    }[name]
+    council.propose("publisher", **changes)
+    assert council.line.current == council.contract
+    assert council.standing == ["open"]
+
+
+@pytest.mark.parametrize("name", ["operator", "model owner", "auditor"])
+def test_nobody_but_the_publisher_makes_a_fix_urgent(name):
+    council = Council(urgent=Urgent(publisher="publisher"))
+    council.propose(name, tasks=fixed(council))
+    assert council.line.current == council.contract
+
+
+def test_without_a_rule_of_urgent_fixes_there_is_none():
+    council = Council()
+    council.propose("publisher", tasks=fixed(council))
+    assert council.line.current == council.contract
+
+
+def test_a_rule_of_urgent_fixes_takes_everyone():
+    council = Council(notice_seconds=0)
+    rules = replace(council.contract.changes, urgent=Urgent(publisher="publisher"))
+    _, proposal = council.propose("operator", "auditor", changes=rules)
+    council.vote(proposal, "model owner")
+    assert council.line.current == council.contract
+    council.vote(proposal, "publisher")
+    assert council.line.current.changes == rules
+
+
+# Time.
+
+
+def test_a_notice_runs_from_what_covers_the_last_approval_and_not_from_before():
+    council = Council()
+    _, proposal = council.propose("operator", **NEW)
+    council.tell(NOON - DAY)
+    council.vote(proposal, "auditor")
+    council.tell(NOON)
+    council.tell(NOON + HOUR)
+    assert council.standing == ["passed"]
+
+
+def test_a_checkpoint_from_before_the_last_approval_begins_no_notice():
+    council = Council()
+    _, proposal = council.propose("operator", **NEW)
+    early = council.world.log.checkpoint(at=NOON - DAY)
+    council.vote(proposal, "auditor")
+    council.log(sign_statement("time", WitnessedTime(note=early), (AUDITOR,)))
+    council.tell(NOON)
+    assert council.line.current == council.contract
+
+
+def test_one_witness_with_a_slow_clock_shortens_no_notice():
+    council = Council()
+    council.propose("operator", "auditor", **NEW)
+    log = council.world.log
+    slow = log.checkpoint_at_times([NOON - DAY, NOON])
+    council.log(sign_statement("time", WitnessedTime(note=slow), (AUDITOR,)))
+    council.tell(NOON + HOUR)
+    assert council.line.current == council.contract
+
+
+def test_one_witness_with_a_fast_clock_ends_no_notice():
+    council = Council()
+    council.propose("operator", "auditor", **NEW)
+    council.tell(NOON)
+    fast = council.world.log.checkpoint_at_times([NOON + 2 * DAY, NOON + HOUR])
+    council.log(sign_statement("time", WitnessedTime(note=fast), (AUDITOR,)))
+    assert council.line.current == council.contract
+
+
+def test_a_notice_that_a_fast_clock_began_late_begins_earlier_by_a_better_word():
+    council = Council()
+    successor, _ = council.propose("operator", "auditor", **NEW)
+    fast = council.world.log.checkpoint_at_times([NOON + 30 * DAY, NOON])
+    council.log(sign_statement("time", WitnessedTime(note=fast), (AUDITOR,)))
+    council.tell(NOON + HOUR)
+    council.tell(NOON + HOUR + DAY)
+    assert council.line.current == successor
+
+
+@pytest.mark.parametrize(
+    ("cosigned", "reason"),
+    [({"cosigners": 1}, "checkpoint.witnesses"), ({"origin": "another.test/log"}, "checkpoint.origin")],
+    ids=["one witness of two", "another log"],
+)
+def test_a_time_that_no_quorum_of_this_log_states_has_no_effect(cosigned, reason):
+    council = Council()
+    council.tell(NOON, **cosigned)
+    assert reason in council.state.reason
+    assert council.state.time == 0
+
+
+def test_a_time_of_more_entries_than_there_were_has_no_effect():
+    council = Council()
+    council.world.log.append(b"an entry that the fold has not come to")
+    note = council.world.log.checkpoint(at=NOON)
+    council.world.log.entries.pop()
+    council.log(sign_statement("time", WitnessedTime(note=note), (AUDITOR,)))
+    assert "time.size" in council.state.reason
+
+
+def test_the_time_is_awaited_exactly_where_something_comes_of_it():
+    council = Council()
+    assert not council.waits_for(NOON)
+    _, proposal = council.propose("operator", **NEW)
+    assert council.waits_for(NOON)  # when the window begins
+    council.tell(NOON)
+    assert not council.waits_for(NOON + 2 * DAY)
+    assert council.waits_for(NOON + 2 * DAY + 1)  # that the window is over
+    council.vote(proposal, "auditor")
+    assert council.waits_for(NOON)  # when the notice begins
+    council.tell(NOON)
+    assert not council.waits_for(NOON + DAY - 1)
+    assert council.waits_for(NOON + DAY)  # that it is over
+    council.tell(NOON + DAY)
+    assert not council.waits_for(NOON + 9 * DAY)
+
+
+# Bounds, and the constitution.
+
+
+def test_one_proposer_cannot_crowd_out_the_others():
+    council = Council()
+    for hour in range(KEPT_PROPOSALS):
+        council.propose("operator", not_after=NOON + DAY + hour)
+    council.propose("operator", not_after=NOON + 9 * DAY)
+    assert "proposal.number" in council.state.reason
+    council.propose("model owner", **NEW)
+    assert not council.state.reason
+    council.vote(council.line.governed.proposals[0].placed.digest, "model owner", "veto")
+    council.propose("operator", not_after=NOON + 9 * DAY)
+    assert not council.state.reason
+    assert len(council.standing) == KEPT_PROPOSALS + 1
+
+
+def test_a_constitution_changes_by_votes_and_notice_and_retires_every_instance():
+    world = World()
+    rules = replace(world.constitution.changes, notice_seconds=DAY)
+    first = replace(world.constitution, changes=rules)
+    both = (world.parties.owner, world.parties.operator)
+    world.log.entries = []
+    entries = [sign_statement("constitution", first, both)]
+    world.log.append(entries[0])
+    state = begin(entries[0], genesis=first.digest())
+    successor = replace(first, sequence=1, previous=first.digest(), quorum=1)
+    entries = [sign_statement("constitution", successor, both[:1])]
+    entries.append(sign_statement("vote", Vote(proposal=entry_digest(entries[0]), choice="approve"), both[1:]))
+    for entry in entries:
+        world.log.append(entry)
+        state = advance(state, entry)
+    for at in (NOON, NOON + DAY):
+        assert state.constitution == first
+        note = WitnessedTime(note=world.log.checkpoint(at=at))
+        entry = sign_statement("time", note, both[:1])
+        world.log.append(entry)
+        state = advance(state, entry)
+    assert state.constitution == successor
+    assert state.instances == frozenset()
