@@ -25,8 +25,14 @@ from cloister.attest.snp.authentic import SNP_STEPS
 from cloister.attest.tdx.appraised import SGX_APPRAISAL_STEPS, TDX_APPRAISAL_STEPS
 from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS
 from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
+from cloister.contract.recovery import RECOVERY_STEPS
 from cloister.contract.release_policy import RELEASE_POLICY_STEPS
-from cloister.contract.release_steps import PUBLICATION_STEPS, RELEASE_STEPS
+from cloister.contract.release_steps import (
+    ASSET_STEPS,
+    PUBLICATION_STEPS,
+    RELEASE_STEPS,
+    USE_PUBLICATION_STEPS,
+)
 from cloister.contract.replay import REPLAY_STEPS
 from cloister.ledger.checkpoints import SIGNED_STEPS
 from cloister.trust.bundle import BUNDLE_STEPS
@@ -63,7 +69,10 @@ DOORS = {
     "AuthenticSnp": "attest/snp/authentic.py",
     "AuthenticSgx": "attest/tdx/authentic.py",
     "AuthenticTdx": "attest/tdx/authentic.py",
+    "AssetDecision": "contract/asset_release.py",
     "PublishedRelease": "contract/release.py",
+    "PublishedUse": "contract/asset_release.py",
+    "RecoveredRoot": "contract/recovery.py",
     "ReleaseDecision": "contract/release.py",
     "ReplayedLog": "contract/replay.py",
     "SignedStatement": "ledger/statements.py",
@@ -93,6 +102,7 @@ def table():
 
 def test_the_table_names_every_step_and_no_other():
     steps = {
+        *ASSET_STEPS,
         *ATTESTATION_STEPS,
         *AZURE_SNP_APPRAISAL_STEPS,
         *AZURE_SNP_STEPS,
@@ -107,6 +117,7 @@ def test_the_table_names_every_step_and_no_other():
         *NITRO_STEPS,
         *PUBLICATION_STEPS,
         *RECEIPT_STEPS,
+        *RECOVERY_STEPS,
         *RELEASE_POLICY_STEPS,
         *RELEASE_STEPS,
         *REPLAY_STEPS,
@@ -120,6 +131,7 @@ def test_the_table_names_every_step_and_no_other():
         *TDX_STEPS,
         *TPM_APPRAISAL_STEPS,
         *TPM_STEPS,
+        *USE_PUBLICATION_STEPS,
         *SNP_APPRAISAL_STEPS,
         *SNP_STEPS,
     }
@@ -128,6 +140,7 @@ def test_the_table_names_every_step_and_no_other():
 
 def test_no_examination_performs_a_step_twice():
     for steps in (
+        ASSET_STEPS,
         BUNDLE_STEPS,
         DEVICE_STEPS,
         ENDORSEMENT_STEPS,
@@ -141,6 +154,7 @@ def test_no_examination_performs_a_step_twice():
         (*TPM_STEPS, *TPM_APPRAISAL_STEPS),
         PUBLICATION_STEPS,
         RECEIPT_STEPS,
+        RECOVERY_STEPS,
         RELEASE_STEPS,
         REPLAY_STEPS,
         REPLY_STEPS,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from cloister.contract.amendment import first_constitution
+from cloister.contract.custody import deposit, recovery, retirement, root, rotation, use
 from cloister.contract.governance import constitution, contract, time, vote
 from cloister.contract.governed import Governed
 from cloister.contract.instances import epoch, kms
@@ -59,6 +60,12 @@ _RULES: Mapping[str, Callable[[State, SignedStatement, Placed], State]] = {
     "epoch": epoch,
     "release": release,
     "revocation": revocation,
+    "root": root,
+    "deposit": deposit,
+    "use": use,
+    "recovery": recovery,
+    "rotation": rotation,
+    "retirement": retirement,
     "time": time,
     "vote": vote,
 }

@@ -6,6 +6,7 @@ The KMS asks `examine_release` before it logs a release, and `examine_publicatio
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from cloister.attest.evidence import AppraisedEvidence, Expected, examine_evidence
 from cloister.attest.seen import SeenEndorsements
@@ -43,6 +44,26 @@ class PublishedRelease:
     index: int
 
 
+class Shown(Protocol):
+    """What any request of a node's shows of it."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """The node's."""
+
+    @property
+    def challenge(self) -> bytes:
+        """The one in the evidence."""
+
+    @property
+    def challenge_live(self) -> bool:
+        """Whether the KMS issued it, has not seen it used, and it has not expired."""
+
+    @property
+    def seen(self) -> SeenEndorsements:
+        """What the KMS met in evidence before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A node's request, as the KMS has parsed it."""
@@ -73,11 +94,11 @@ def examine_release(state: State, asked: Asked, *, instance: bytes, at: int) -> 
     # 3. A key of its own, that this instance holds, within its life, and not taken back.
     epoch = _epoch(steps, line, asked.key_id, instance, at)
     # 4. The node.
-    appraised = _evidence(steps, line, asked, at)
+    appraised = check_evidence(steps, line, asked, at)
     if epoch is None or appraised is None:
         return steps.stopped()
     # 5. What the node is set to run is what the contract names.
-    _check_settings(steps, contract, appraised)
+    check_settings(steps, contract, appraised)
     return steps.examined(lambda: ReleaseDecision(asked.contract, contract.digest(), epoch, appraised, steps.ids))
 
 
@@ -140,7 +161,8 @@ def _epoch(steps: Steps, line: ContractLine, key_id: int, instance: bytes, at: i
     return epoch
 
 
-def _evidence(steps: Steps, line: ContractLine, asked: Asked, at: int) -> AppraisedEvidence | None:
+def check_evidence(steps: Steps, line: ContractLine, asked: Shown, at: int) -> AppraisedEvidence | None:
+    """The node in the role that the contract names for it, not revoked, with evidence that answers us."""
     role = asked.evidence.binding.role
     revoked = asked.evidence.keys.sign in line.revoked_nodes
     steps.check("release.node", not revoked, "the node is revoked: it has to start with new keys")
@@ -154,7 +176,7 @@ def _evidence(steps: Steps, line: ContractLine, asked: Asked, at: int) -> Apprai
     return steps.include(examine_evidence(asked.evidence, contract.appraisal, expected, at=at, seen=asked.seen))
 
 
-def _check_settings(steps: Steps, contract: Contract, appraised: AppraisedEvidence) -> None:
+def check_settings(steps: Steps, contract: Contract, appraised: AppraisedEvidence) -> None:
     """The node enforces these itself; its measured code and bound settings say which values it enforces."""
     values, task = appraised.values, contract.serving
     profiles = {profile.hex() for profile in task.sandbox.profiles}

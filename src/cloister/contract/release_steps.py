@@ -1,4 +1,4 @@
-"""The steps before a key leaves, in their order: on the node's request, and on the release in the log."""
+"""The steps before a key or an asset leaves, in their order: on the node's request, and on its entry in the log."""
 
 from __future__ import annotations
 
@@ -22,3 +22,16 @@ RELEASE_STEPS = (
 )
 
 PUBLICATION_STEPS = ("release.inclusion", "release.unchanged", "release.effect")
+
+# Of assets: every one asked for has to pass, in the KMS and again in the fold, at the use's place in the log.
+USE_STEPS = ("asset.deposit", "asset.task", "asset.grant", "asset.expiry", "asset.uses")
+
+_OF_EPOCHS = ("release.epoch", "release.epoch-window", "release.revoked")
+ASSET_STEPS = (
+    *(step for step in RELEASE_STEPS if step not in _OF_EPOCHS),
+    *USE_STEPS,
+    "asset.workload",
+    "release.policy",
+)
+
+USE_PUBLICATION_STEPS = ("release.inclusion", "release.unchanged", "asset.effect")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cloister.contract.custody import deposit_of
 from cloister.contract.placed import EntryVoid, Placed, require
 from cloister.contract.state import ReleaseRecord, State, line_in_force, signing_instance
 from cloister.formats.release import parse_release, parse_revocation
@@ -23,13 +24,20 @@ def release(state: State, statement: SignedStatement, placed: Placed) -> State:
 
 
 def revocation(state: State, statement: SignedStatement, _placed: Placed) -> State:
-    """A party takes an epoch or a release back."""
+    """A party takes an epoch or a release back, an owner its deposit."""
     made = parse_revocation(statement.payload)
     line = state.lines.get(made.contract)
     if line is None:
         raise EntryVoid("revocation.contract", "is for a contract that is not in the log")
     parties = frozenset[bytes]().union(*line.current.voters.values())
     require("revocation.signature", bool(statement.signers & parties), "is signed by no party of the contract")
+    if deposit := deposit_of(line, made.target):
+        owned = statement.signers <= line.current.voters.get(deposit.owner, frozenset())
+        require(
+            "revocation.owner", owned, f"takes back a deposit and is not signed by its owner, {deposit.owner}, alone"
+        )
+        revoked = replace(line, revoked=line.revoked | {made.target})
+        return replace(state, lines={**state.lines, made.contract: revoked})
     targets = {record.placed.digest for record in line.epochs} | {record.placed.digest for record in line.releases}
     require("revocation.target", made.target in targets, "names nothing that was made under the contract")
     nodes = {record.release.node.sign for record in line.releases if record.placed.digest == made.target}

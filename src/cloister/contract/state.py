@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cloister.contract.custody_records import LineCustody
 from cloister.contract.governed import Governed
 from cloister.contract.placed import EntryVoid, Placed, require
 from cloister.formats.constitution import Constitution
@@ -45,6 +46,7 @@ class ContractLine:
     releases: tuple[ReleaseRecord, ...] = ()
     revoked: frozenset[bytes] = frozenset()  # digests of entries
     revoked_nodes: frozenset[bytes] = frozenset()  # signing keys of nodes whose release was revoked
+    custody: LineCustody = field(default_factory=LineCustody)
 
     @property
     def current(self) -> Contract:

@@ -15,7 +15,8 @@ from cloister.formats import canonical
 
 MAXIMUM_ENTRY = 65_535  # bytes; C2SP tlog-tiles length-prefixes entries with 16 bits
 
-Kind = Literal["constitution", "contract", "kms", "epoch", "release", "revocation", "time", "vote"]
+CustodyKind = Literal["root", "deposit", "use", "recovery", "rotation", "retirement"]
+Kind = Literal["constitution", "contract", "kms", "epoch", "release", "revocation", "time", "vote"] | CustodyKind
 Payload = Annotated[bytes, msgspec.Meta(min_length=1, max_length=60_000)]
 Signature = Annotated[bytes, msgspec.Meta(min_length=1, max_length=512)]
 
