@@ -7,8 +7,14 @@ import msgspec
 import msgspec.inspect as schema
 from hypothesis import strategies as st
 
-from cloister.formats.appraisal_policy import BOOT_PCRS, AzureSnpPlatform, AzureTdxPlatform, SnpImage, SnpPlatform
-from cloister.formats.snp_policy import SnpMinimum
+from cloister.formats.appraisal_policy import (
+    BOOT_PCRS,
+    AzureSnpPlatform,
+    AzureTdxPlatform,
+    SnpPlatform,
+    VerifierPlatform,
+)
+from cloister.formats.snp_policy import SnpImage, SnpMinimum
 from cloister.formats.snp_tcb import Product
 from cloister.formats.tcb_info import TcbStatus
 from cloister.formats.tdx_policy import IntelTcbPolicy
@@ -66,7 +72,13 @@ def _vm(values):
     return values | {"vm": msgspec.structs.replace(values["vm"], tpm=whole)}
 
 
+def _verifiers(values):
+    """Each name once."""
+    return values | {"verifiers": tuple({one.name: one for one in values["verifiers"]}.values())}
+
+
 _MENDED = {
+    VerifierPlatform: _verifiers,
     SnpMinimum: _minimum,
     IntelTcbPolicy: _tcb,
     SnpPlatform: _guest,

@@ -16,9 +16,10 @@ from tests.doubles.relayed_service import RelayedService
 from tests.doubles.served_service import served
 
 from cloister.formats import canonical
-from cloister.formats.appraisal_policy import AppraisalPolicy, SnpImage, SnpPlatform, VendorRoots
+from cloister.formats.appraisal_policy import AppraisalPolicy, SnpPlatform, VendorRoots
 from cloister.formats.appraisal_policy_file import format_appraisal_policy, no_comment
 from cloister.formats.endorsement_bundle import AmdKey, AmdRevocations, EndorsementBundle
+from cloister.formats.snp_policy import SnpImage
 from cloister.testing.certificates import Life
 from cloister.testing.snp_hardware import SnpHardware
 

@@ -22,6 +22,7 @@ from tests.doubles.tdx_guest_device import answer
 from tests.doubles.tpm_device import TpmDevice
 
 from cloister.attest.certificates import parse_certificate
+from cloister.attest.claims import token_claims
 from cloister.attest.endorsements import describe
 from cloister.attest.ocsp import parse_answer
 from cloister.attest.request import sign_attestation_request
@@ -47,6 +48,7 @@ from cloister.formats.attestation_request import parse_attestation_demand, parse
 from cloister.formats.attestation_result import encode_attestation_result, parse_attestation_result
 from cloister.formats.azure_evidence import parse_azure_buffers, parse_azure_evidence
 from cloister.formats.azure_metadata import parse_chip_certificates, parse_td_quote_answer
+from cloister.formats.azure_token import read_azure_token
 from cloister.formats.binary_http_stream import RequestDecoder, ResponseDecoder
 from cloister.formats.binary_http_view import view_request
 from cloister.formats.checkpoint import (
@@ -58,6 +60,7 @@ from cloister.formats.checkpoint import (
     parse_signature_lines,
     parse_vkey,
 )
+from cloister.formats.confidential_space_token import read_confidential_space_token
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
 from cloister.formats.cose_receipt import parse_receipt
@@ -73,11 +76,13 @@ from cloister.formats.intel_collateral import parse_collateral, signed_document
 from cloister.formats.intel_quote import parse_quote
 from cloister.formats.jwk import parse_key_set
 from cloister.formats.jws import parse_jws
+from cloister.formats.jwt import parse_jwt, parse_jwt_members
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
 from cloister.formats.key_config import KeyConfig
 from cloister.formats.ledger_batch import AppendedBatch, RefusedEntry, parse_batch, parse_batch_answers
 from cloister.formats.ledger_messages import Appended, encode_list, parse_appended, parse_entries, parse_path
 from cloister.formats.multipart import parse_multipart
+from cloister.formats.named_token import NamedToken, parse_named_token
 from cloister.formats.nitro_document import parse_nitro_document
 from cloister.formats.nsm_message import NsmError, parse_attestation_answer
 from cloister.formats.nvidia_envelope import parse_nvidia_envelope
@@ -131,6 +136,13 @@ from cloister.testing.event_logs import (
 )
 from cloister.testing.made_endorsements import MadeVendors
 from cloister.testing.made_tokens import MadeVerifier, attestation_result, verifier_policy
+from cloister.testing.made_verifiers import (
+    MadeAzure,
+    MadeGoogle,
+    confidential_space_claims,
+    snp_guest_claims,
+    trust_domain_claims,
+)
 from cloister.testing.nitro_hardware import MadeNitro
 from cloister.testing.nvidia_hardware import MadeDevice, MadeRim, NvidiaVendor, der
 from cloister.testing.ocsp_answers import Responder
@@ -248,12 +260,21 @@ def token_targets() -> dict[str, tuple[Parser, list[bytes]]]:
     shown = parse_evidence(world.bundle().evidence)
     policy = format_appraisal_policy(verifier_policy(appraisal(SigningKey.generate()), "kms"), comment=no_comment)
     request = sign_attestation_request(world.kms.sign, shown, policy="p", audience="a", nonce=bytes(32))
+    microsoft, google = MadeAzure(), MadeGoogle()
+    told = [snp_guest_claims(bytes(64)), trust_domain_claims(bytes(64)), confidential_space_claims("00" * 32)]
+    claims = [msgspec.json.encode(one) for one in told]
+    tokens = [microsoft.token(told[0]), google.token(told[2], x5c=google.chain())]
     return {
         "attestation_result": (parse_attestation_result, [encode_attestation_result(result)]),
         "attestation_request": (parse_attestation_request, [canonical.encode(request)]),
         "attestation_demand": (parse_attestation_demand, [CoseSign1.parse(request.demand).payload or b""]),
         "jws": (parse_jws, [verifier.token(result)]),
         "jwk_set": (parse_key_set, [verifier.key_set]),
+        "jwt": (parse_jwt, tokens),
+        "azure_token": (lambda data: read_azure_token(parse_jwt_members(data)), claims[:2]),
+        "confidential_space_token": (lambda data: read_confidential_space_token(parse_jwt_members(data)), claims[2:]),
+        "token_claims": (lambda data: token_claims(parse_jwt_members(data)), claims),
+        "named_token": (parse_named_token, [canonical.encode(NamedToken(verifier="azure", token=tokens[0]))]),
         "verifier_policy": (parse_verifier_policy, [policy.encode()]),
     }
 

@@ -6,13 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloister.attest.claims import token_claims
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.attestation_result import encode_attestation_result, parse_attestation_result
+from cloister.formats.azure_token import read_azure_token
+from cloister.formats.confidential_space_token import read_confidential_space_token
 from cloister.formats.jwk import parse_key_set
 from cloister.formats.jws import decode_base64url, encode_base64url, parse_jws
+from cloister.formats.jwt import parse_jwt, parse_jwt_members
+from cloister.formats.named_token import parse_named_token
 from cloister.formats.strict_json import parse_strict_json
 from cloister.formats.trustworthiness import tier, worst
 from cloister.testing.made_tokens import attestation_result
+from cloister.testing.made_verifiers import confidential_space_claims, snp_guest_claims, trust_domain_claims
 from cloister.testing.world import Node
 
 CLAIMS = json.loads(encode_attestation_result(attestation_result(Node().sign)))
@@ -23,7 +29,23 @@ values = st.recursive(
 )
 
 
-@pytest.mark.parametrize("parse", [parse_attestation_result, parse_jws, parse_key_set], ids=lambda one: one.__name__)
+def azure_token(data):
+    return read_azure_token(parse_jwt_members(data))
+
+
+def confidential_space_token(data):
+    return read_confidential_space_token(parse_jwt_members(data))
+
+
+def claims_of_a_token(data):
+    return token_claims(parse_jwt_members(data))
+
+
+PARSERS = [parse_attestation_result, parse_jws, parse_key_set, parse_jwt, parse_named_token]
+PARSERS += [azure_token, confidential_space_token, claims_of_a_token]
+
+
+@pytest.mark.parametrize("parse", PARSERS, ids=lambda one: one.__name__)
 @given(data=st.binary(max_size=200) | values.map(json.dumps).map(str.encode))
 def test_any_bytes_either_parse_or_are_malformed(parse, data):
     try:
@@ -39,6 +61,37 @@ def test_any_value_of_a_claim_either_parses_or_is_malformed(name, value):
     except MalformedInput:
         return
     assert parse_attestation_result(encode_attestation_result(result)) == result
+
+
+MADE = {
+    azure_token: [snp_guest_claims(bytes(64)), trust_domain_claims(bytes(64))],
+    confidential_space_token: [confidential_space_claims("00" * 32)],
+}
+
+
+@pytest.mark.parametrize("parse", MADE, ids=lambda one: one.__name__)
+@given(data=st.data())
+def test_any_value_of_another_makers_claim_either_parses_or_is_malformed(parse, data):
+    claims = data.draw(st.sampled_from(MADE[parse]))
+    name, value = data.draw(st.sampled_from(sorted(claims))), data.draw(values)
+    for changed in (claims | {name: value}, {key: one for key, one in claims.items() if key != name}):
+        try:
+            parse(json.dumps(changed).encode())
+            claims_of_a_token(json.dumps(changed).encode())
+        except MalformedInput:
+            continue
+
+
+@pytest.mark.parametrize("header", [{}, {"alg": 1}, {"alg": "RS256", "x5c": "AA=="}, {"alg": "RS256", "x5c": ["AB=="]}])
+def test_a_header_of_another_form_is_malformed(header):
+    token = b".".join(encode_base64url(one) for one in (json.dumps(header).encode(), b"{}", b"s"))
+    with pytest.raises(MalformedInput):
+        parse_jwt(token)
+
+
+def test_claims_nested_too_deep_are_malformed():
+    with pytest.raises(MalformedInput, match="deeper than 8"):
+        claims_of_a_token(b'{"a":' * 300 + b"1" + b"}" * 300)
 
 
 @given(name=st.text(min_size=1, max_size=12).filter(lambda name: name not in CLAIMS), value=values)

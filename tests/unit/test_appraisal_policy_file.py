@@ -10,9 +10,9 @@ from cloister.formats.appraisal_policy import (
     BOOT_PCRS,
     AppraisalPolicy,
     AzureSnpPlatform,
-    SnpImage,
     SnpPlatform,
     VendorRoots,
+    VerifierPlatform,
 )
 from cloister.formats.appraisal_policy_file import (
     MAXIMUM_POLICY,
@@ -22,7 +22,10 @@ from cloister.formats.appraisal_policy_file import (
 )
 from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.nvidia_policy import NvidiaPolicy
+from cloister.formats.snp_policy import SnpImage
 from cloister.formats.tpm_policy import TpmPolicy
+from cloister.testing.made_tokens import MadeVerifier
+from cloister.testing.made_verifiers import MadeAzure, MadeGoogle, ear_verifier
 from cloister.testing.snp_hardware import SnpHardware
 
 CHIP = SnpHardware()
@@ -63,6 +66,16 @@ def line(beginning, *, after=""):
 
 def test_a_policy_is_written_and_read_again():
     assert parse_appraisal_policy(TEXT.encode()) == POLICY
+
+
+def test_verifiers_are_tables_of_their_kinds():
+    named = VerifierPlatform(verifiers=(ear_verifier(MadeVerifier()), MadeAzure().verifier(), MadeGoogle().verifier()))
+    policy = AppraisalPolicy(unsafe=(), roots="vendors", platforms=(named,))
+    text = format_appraisal_policy(policy, comment=no_comment)
+    assert parse_appraisal_policy(text.encode()) == policy
+    assert text.count("[[platforms.verifiers]]") == 3
+    with pytest.raises(MalformedInput, match="`kind` says which of them this is: ear, azure-attestation, confiden"):
+        parse_appraisal_policy(text.replace('kind = "ear"', 'kind = "oracle"').encode())
 
 
 def test_bytes_are_hexadecimal_and_tables_have_headers_of_their_own():

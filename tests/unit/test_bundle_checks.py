@@ -11,12 +11,14 @@ from cloister.crypto.hpke import X25519_HKDF_SHA256, KemPrivateKey
 from cloister.crypto.signing import SigningKey
 from cloister.errors import Refused
 from cloister.formats import canonical, key_config
+from cloister.formats.appraisal_policy import VerifierPlatform
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import GpuEvidence, parse_evidence
 from cloister.formats.governance import Vote, WitnessedTime
 from cloister.formats.key_bundle import PROVEN_SIZES, STATE_HEAD_TYPE
 from cloister.formats.statement import parse_statement
 from cloister.ledger.statements import entry_digest, sign_statement
+from cloister.testing.made_verifiers import MadeAzure
 from cloister.testing.world import (
     DAY,
     NOON,
@@ -253,6 +255,13 @@ def reference_values_of_another_role(case):
 
 
 @breaks("constitution.form")
+def a_verifiers_word_in_place_of_a_kmss_own_evidence(case):
+    appraisal = case.world.constitution.appraisal
+    verifiers = VerifierPlatform(verifiers=(MadeAzure().verifier(),))
+    case.first_constitution(appraisal=replace(appraisal, platforms=(*appraisal.platforms, verifiers)))
+
+
+@breaks("constitution.form")
 def a_notice_of_0_outside_a_local_system(case):
     case.first_constitution(local=False)
 
@@ -327,6 +336,24 @@ def a_constitution_that_is_not_in_the_log(case):
 @breaks("trust.unsafe")
 def an_exception_that_the_trust_policy_does_not_accept(case):
     case.policy = replace(case.policy, unsafe=())
+
+
+def believing(case):
+    """A contract that takes a verifier's word in place of raw evidence."""
+    appraisal = case.world.contract.appraisal
+    verifiers = VerifierPlatform(verifiers=(MadeAzure().verifier(),))
+    case.first_contract(appraisal=replace(appraisal, platforms=(*appraisal.platforms, verifiers)))
+
+
+@breaks("trust.verifiers")
+def a_verifier_whom_the_trust_policy_does_not_believe(case):
+    believing(case)
+
+
+@breaks("trust.verifiers")
+def one_verifier_believed_and_another_named(case):
+    believing(case)
+    case.policy = replace(case.policy, verifiers=("google",))
 
 
 # The log.
@@ -918,3 +945,13 @@ def test_other_evidence_of_the_same_kms_is_not_taken_for_its_answer():
     bundle = replace(world.bundle(), evidence=canonical.encode(old))
     examination = examine_bundle(bundle, world.policy(), first_contact(world.constitution.digest()), at=NOON)
     assert examination.failed == ["evidence.challenge"]
+
+
+def test_a_verifier_accepted_by_name_is_shown_to_every_client():
+    case = Case()
+    believing(case)
+    case.policy = replace(case.policy, verifiers=("azure",))
+    examination = case.examine()
+    assert examination.failed == []
+    (step,) = [step for step in examination.steps if step.id == "trust.verifiers"]
+    assert step.detail == "azure (azure-attestation of https://sharedtest.tst.attest.azure.net)"

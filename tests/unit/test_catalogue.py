@@ -6,14 +6,17 @@ import sys
 import tomllib
 from pathlib import Path
 
+from cloister.attest.azure_token import AZURE_TOKEN_STEPS
 from cloister.attest.azure_vm import (
     AZURE_SNP_APPRAISAL_STEPS,
     AZURE_SNP_STEPS,
     AZURE_TDX_APPRAISAL_STEPS,
     AZURE_TDX_STEPS,
 )
+from cloister.attest.confidential_space import CONFIDENTIAL_SPACE_STEPS
 from cloister.attest.endorsements import ENDORSEMENT_STEPS
 from cloister.attest.evidence import EVIDENCE_STEPS
+from cloister.attest.named_token import EAR_TOKEN_STEPS
 from cloister.attest.nitro import NITRO_APPRAISAL_STEPS, NITRO_STEPS
 from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS
 from cloister.attest.nvidia.device import DEVICE_STEPS
@@ -106,9 +109,12 @@ def test_the_table_names_every_step_and_no_other():
         *ATTESTATION_STEPS,
         *AZURE_SNP_APPRAISAL_STEPS,
         *AZURE_SNP_STEPS,
+        *AZURE_TOKEN_STEPS,
         *AZURE_TDX_APPRAISAL_STEPS,
         *AZURE_TDX_STEPS,
         *BUNDLE_STEPS,
+        *CONFIDENTIAL_SPACE_STEPS,
+        *EAR_TOKEN_STEPS,
         *DEVICE_STEPS,
         *ENDORSEMENT_STEPS,
         *EVIDENCE_STEPS,
@@ -163,6 +169,9 @@ def test_no_examination_performs_a_step_twice():
         (*SGX_STEPS, *SGX_APPRAISAL_STEPS),
         (*TDX_STEPS, *TDX_APPRAISAL_STEPS),
         ATTESTATION_STEPS,
+        AZURE_TOKEN_STEPS,
+        CONFIDENTIAL_SPACE_STEPS,
+        EAR_TOKEN_STEPS,
         TOKEN_STEPS,
     ):
         assert len(set(steps)) == len(steps)

@@ -7,8 +7,9 @@ evidence does not say is not there, so that an expression that names it refuses.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from cloister.errors import MalformedInput
 from cloister.formats.snp_report import PLATFORM_BITS, POLICY_BITS, SnpReport
 from cloister.formats.snp_tcb import Product, Tcb
 from cloister.formats.td_report import TdAttributes, TdReport
@@ -18,6 +19,7 @@ _SNP_BYTES = (
     *("family_id", "image_id", "report_data", "measurement", "host_data", "id_key_digest", "author_key_digest"),
     *("report_id", "report_id_ma", "chip_id"),
 )
+_DEPTH: Final = 8  # of a token's claims
 _TD_BYTES = ("tee_tcb_svn", "mr_seam", "mr_signer_seam", "mr_td", "mr_config_id", "mr_owner", "mr_owner_config")
 
 
@@ -66,3 +68,27 @@ def _said(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _version(numbers: tuple[int, int, int]) -> dict[str, int]:
     return dict(zip(("major", "minor", "build"), numbers, strict=True))
+
+
+def token_claims(members: Mapping[str, Any], *, depth: int = 0) -> dict[str, Any]:
+    """Of a verifier's token: its members, with an underscore for each hyphen; what has no value is left out.
+
+    Raises:
+        MalformedInput: two members would have one name, or they are nested deeper than 8.
+    """
+    if depth > _DEPTH:
+        raise MalformedInput(f"claims nested deeper than {_DEPTH}")
+    found: dict[str, Any] = {}
+    for member, value in members.items():
+        name = member.replace("-", "_")
+        if name in found:
+            raise MalformedInput(f"two claims of the token have the name {name[:64]}")
+        if isinstance(value, Mapping):
+            found[name] = token_claims(value, depth=depth + 1)
+        elif isinstance(value, bool | int | str) or _plain(value):
+            found[name] = value
+    return found
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, bool | int | str) for one in value)

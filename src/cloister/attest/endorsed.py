@@ -11,12 +11,14 @@ from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.endorsements import EndorsementKind
 from cloister.formats.evidence import Evidence
 from cloister.formats.intel_collateral import IntelCollateral, parse_collateral
+from cloister.formats.named_token import BY_VERIFIER
 
 _AMD: frozenset[EndorsementKind] = frozenset({"amd-certificates", "amd-revocations"})
 _NVIDIA: frozenset[EndorsementKind] = frozenset({"nvidia-manifest", "ocsp-answer"})
 _TAKEN: dict[str, frozenset[EndorsementKind]] = {
     "software": frozenset(),
     "nitro": frozenset(),
+    BY_VERIFIER: frozenset(),
     "snp": _AMD | _NVIDIA,
     "azure-snp": _AMD | _NVIDIA,
     "tdx": _NVIDIA | {"intel-collateral"},

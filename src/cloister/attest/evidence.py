@@ -9,11 +9,14 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
-from cloister.attest.endorsed import sort_endorsements
+from cloister.attest.endorsed import Endorsed, sort_endorsements
+from cloister.attest.foreign_token import TokenTerms
 from cloister.attest.gpus import check_gpus
-from cloister.attest.hardware import HARDWARE_STEPS, Carried, HardwareTerms, Proven, prove
+from cloister.attest.hardware import HARDWARE_STEPS, Carried, HardwarePlatform, HardwareTerms, Proven, prove
+from cloister.attest.named_token import examine_named_token
 from cloister.attest.nvidia.device import AuthenticDevice, DeviceEvidence
 from cloister.attest.roots import roots_of
 from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
@@ -27,11 +30,15 @@ from cloister.formats.appraisal_policy import (
     Platform,
     RoleReference,
     SoftwarePlatform,
+    VerifierPlatform,
     takes,
 )
 from cloister.formats.evidence import Evidence, NodeKeys, gpu_digest, gpu_nonce
+from cloister.formats.named_token import BY_VERIFIER
 
 SOFTWARE_WORDS = "software TEE: protects nothing from this machine's owner"
+
+_NATURE: Final = MappingProxyType({"software": SOFTWARE_WORDS, BY_VERIFIER: "a verifier's word"})
 
 # What all evidence is held against. The steps of hardware come in before `evidence.signature`, which says that it
 # signed; those of GPUs before `evidence.gpu`.
@@ -101,13 +108,16 @@ def examine_evidence(
     steps.check("evidence.platform", platform is not None, shortfall, found=evidence.platform)
     # 2. The software TEE only where the policy says so in so many words.
     allowed = evidence.platform != "software" or "UnsafeAllowSoftwareTee" in policy.unsafe
-    found = SOFTWARE_WORDS if evidence.platform == "software" else "hardware"
+    found = _NATURE.get(evidence.platform, "hardware")
     steps.check("evidence.software-tee", allowed, f"{SOFTWARE_WORDS}; needs UnsafeAllowSoftwareTee", found=found)
     if platform is None:
         return steps.stopped()
     # 3. and 4., with the platform's own: what came along is of use, and the platform signed the report.
     terms = HardwareTerms(roots_of(policy), at, seen, _carried(evidence), expected.reference.workloads)
-    proven, gpus = _prove(steps, evidence, platform, terms)
+    if isinstance(platform, VerifierPlatform):
+        proven, gpus = _believe(steps, evidence, platform, policy, terms)
+    else:
+        proven, gpus = _prove(steps, evidence, platform, terms)
     if proven is None:
         return steps.stopped()
     _check_binding(steps, evidence, proven, expected)
@@ -135,17 +145,10 @@ def _carried(evidence: Evidence) -> Carried:
 
 
 def _prove(
-    steps: Steps, evidence: Evidence, platform: Platform, terms: HardwareTerms
+    steps: Steps, evidence: Evidence, platform: SoftwarePlatform | HardwarePlatform, terms: HardwareTerms
 ) -> tuple[Proven | None, tuple[AuthenticDevice, ...]]:
     """Steps 3 and 4, and those of the platform and its GPUs."""
-    # 3. Endorsements of the kinds that the platform needs, and no others.
-    endorsed = steps.attempt(
-        "evidence.endorsements",
-        lambda: sort_endorsements(evidence),
-        MalformedInput,
-        TooLarge,
-        found=f"{len(evidence.endorsements)} came along",
-    )
+    endorsed = _sorted(steps, evidence)
     if endorsed is None:
         return None, ()
     # 4. Authentic: signed by a key that the policy's roots vouch for.
@@ -164,6 +167,31 @@ def _prove(
         return proven, _no_gpus(steps, evidence)
     devices = [DeviceEvidence(one.report, one.chain) for one in evidence.gpu]
     return proven, check_gpus(steps, devices, platform.gpu, endorsed, terms)
+
+
+def _sorted(steps: Steps, evidence: Evidence) -> Endorsed | None:
+    """Step 3: endorsements of the kinds that the platform needs, and no others."""
+    return steps.attempt(
+        "evidence.endorsements",
+        lambda: sort_endorsements(evidence),
+        MalformedInput,
+        TooLarge,
+        found=f"{len(evidence.endorsements)} came along",
+    )
+
+
+def _believe(
+    steps: Steps, evidence: Evidence, platform: VerifierPlatform, policy: AppraisalPolicy, terms: HardwareTerms
+) -> tuple[Proven | None, tuple[AuthenticDevice, ...]]:
+    """Steps 3 and 4 of evidence by a verifier's word, with those of its token."""
+    if _sorted(steps, evidence) is None:
+        return None, ()
+    asked = TokenTerms(evidence.binding, evidence.keys, policy.unsafe, terms.workloads, terms.at)
+    proven = steps.include(examine_named_token(evidence.report, platform, asked), before="evidence.signature")
+    if proven is None:
+        return None, ()
+    steps.check("evidence.signature", True, "", found="a verifier vouches for it")
+    return proven, _no_gpus(steps, evidence)
 
 
 def _software(evidence: Evidence, platform: SoftwarePlatform) -> Proven:

@@ -27,6 +27,7 @@ from cloister.formats.appraisal_policy import (
     NitroPlatform,
     Platform,
     SoftwarePlatform,
+    VerifierPlatform,
 )
 from cloister.formats.hcl_report import parse_hcl_report
 
@@ -79,9 +80,10 @@ def examine_vendor_evidence(
     asked = ("evidence.workload",) if terms.workloads else ()
     steps: Steps = Steps(("evidence.platform", *hardware, GPU, *asked), EvidenceRejected)
     # 1. A platform that the policy takes; an enclave of SGX is none: no node of ours is one.
-    taken = platform is not None and not isinstance(platform, SoftwarePlatform) and name != "sgx"
+    own = not isinstance(platform, SoftwarePlatform | VerifierPlatform)
+    taken = platform is not None and own and name != "sgx"
     steps.check("evidence.platform", taken, f"platform {name} is not taken by the policy", found=name)
-    if platform is None or isinstance(platform, SoftwarePlatform) or not taken:
+    if platform is None or isinstance(platform, SoftwarePlatform | VerifierPlatform) or not taken:
         return steps.stopped()
     # 2. What the hardware signed, and whether it is good enough.
     if name in _PARAVISOR_STEPS:

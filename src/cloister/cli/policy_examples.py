@@ -18,6 +18,7 @@ from cloister.formats.appraisal_policy import (
     SnpPlatform,
     SoftwarePlatform,
     TdxPlatform,
+    VerifierPlatform,
 )
 from cloister.formats.appraisal_policy_file import format_appraisal_policy
 from cloister.formats.azure_policy import AzurePolicy
@@ -107,7 +108,7 @@ def example_text(platform: str, *, gpus: int = 0) -> str:
     """
     part = EXAMPLES[platform]()
     if gpus:
-        if isinstance(part, NitroPlatform | SoftwarePlatform):
+        if isinstance(part, NitroPlatform | SoftwarePlatform | VerifierPlatform):
             raise UsageError(f"nothing ties a GPU to a node of {platform}: leave --gpus away")
         part = msgspec.structs.replace(part, gpu=_gpu(gpus))
     policy = AppraisalPolicy(unsafe=(), roots="vendors", platforms=(part,))

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from cloister.contract.contract_form import require_contract_form
 from cloister.errors import Refused
+from cloister.formats.appraisal_policy import named_verifiers
 from cloister.formats.change_rules import ChangeRules
 from cloister.formats.constitution import Constitution, parse_constitution
 from cloister.formats.contract import Contract, parse_contract
@@ -108,6 +109,8 @@ def _formed_constitution(statement: SignedStatement) -> Constitution:
     _require("constitution.form", distinct, "a witness is named twice")
     _require("constitution.form", parsed.quorum <= witnesses, "the quorum is larger than the witnesses")
     _require("constitution.form", parsed.kms.role == "kms", "its reference values are not for a KMS")
+    raw = not named_verifiers(parsed.appraisal)
+    _require("constitution.form", raw, "takes a verifier's word in place of a KMS's own evidence")
     _formed_rules("constitution.form", parsed.changes, [(one.name, one.keys) for one in parsed.amenders], parsed.local)
     return parsed
 

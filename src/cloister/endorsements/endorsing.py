@@ -21,8 +21,9 @@ from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.formats.appraisal_policy import VendorRoots
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import Evidence
+from cloister.formats.named_token import BY_VERIFIER
 
-WHOLE: Final = frozenset({"software", "nitro"})  # platforms whose evidence is all there is
+WHOLE: Final = frozenset({"software", "nitro", BY_VERIFIER})  # platforms whose evidence is all there is
 
 
 @dataclass(frozen=True, slots=True)

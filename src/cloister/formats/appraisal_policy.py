@@ -10,10 +10,11 @@ import msgspec
 from cloister.formats import canonical
 from cloister.formats.azure_policy import AzurePolicy
 from cloister.formats.canonical import Digest, Measurement, PublicKey
+from cloister.formats.contract_verifier import Verifier
 from cloister.formats.evidence import Role, Unsafe
 from cloister.formats.nitro_policy import NitroPolicy
 from cloister.formats.nvidia_policy import NvidiaPolicy
-from cloister.formats.snp_policy import SnpPolicy
+from cloister.formats.snp_policy import SnpImage, SnpPolicy
 from cloister.formats.snp_tcb import Product
 from cloister.formats.tdx_policy import TdxPolicy
 
@@ -42,13 +43,6 @@ class SoftwarePlatform(
 
     keys: tuple[PublicKey, ...]  # the local platform keys whose reports are taken
     measurements: tuple[Measurement, ...]
-
-
-class SnpImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A launch measurement, and the workload that lies in the dm-verity root that its command line names."""
-
-    measurement: Measurement
-    workload: Measurement
 
 
 class SnpPlatform(
@@ -121,6 +115,19 @@ class AzureTdxPlatform(
         _require_boot(self.vm)
 
 
+class VerifierPlatform(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="platform", tag="verifier"
+):
+    """Whatever hardware a node runs on, as a verifier saw it: its word counts, and every client is shown that."""
+
+    verifiers: Annotated[tuple[Verifier, ...], msgspec.Meta(max_length=8)]
+
+    def __post_init__(self) -> None:
+        """A name means one verifier."""
+        if len({one.name for one in self.verifiers}) < len(self.verifiers):
+            raise ValueError("a verifier is named twice")
+
+
 class NitroPlatform(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="platform", tag="nitro"
 ):
@@ -129,7 +136,15 @@ class NitroPlatform(
     document: NitroPolicy
 
 
-Platform = SoftwarePlatform | SnpPlatform | TdxPlatform | AzureSnpPlatform | AzureTdxPlatform | NitroPlatform
+Platform = (
+    SoftwarePlatform
+    | SnpPlatform
+    | TdxPlatform
+    | AzureSnpPlatform
+    | AzureTdxPlatform
+    | NitroPlatform
+    | VerifierPlatform
+)
 
 
 class AppraisalPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -157,6 +172,11 @@ def takes(policy: AppraisalPolicy, platform: str) -> Platform | None:
     return next((one for one in policy.platforms if one.__struct_config__.tag == platform), None)
 
 
+def named_verifiers(policy: AppraisalPolicy) -> tuple[Verifier, ...]:
+    """Those whose word a policy takes in place of raw evidence."""
+    return tuple(one for part in policy.platforms if isinstance(part, VerifierPlatform) for one in part.verifiers)
+
+
 def exceptions(platform: Platform) -> tuple[Unsafe, ...]:
     """The `Unsafe…` names that a platform's parts accept."""
     match platform:
@@ -164,7 +184,7 @@ def exceptions(platform: Platform) -> tuple[Unsafe, ...]:
             own: tuple[Unsafe, ...] = platform.report.unsafe
         case TdxPlatform() | AzureTdxPlatform():
             own = platform.quote.unsafe
-        case SoftwarePlatform() | NitroPlatform():
+        case SoftwarePlatform() | NitroPlatform() | VerifierPlatform():
             return ()
     return own if platform.gpu == "none" else (*own, *platform.gpu.unsafe)
 

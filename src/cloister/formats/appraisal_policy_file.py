@@ -137,7 +137,8 @@ def _chosen(value: Any, kind: schema.UnionType, path: Path) -> schema.Type:
     tags = {one.tag: one for one in tables if one.tag_field is not None and value.get(one.tag_field) == one.tag}
     if not tags:
         names = ", ".join(str(one.tag) for one in tables)
-        _refuse(path, f"`platform` says which of them this is: {names}" if tables else "no table belongs here")
+        by = tables[0].tag_field if tables else ""
+        _refuse(path, f"`{by}` says which of them this is: {names}" if tables else "no table belongs here")
     return next(iter(tags.values()))
 
 

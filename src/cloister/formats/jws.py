@@ -46,13 +46,23 @@ def parse_jws(token: bytes) -> Jws:
     Raises:
         TooLarge, MalformedInput: not a compact JWS with a header of exactly `alg`, `typ` and `kid`.
     """
+    header, payload, signature, signed = split_token(token)
+    return Jws(_header(header), payload, signature, signed)
+
+
+def split_token(token: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """Header, payload and signature of a compact JWS of at most 64 KiB, and what the signature is over.
+
+    Raises:
+        TooLarge, MalformedInput: not three parts in base64url, each in its one spelling.
+    """
     if len(token) > MAXIMUM_TOKEN:
         raise TooLarge(f"a token of {len(token)} bytes, the cap is {MAXIMUM_TOKEN}")
     parts = token.split(b".")
     if len(parts) != 3:
         raise MalformedInput(f"a token has three parts with dots between, this has {len(parts)}")
     header, payload, signature = (decode_base64url(part) for part in parts)
-    return Jws(_header(header), payload, signature, token[: len(parts[0]) + 1 + len(parts[1])])
+    return header, payload, signature, token[: len(parts[0]) + 1 + len(parts[1])]
 
 
 def signing_input(header: JwsHeader, payload: bytes) -> bytes:

@@ -102,3 +102,10 @@ class SnpPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             ValueError: which, and why.
         """
         require_expressions(self.expressions)
+
+
+class SnpImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A launch measurement, and the workload that lies in the dm-verity root that its command line names."""
+
+    measurement: Measurement
+    workload: Measurement

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from cloister.errors import MalformedInput, TooLarge
-from cloister.formats.canonical import Digest, Seconds
+from cloister.formats.canonical import Digest, Name, Seconds
 from cloister.formats.evidence import Unsafe
 
 MAXIMUM_TRUST_POLICY = 64 * 1024  # bytes
@@ -19,7 +19,7 @@ HexDigest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
 class TrustPolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The file's keys as a person writes them; every one is required."""
+    """The file's keys as a person writes them; every one but the last is required."""
 
     version: Literal[1]
     constitution: HexDigest
@@ -28,6 +28,7 @@ class TrustPolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     kems: tuple[Literal["X-Wing", "X25519"], ...]
     maximum_state_age_seconds: Annotated[int, msgspec.Meta(ge=1, le=31 * 86_400)]
     maximum_clock_skew_seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)]
+    verifiers: tuple[Name, ...] = ()  # whoever says nothing believes nobody
 
 
 class TrustPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,6 +40,7 @@ class TrustPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     kems: tuple[int, ...]
     maximum_state_age_seconds: Seconds
     maximum_clock_skew_seconds: Seconds
+    verifiers: tuple[Name, ...] = ()  # whose word the contract may take in place of raw evidence
 
 
 def parse_trust_policy(data: bytes) -> TrustPolicy:
@@ -60,6 +62,7 @@ def parse_trust_policy(data: bytes) -> TrustPolicy:
         kems=tuple(KEM_NAMES[name] for name in file.kems),
         maximum_state_age_seconds=file.maximum_state_age_seconds,
         maximum_clock_skew_seconds=file.maximum_clock_skew_seconds,
+        verifiers=file.verifiers,
     )
 
 
@@ -75,5 +78,6 @@ def format_trust_policy(policy: TrustPolicy, *, comment: str) -> str:
         f"kems = {json.dumps([names[kem] for kem in policy.kems])}",
         f"maximum_state_age_seconds = {policy.maximum_state_age_seconds}",
         f"maximum_clock_skew_seconds = {policy.maximum_clock_skew_seconds}",
+        f"verifiers = {json.dumps(policy.verifiers)}",
     ]
     return "\n".join(lines) + "\n"

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from cloister.formats import canonical
-from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference
+from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, named_verifiers
 from cloister.formats.jws import encode_base64url
 
 
@@ -22,6 +22,8 @@ class VerifierPolicy(AppraisalPolicy, frozen=True, forbid_unknown_fields=True, k
         super().__post_init__()
         if len({reference.role for reference in self.roles}) != len(self.roles):
             raise ValueError("a role has one set of reference values")
+        if named_verifiers(self):
+            raise ValueError("a verifier judges evidence itself: platform verifier has no place in its policy")
 
     def digest(self) -> bytes:
         """SHA-256 of the deterministic encoding, 32 bytes."""

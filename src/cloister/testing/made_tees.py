@@ -21,7 +21,6 @@ from cloister.formats.appraisal_policy import (
     Gpu,
     NitroPlatform,
     Platform,
-    SnpImage,
     SnpPlatform,
     TdxPlatform,
     VendorRoots,
@@ -33,6 +32,7 @@ from cloister.formats.event_log import SHA256
 from cloister.formats.evidence import Evidence, GpuEvidence, Unsafe
 from cloister.formats.nitro_policy import NitroImage, NitroPolicy
 from cloister.formats.nvidia_policy import NvidiaPolicy
+from cloister.formats.snp_policy import SnpImage
 from cloister.formats.td_report import TdReport
 from cloister.formats.tdx_policy import TdxPolicy
 from cloister.formats.tpm_policy import TpmPolicy

@@ -14,6 +14,7 @@ from cloister.attest.evidence import EVIDENCE_STEPS, AppraisedEvidence, Expected
 from cloister.attest.seen import SEEN_NOTHING
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
+from cloister.formats.appraisal_policy import named_verifiers
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
 from cloister.formats.evidence import parse_evidence
@@ -29,6 +30,7 @@ from cloister.trust.memory import Memory
 BUNDLE_STEPS = (
     *CONSTITUTION_STEPS,
     "trust.unsafe",
+    "trust.verifiers",
     *SIGNED_STEPS,
     *HISTORY_STEPS,
     *INCLUSION_STEPS,
@@ -89,6 +91,7 @@ def examine_bundle(bundle: KeyBundle, policy: TrustPolicy, memory: Memory, *, at
         return steps.stopped()
     # 5. What was accepted by name, and no other exception.
     _check_unsafe(steps, constitution, contract, policy)
+    _check_verifiers(steps, contract, policy)
     # 6. The KMS runs code and settings that its constitution names, under evidence no older than the checkpoint.
     kms = _check_evidence(steps, bundle, constitution, at=checkpoint.cosigned_at)
     if kms is None:
@@ -116,6 +119,16 @@ def _check_unsafe(steps: Steps, constitution: Constitution, contract: Contract, 
     extra = [flag for flag in in_force if flag not in policy.unsafe]
     shortfall = f"{', '.join(extra)} stands in the constitution or contract; the trust policy does not accept it"
     steps.check("trust.unsafe", not extra, shortfall, found=", ".join(in_force) or "no exceptions")
+
+
+def _check_verifiers(steps: Steps, contract: Contract, policy: TrustPolicy) -> None:
+    """Whose word the KMS takes in place of raw evidence: that trust is the client's to give, name by name."""
+    named = named_verifiers(contract.appraisal)
+    extra = [one.name for one in named if one.name not in policy.verifiers]
+    shortfall = f"the contract takes the word of {', '.join(extra)}; the trust policy does not accept it"
+    told = [f"{one.name} ({one.__struct_config__.tag} of {one.issuer})" for one in named]
+    found = "; ".join(told) or "nobody's word counts in place of evidence"
+    steps.check("trust.verifiers", not extra, shortfall, found=found)
 
 
 def _check_evidence(

@@ -17,13 +17,22 @@ from cloister.cli.explained.policy import explain_policy
 from cloister.cli.explained.policy_words import STRICT, UNSAFE
 from cloister.cli.policy_examples import EXAMPLES, example_text
 from cloister.errors import UsageError
-from cloister.formats.appraisal_policy import BOOT_PCRS, AppraisalPolicy, Platform, SoftwarePlatform, exceptions
+from cloister.formats.appraisal_policy import (
+    BOOT_PCRS,
+    AppraisalPolicy,
+    Platform,
+    SoftwarePlatform,
+    VerifierPlatform,
+    exceptions,
+)
 from cloister.formats.appraisal_policy_file import parse_appraisal_policy
 from cloister.formats.evidence import Unsafe
 from cloister.formats.snp_policy import SnpMinimum, UnsafeSnp
 from cloister.formats.snp_tcb import Product
 from cloister.formats.tcb_info import TcbStatus
 from cloister.formats.tdx_policy import UnsafeTdx
+from cloister.testing.made_tokens import MadeVerifier
+from cloister.testing.made_verifiers import MadeAzure, MadeGoogle, ear_verifier
 
 EXAMPLE = {name: parse_appraisal_policy(example_text(name).encode()) for name in EXAMPLES}
 
@@ -204,6 +213,18 @@ def test_the_software_tee_protects_nothing():
     said = said_of(SoftwarePlatform(keys=(bytes(32),), measurements=()))
     assert any("Nothing is protected" in one.says for one in said.relaxes)
     assert said.denies == ("measurements",)
+
+
+def test_whose_word_counts_is_said_among_what_is_relaxed():
+    named = (ear_verifier(MadeVerifier(), policies=()), MadeAzure().verifier(), MadeGoogle().verifier(keys=()))
+    said = said_of(VerifierPlatform(verifiers=named))
+    assert [one.key for one in said.relaxes] == ["verifiers.ours", "verifiers.azure", "verifiers.google"]
+    assert "https://sharedtest.tst.attest.azure.net says counts: nobody here sees the evidence" in said.relaxes[1].says
+    assert said.denies == ("verifiers.ours.policies", "verifiers.google.keys")
+    spoken = {one.key for one in (*said.takes, *said.relaxes)}
+    for one in named:
+        told = {name for name in one.__struct_fields__ if name not in ("name", "issuer")}
+        assert {f"verifiers.{one.name}.{name}" for name in told} <= spoken
 
 
 async def test_the_commands_say_what_a_policy_takes(tmp_path):

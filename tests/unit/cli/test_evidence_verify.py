@@ -34,7 +34,6 @@ from cloister.formats.appraisal_policy import (
     AzureSnpPlatform,
     AzureTdxPlatform,
     NitroPlatform,
-    SnpImage,
     SnpPlatform,
     TdxPlatform,
     VendorRoots,
@@ -43,6 +42,7 @@ from cloister.formats.appraisal_policy import (
 from cloister.formats.appraisal_policy_file import format_appraisal_policy, no_comment
 from cloister.formats.endorsement_bundle import AmdKey, AmdRevocations, EndorsementBundle
 from cloister.formats.nitro_policy import NitroImage, NitroPolicy
+from cloister.formats.snp_policy import SnpImage
 from cloister.formats.snp_report import GuestPolicy
 from cloister.formats.snp_tcb import Tcb
 from cloister.formats.workload_event import register_value

@@ -23,7 +23,6 @@ from cloister.formats.appraisal_policy import (
     AzureTdxPlatform,
     NitroPlatform,
     Platform,
-    SnpImage,
     SnpPlatform,
     TdxPlatform,
     exceptions,
@@ -37,6 +36,7 @@ from cloister.formats.nitro_document import parse_nitro_document
 from cloister.formats.nitro_policy import NitroImage, NitroPolicy
 from cloister.formats.nvidia_envelope import parse_nvidia_envelope
 from cloister.formats.nvidia_report import DRIVER_VERSION, VBIOS_VERSION, parse_nvidia_report
+from cloister.formats.snp_policy import SnpImage
 from cloister.formats.snp_report import parse_snp_report
 from cloister.formats.td_report import TdReport
 

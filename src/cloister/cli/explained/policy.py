@@ -11,6 +11,7 @@ import msgspec
 from cloister.cli.explained.policy_gpu import explain_gpu
 from cloister.cli.explained.policy_intel import explain_tdx
 from cloister.cli.explained.policy_snp import explain_snp
+from cloister.cli.explained.policy_verifiers import explain_verifiers
 from cloister.cli.explained.policy_vm import explain_nitro, explain_vm
 from cloister.cli.explained.policy_words import UNSAFE, Said, Words
 from cloister.formats.appraisal_policy import (
@@ -23,6 +24,7 @@ from cloister.formats.appraisal_policy import (
     SoftwarePlatform,
     TdxPlatform,
     VendorRoots,
+    VerifierPlatform,
 )
 
 _TITLES: Final = MappingProxyType(
@@ -33,6 +35,7 @@ _TITLES: Final = MappingProxyType(
         "azure-snp": "Azure confidential VMs on SEV-SNP",
         "azure-tdx": "Azure confidential VMs on TDX",
         "nitro": "AWS Nitro Enclaves",
+        "verifier": "Whatever a verifier vouches for: its word counts in place of evidence",
     }
 )
 
@@ -139,5 +142,6 @@ _EXPLAIN: Final[Mapping[type[Platform], Callable[[Any, Words], None]]] = Mapping
         AzureSnpPlatform: _azure_snp,
         AzureTdxPlatform: _azure_tdx,
         NitroPlatform: _nitro,
+        VerifierPlatform: explain_verifiers,
     }
 )

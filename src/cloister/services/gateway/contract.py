@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cloister.contract.amendment import first_contract, following_contract
 from cloister.crypto.hpke import X_WING
+from cloister.formats.appraisal_policy import named_verifiers
 from cloister.formats.contract import Contract
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.ledger.statements import open_statement
@@ -43,4 +44,5 @@ def trust_policy(contract: ServedContract, security: GatewaySecurity) -> TrustPo
         kems=(X_WING,),
         maximum_state_age_seconds=security.maximum_state_age_seconds,
         maximum_clock_skew_seconds=security.maximum_clock_skew_seconds,
+        verifiers=tuple(one.name for one in named_verifiers(contract.current.appraisal)),
     )
