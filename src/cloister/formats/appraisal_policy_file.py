@@ -1,44 +1,20 @@
-"""Appraisal policies as a person writes them: TOML, bytes in hexadecimal digits (docs/formats/appraisal-policy.md).
+"""Appraisal policies as a person writes them: TOML (docs/formats/appraisal-policy.md).
 
 A verifier's policy is one with reference values for roles beside it.
-
-The record's own types say what each key is, so that nothing is guessed from how a value looks: where the type is bytes,
-text has to be lower-case hex digits, and is text everywhere else. Every key has to stand there, those that the record
-has a default for too; a key that is not known is refused.
 """
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final
 
-import msgspec
-import msgspec.inspect as schema
-
-from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.appraisal_policy import AppraisalPolicy
-from cloister.formats.runtime_log import lower_hex
-from cloister.formats.toml_text import line_of, toml_text
+from cloister.formats.record_file import format_record_file, no_comment, parse_record_file
 from cloister.formats.verifier_policy import VerifierPolicy
 
+__all__ = ["MAXIMUM_POLICY", "format_appraisal_policy", "no_comment", "parse_appraisal_policy", "parse_verifier_policy"]
+
 MAXIMUM_POLICY: Final = 256 * 1024  # bytes
-_DEPTH: Final = 8  # tables within tables
-_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,3}")
-_WHERE: Final = re.compile(r"^(.*) - at (?:`key` in )?`\$\.?(.*)`$", re.DOTALL)
-
-Path = tuple[str | int, ...]
-Policy = TypeVar("Policy", bound=AppraisalPolicy)
-
-
-class _Wrong(Exception):
-    """A value that is not of its type, and where it stands."""
-
-    def __init__(self, path: Path, sentence: str) -> None:
-        super().__init__(sentence)
-        self.path = path
 
 
 def parse_appraisal_policy(data: bytes) -> AppraisalPolicy:
@@ -48,138 +24,14 @@ def parse_appraisal_policy(data: bytes) -> AppraisalPolicy:
         TooLarge: over the cap; nothing was parsed.
         MalformedInput: no appraisal policy; the sentence names the key, and the line where it or its table begins.
     """
-    return _parse(data, AppraisalPolicy, "an appraisal policy")
+    return parse_record_file(data, AppraisalPolicy, "an appraisal policy", limit=MAXIMUM_POLICY)
 
 
 def parse_verifier_policy(data: bytes) -> VerifierPolicy:
     """Parse a verifier's policy file; raises as `parse_appraisal_policy`."""
-    return _parse(data, VerifierPolicy, "a verifier's policy")
-
-
-def _parse(data: bytes, record: type[Policy], what: str) -> Policy:
-    if len(data) > MAXIMUM_POLICY:
-        raise TooLarge(f"{what} of {len(data)} bytes, the cap is {MAXIMUM_POLICY}")
-    try:
-        text = data.decode()
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise MalformedInput(f"not {what}: {error}") from error
-    try:
-        value = _read(table, _type(record), ())
-        return msgspec.convert(value, record, strict=True, builtin_types=(bytes,))
-    except _Wrong as error:
-        raise MalformedInput(f"not {what}: {_sentence(text, error.path, str(error))}") from error
-    except msgspec.ValidationError as error:
-        found = _WHERE.match(str(error))
-        where, sentence = ("", str(error)) if found is None else (found[2], found[1])
-        raise MalformedInput(f"not {what}: {_sentence(text, _path(where), sentence)}") from error
+    return parse_record_file(data, VerifierPolicy, "a verifier's policy", limit=MAXIMUM_POLICY)
 
 
 def format_appraisal_policy(policy: AppraisalPolicy, *, comment: Callable[[Sequence[str]], str]) -> str:
     """The TOML of `policy`; `comment` gives the words above a key by its path, tables' numbers left out, or none."""
-    plain = msgspec.to_builtins(policy, builtin_types=(bytes,), str_keys=True)
-    return toml_text(_spelled(plain), comment=comment)
-
-
-def no_comment(_path: Sequence[str]) -> str:
-    """For a file without any."""
-    return ""
-
-
-@cache
-def _type(record: type[AppraisalPolicy]) -> schema.Type:
-    return schema.type_info(record)
-
-
-def _spelled(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {key: _spelled(inner) for key, inner in value.items()}
-    return [_spelled(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _read(value: Any, kind: schema.Type, path: Path) -> Any:
-    """`value` with bytes where `kind` says so; what else is wrong with it, the conversion will find."""
-    if len(path) > _DEPTH:
-        _refuse(path, f"nested deeper than {_DEPTH}")
-    if isinstance(kind, schema.Metadata):
-        return _read(value, kind.type, path)
-    if isinstance(kind, schema.UnionType):
-        return _read(value, _chosen(value, kind, path), path)
-    if isinstance(kind, schema.BytesType):
-        return _bytes(value, path)
-    if isinstance(kind, schema.LiteralType) and not (isinstance(value, str | int) and value in kind.values):
-        _refuse(path, f"{str(value)[:40]!r} is none of: {', '.join(map(str, kind.values))}")
-    if isinstance(kind, schema.StructType) and isinstance(value, dict):
-        return _struct(value, kind, path)
-    if isinstance(kind, schema.DictType) and isinstance(value, dict):
-        return {_key(key, kind.key_type, path): _read(one, kind.value_type, (*path, key)) for key, one in value.items()}
-    if isinstance(kind, schema.VarTupleType) and isinstance(value, list):
-        return [_read(one, kind.item_type, (*path, at)) for at, one in enumerate(value)]
-    if isinstance(kind, schema.TupleType) and isinstance(value, list) and len(value) == len(kind.item_types):
-        return [
-            _read(one, inner, (*path, at)) for at, (one, inner) in enumerate(zip(value, kind.item_types, strict=True))
-        ]
-    return value
-
-
-def _chosen(value: Any, kind: schema.UnionType, path: Path) -> schema.Type:
-    """Which of a union's types a value is of: a table by its tag, others by what TOML says they are."""
-    if isinstance(value, list):
-        return next((one for one in kind.types if isinstance(one, schema.VarTupleType)), kind.types[0])
-    tables = [one for one in kind.types if isinstance(one, schema.StructType)]
-    if not isinstance(value, dict):
-        words = [word for one in kind.types if isinstance(one, schema.LiteralType) for word in one.values]
-        return schema.LiteralType(tuple(words)) if words else schema.AnyType()
-    if len(tables) == 1:
-        return tables[0]
-    tags = {one.tag: one for one in tables if one.tag_field is not None and value.get(one.tag_field) == one.tag}
-    if not tags:
-        names = ", ".join(str(one.tag) for one in tables)
-        by = tables[0].tag_field if tables else ""
-        _refuse(path, f"`{by}` says which of them this is: {names}" if tables else "no table belongs here")
-    return next(iter(tags.values()))
-
-
-def _struct(value: dict[str, Any], kind: schema.StructType, path: Path) -> dict[str, Any]:
-    known = {field.encode_name: field.type for field in kind.fields}
-    tag = {} if kind.tag_field is None else {kind.tag_field: value.get(kind.tag_field)}
-    for name in value:
-        if name not in known and name not in tag:
-            _refuse((*path, name), f"a key that is not known; here stand {', '.join((*tag, *known))}")
-    if missing := [name for name in known if name not in value]:
-        _refuse(path, f"missing: {', '.join(missing)}; no key has a default")
-    return tag | {name: _read(value[name], inner, (*path, name)) for name, inner in known.items()}
-
-
-def _bytes(value: Any, path: Path) -> bytes:
-    if not isinstance(value, str):
-        _refuse(path, f"bytes are text of hexadecimal digits, not {type(value).__name__}")
-    try:
-        return lower_hex(value)
-    except MalformedInput as error:
-        _refuse(path, str(error))
-
-
-def _key(key: str, kind: schema.Type, path: Path) -> str | int:
-    """A table's key: TOML has text alone, and numbers are written in one way."""
-    if not isinstance(kind, schema.IntType):
-        return key
-    if not _NUMBER.fullmatch(key):
-        _refuse((*path, key), "the key is to be a number")
-    return int(key)
-
-
-def _refuse(path: Path, sentence: str) -> NoReturn:
-    raise _Wrong(path, sentence)
-
-
-def _path(where: str) -> Path:
-    """`platforms[0].report.vmpls[1]`, as msgspec names it."""
-    return tuple(int(one) if one.isdecimal() else one for one in re.findall(r"[^.\[\]]+", where))
-
-
-def _sentence(text: str, path: Path, sentence: str) -> str:
-    named = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path).removeprefix(".")
-    return f"line {line_of(text, path)}: {named or 'the file'}: {sentence}"
+    return format_record_file(policy, comment=comment)

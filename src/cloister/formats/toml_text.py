@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 Comment = Callable[[Sequence[str]], str]
@@ -19,7 +20,7 @@ _PART: Final = re.compile(r"\"([^\"]*)\"|'([^']*)'|([A-Za-z0-9_-]+)")
 
 
 def toml_text(table: Mapping[str, Any], *, comment: Comment) -> str:
-    """A table of text, integers, booleans, lists and tables; `comment` gives the words above a key, or none."""
+    """A table of text, integers, booleans, moments in UTC, lists and tables; `comment`: the words above a key."""
     return "\n".join(_table(table, (), comment)).strip("\n") + "\n"
 
 
@@ -101,6 +102,8 @@ def _value(value: Any) -> str:
         if sum(map(len, inner)) < 90:
             return f"[{', '.join(inner)}]"
         return "[\n" + "".join(f"    {one},\n" for one in inner) + "]"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
     return _quoted(value)
 
 
