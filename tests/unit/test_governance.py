@@ -10,6 +10,7 @@ from cloister.crypto.signing import SigningKey
 from cloister.formats.change_rules import Urgent
 from cloister.formats.contract import Party
 from cloister.formats.governance import Vote, WitnessedTime
+from cloister.formats.release import Revocation
 from cloister.ledger.checkpoints import examine_checkpoint
 from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.testing.world import DAY, NOON, World, serving
@@ -456,3 +457,36 @@ def test_a_constitution_changes_by_votes_and_notice_and_retires_every_instance()
         state = advance(state, entry)
     assert state.constitution == successor
     assert state.instances == frozenset()
+
+
+# The end of a contract.
+
+
+def revoked(council, name):
+    line = council.contract.digest()
+    said = Revocation(contract=line, target=line, reason="the agreement was terminated")
+    council.log(sign_statement("revocation", said, (council.keys[name],)))
+
+
+def test_whoever_has_a_veto_or_an_asset_ends_the_contract():
+    for name in ("model owner", "auditor"):
+        council = Council(veto=("auditor",))
+        revoked(council, name)
+        assert council.line.ended
+
+
+@pytest.mark.parametrize("name", ["operator", "publisher"])
+def test_nobody_else_ends_it(name):
+    council = Council(veto=("auditor",))
+    revoked(council, name)
+    assert "revocation.contract" in council.state.reason
+    assert not council.line.ended
+
+
+def test_nothing_is_made_under_a_contract_that_has_ended():
+    council = Council()
+    world = council.world
+    line = council.contract.digest()
+    revoked(council, "model owner")
+    council.log(sign_statement("epoch", world.make_epoch(contract=line), (world.kms.sign,)))
+    assert "contract.succession" in council.state.reason

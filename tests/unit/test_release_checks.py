@@ -105,6 +105,13 @@ def a_contract_that_nobody_published(case):
     case.ask(contract=bytes(32))
 
 
+@breaks("release.contract")
+def a_contract_that_its_model_owner_revoked(case):
+    line = case.world.contract.digest()
+    said = Revocation(contract=line, target=line, reason="terminated")
+    case.world.log.append(sign_statement("revocation", said, (case.world.parties.owner,)))
+
+
 @breaks("release.validity")
 def a_contract_that_has_ended(case):
     case.recontract(not_after=NOON)

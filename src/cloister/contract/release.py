@@ -88,6 +88,7 @@ def examine_release(state: State, asked: Asked, *, instance: bytes, at: int) -> 
     if line is None:
         return steps.stopped()
     contract = line.current
+    steps.check("release.contract", not line.ended, "the contract was revoked by one who may")
     # 2. In force now.
     valid = contract.not_before <= at < contract.not_after
     steps.check("release.validity", valid, "the contract is not valid at this time")
@@ -127,6 +128,7 @@ def examine_publication(
     now = checkpoint.cosigned_at  # waiting for the log took time
     unchanged = (
         line is not None
+        and not line.ended
         and line.current.not_before <= now < line.current.not_after
         and now < decision.epoch.epoch.stale_until
         and line.current.digest() == decision.contract

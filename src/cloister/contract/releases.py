@@ -24,7 +24,7 @@ def release(state: State, statement: SignedStatement, placed: Placed) -> State:
 
 
 def revocation(state: State, statement: SignedStatement, _placed: Placed) -> State:
-    """A party takes an epoch or a release back, an owner its deposit."""
+    """A party takes an epoch or a release back, an owner its deposit; who has a veto or an asset, the contract."""
     made = parse_revocation(statement.payload)
     line = state.lines.get(made.contract)
     if line is None:
@@ -38,6 +38,11 @@ def revocation(state: State, statement: SignedStatement, _placed: Placed) -> Sta
         )
         revoked = replace(line, revoked=line.revoked | {made.target})
         return replace(state, lines={**state.lines, made.contract: revoked})
+    if made.target == made.contract:
+        may = sorted({*line.current.changes.veto, *(asset.owner for asset in line.current.assets)})
+        keys = frozenset[bytes]().union(*(line.current.voters[name] for name in may))
+        require("revocation.contract", bool(statement.signers & keys), f"ends the contract, which {', '.join(may)} may")
+        return replace(state, lines={**state.lines, made.contract: replace(line, ended=True)})
     targets = {record.placed.digest for record in line.epochs} | {record.placed.digest for record in line.releases}
     require("revocation.target", made.target in targets, "names nothing that was made under the contract")
     nodes = {record.release.node.sign for record in line.releases if record.placed.digest == made.target}

@@ -47,6 +47,7 @@ class ContractLine:
     revoked: frozenset[bytes] = frozenset()  # digests of entries
     revoked_nodes: frozenset[bytes] = frozenset()  # signing keys of nodes whose release was revoked
     custody: LineCustody = field(default_factory=LineCustody)
+    ended: bool = False  # a party that may revoked the contract itself: nothing is made under it any more
 
     @property
     def current(self) -> Contract:
@@ -107,6 +108,6 @@ def line_in_force(state: State, digest: bytes) -> tuple[bytes, ContractLine]:
         EntryVoid: there is none.
     """
     for name, line in state.lines.items():
-        if line.digest == digest:
+        if line.digest == digest and not line.ended:
             return name, line
     raise EntryVoid("contract.succession", "is for a contract that is not in force")

@@ -218,6 +218,16 @@ async def test_a_successor_of_the_contract_begins_a_new_epoch_and_shuts_the_old_
     await released(kms, node)
 
 
+async def test_a_contract_that_its_owner_revokes_has_no_bundle_and_no_key_any_more(system, node):
+    kms = await system.started()
+    said = Revocation(contract=system.line, target=system.line, reason="terminated")
+    await system.ledger.append(sign_statement("revocation", said, (system.parties.owner,)))
+    await kms.follow()
+    assert kms.bundle(system.line) is None
+    with pytest.raises(Refused, match=r"release\.contract"):
+        await released(kms, node)
+
+
 async def test_a_successor_of_the_constitution_that_still_names_this_kms_goes_on_with_its_keys(system, node):
     kms = await system.started()
     before = examine(system, kms).require().keys.active

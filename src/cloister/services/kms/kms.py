@@ -293,7 +293,8 @@ class Kms:
         return {name: record.placed.digest for name, record in active.items() if record is not None}
 
     def _lines(self) -> dict[bytes, ContractLine]:
-        return {name: line for name, line in self._history.state.lines.items() if name in self._served}
+        lines = self._history.state.lines.items()
+        return {name: line for name, line in lines if name in self._served and not line.ended}
 
     def _own(self, line: ContractLine) -> list[EpochRecord]:
         return own_epochs(line, self._keys, at=self._now())
