@@ -18,7 +18,8 @@ Every step that a client, a KMS or a gateway performs, by its stable id. Each ha
 expect this id's refusal and no other. Made by `make docs` from `src/cloister/checks.toml` and the tests; the tests hold
 this page against both. `evidence.*` is examined by the client (of the KMS), by the gateway (likewise), by the KMS (of a
 node, and of itself when it starts); the orders are `trust.bundle.BUNDLE_STEPS`, `contract.release.RELEASE_STEPS` and
-`PUBLICATION_STEPS`, `contract.replay.REPLAY_STEPS`, `trust.release_reply.REPLY_STEPS` (a gateway's) and
+`PUBLICATION_STEPS`, `contract.handover.HANDOVER_STEPS`, `LOGGED_HANDOVER_STEPS` and `HANDED_STEPS`,
+`contract.replay.REPLAY_STEPS`, `trust.release_reply.REPLY_STEPS` (a gateway's) and
 `trust.receipt.RECEIPT_STEPS`; `token.*`, `attest.result.TOKEN_STEPS`, is whoever's relies on a verifier, and
 `attestation.*`, `attest.request.ATTESTATION_STEPS`, the verifier's before it judges evidence.
 

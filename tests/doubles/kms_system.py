@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import msgspec
 
 from cloister.crypto.signing import SigningKey
 from cloister.endorsements.endorsing import Endorsing
+from cloister.errors import Unavailable
 from cloister.formats import canonical
 from cloister.formats.appraisal_policy import RoleReference
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
 from cloister.formats.evidence import Evidence, GpuEvidence, SecuritySettings
+from cloister.formats.handover import HandoverReply, HandoverRequest, parse_handover_reply
 from cloister.formats.key_bundle import KeyBundle, parse_key_bundle
 from cloister.formats.release import ReleaseRequest
 from cloister.formats.trust_policy import TrustPolicy
@@ -23,6 +26,7 @@ from cloister.ledger.statements import sign_statement
 from cloister.node.evidence import evidence
 from cloister.node.keys import NodeSecrets
 from cloister.secret import SecretBytes
+from cloister.services.kms.handover import Peer
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
 from cloister.services.kms.routes import routes
@@ -88,15 +92,21 @@ class KmsSystem:
         return sign_statement("constitution", constitution, self.signers)
 
     def kms(
-        self, *, security: KmsSecurity = SECURITY, tee: WorldTee | None = None, endorsing: Endorsing | None = None
+        self,
+        *,
+        security: KmsSecurity = SECURITY,
+        tee: WorldTee | None = None,
+        endorsing: Endorsing | None = None,
+        peers: Sequence[Peer] = (),
     ) -> Kms:
-        """A fresh instance, not started."""
+        """A fresh instance, not started; `peers` are the others that it knows."""
         instance = Instance(tee or self.tee, NodeSecrets.generate(), security)
-        return Kms(self.ledger, instance, genesis=self.genesis, clock=lambda: self.now, endorsing=endorsing)
+        clock = lambda: self.now  # noqa: E731 - read each time
+        return Kms(self.ledger, instance, genesis=self.genesis, clock=clock, endorsing=endorsing, peers=peers)
 
-    async def started(self) -> Kms:
+    async def started(self, *, peers: Sequence[Peer] = ()) -> Kms:
         """A fresh instance that serves the contract."""
-        kms = self.kms()
+        kms = self.kms(peers=peers)
         await kms.start([self.contract_entry])
         return kms
 
@@ -110,6 +120,25 @@ class KmsSystem:
         published = kms.bundle(self.line)
         assert published is not None
         return parse_key_bundle(published.data)
+
+
+class Link:
+    """How one instance reaches another in this process; a test cuts it."""
+
+    def __init__(self, kms: Kms | None = None) -> None:
+        self.kms = kms
+        self.cut = False
+
+    async def challenge(self) -> bytes:
+        return self._reached().challenge()
+
+    async def handover(self, request: HandoverRequest) -> HandoverReply:
+        return parse_handover_reply(await self._reached().handover(canonical.encode(request)))
+
+    def _reached(self) -> Kms:
+        if self.kms is None or self.cut:
+            raise Unavailable("the other instance cannot be reached")
+        return self.kms
 
 
 class AskingNode:

@@ -70,6 +70,14 @@ from cloister.formats.endorsement_bundle import EndorsementBundle, encode_file, 
 from cloister.formats.event_log import SHA256, parse_ccel_log, parse_event_log
 from cloister.formats.evidence import parse_evidence, parse_software_report
 from cloister.formats.governance import Vote, WitnessedTime, parse_vote, parse_witnessed_time
+from cloister.formats.handover import (
+    HandedOver,
+    HandedSecret,
+    Handover,
+    NamedSecret,
+    parse_handed_over,
+    parse_handover,
+)
 from cloister.formats.hcl_report import declared_length, parse_hcl_report, parse_runtime_data
 from cloister.formats.hpke_suite import X25519_HKDF_SHA256
 from cloister.formats.intel_collateral import parse_collateral, signed_document
@@ -183,6 +191,11 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
     response = binary_http.Response(200, (("date", "x"),), b"body")
     answered = Answered(summarise("POST", "/v1/a", "text/plain", b"body"), 200, bytes(32), bytes(32), NOON)
     core = sign_receipt(world.gateway.sign, answered, contract=bytes(32), epoch=bytes(32))
+    named = NamedSecret(kind="epoch", name=bytes(32))
+    handover = Handover(
+        constitution=bytes(32), to=bytes(32), secrets=(named,), evidence=bytes(32), checks=("evidence.role",), at=NOON
+    )
+    handed = HandedOver(secrets=(HandedSecret(kind="epoch", name=bytes(32), secret=bytes(32)),))
     return {
         "transcription_form": (transcription_form, [TRANSCRIPTION + FORM]),
         "key_bundle": (parse_key_bundle, [canonical.encode(bundle)]),
@@ -194,6 +207,8 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "release": (parse_release, [payloads[4]]),
         "vote": (parse_vote, [canonical.encode(Vote(proposal=bytes(32), choice="veto"))]),
         "time": (parse_witnessed_time, [canonical.encode(WitnessedTime(note=bundle.checkpoint))]),
+        "handover": (parse_handover, [canonical.encode(handover)]),
+        "handed_over": (parse_handed_over, [canonical.encode(handed)]),
         "evidence": (parse_evidence, [bundle.evidence]),
         "software_report": (parse_software_report, [CoseSign1.parse(shown.report).payload or b""]),
         "state_head": (parse_state_head, [CoseSign1.parse(bundle.head).payload or b""]),

@@ -26,7 +26,7 @@ from cloister.ledger.witness_rules import NOTHING
 from cloister.node.keys import NodeSecrets
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
-from cloister.services.kms.release import release_entry
+from cloister.services.kms.release import decide, held_key, release_entry
 from cloister.storage.database import Database
 from cloister.storage.ledger_store import LedgerStore
 from cloister.storage.witness_store import WitnessStore
@@ -261,9 +261,10 @@ class ReleasesFirst(Kms):
     """Lets the key go on its decision alone."""
 
     async def _release(self, asked):
-        decision = self._decide(asked)
-        entry = release_entry(decision, asked.evidence, self._instance.secrets.sign, at=self._now())
-        secret, here = self._held(decision).secret.reveal(), self._history.checkpoint
+        standing = self._standing
+        decision = decide(standing, asked)
+        entry = release_entry(decision, asked.evidence, standing.instance.secrets.sign, at=standing.now())
+        secret, here = held_key(standing, decision).secret.reveal(), standing.history.checkpoint
         wrapped = wrap(asked.evidence.keys.wrap, secret, info=WRAP_INFO, aad=entry_digest(entry))
         epoch = decision.epoch.placed.entry
         return canonical.encode(

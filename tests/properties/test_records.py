@@ -22,6 +22,12 @@ from cloister.formats.custody import (
 from cloister.formats.custody_messages import parse_asset_reply, parse_asset_request, parse_intake, parse_intake_head
 from cloister.formats.evidence import parse_evidence, parse_software_report
 from cloister.formats.governance import parse_vote, parse_witnessed_time
+from cloister.formats.handover import (
+    parse_handed_over,
+    parse_handover,
+    parse_handover_reply,
+    parse_handover_request,
+)
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
 from cloister.formats.release import (
     parse_epoch,
@@ -48,6 +54,10 @@ PARSERS = [
     parse_evidence,
     parse_intake,
     parse_intake_head,
+    parse_handed_over,
+    parse_handover,
+    parse_handover_reply,
+    parse_handover_request,
     parse_key_bundle,
     parse_kms_instance,
     parse_recovery,

@@ -743,6 +743,14 @@ def a_successor_contract_hidden(case):
     case.head(contract=bytes(32))
 
 
+@breaks("head.instances")
+def a_head_of_an_instance_that_does_not_count_itself(case):
+    world, other = case.world, Node()
+    case.rewrite(world.epoch_entries, sign_statement("epoch", world.epoch, (other.sign,)))
+    case.rewrite(world.release_entries, sign_statement("release", world.make_release(), (other.sign,)))
+    case.head(instances=(other.sign.public,))
+
+
 @breaks("head.shown")
 def a_revoked_gateway_put_back(case):
     bundle = case.world.bundle()
@@ -799,9 +807,15 @@ def an_epoch_past_its_window(case):
     case.epoch(not_after=NOON - 60)
 
 
-@breaks("epoch.window")
-def an_epoch_before_its_window(case):
-    case.epoch(not_before=NOON + 61)
+@breaks("epoch.latest")
+def a_pending_epoch_shown_as_the_one_in_use(case):
+    case.epoch(not_before=NOON + 1)
+
+
+@breaks("epoch.latest")
+def a_key_of_its_own_for_some_clients_beside_the_one_in_use(case):
+    case.next_epoch(not_before=NOON)
+    case.head(epoch=1)
 
 
 @breaks("epoch.key-config")

@@ -28,6 +28,7 @@ from cloister.attest.snp.authentic import SNP_STEPS
 from cloister.attest.tdx.appraised import SGX_APPRAISAL_STEPS, TDX_APPRAISAL_STEPS
 from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS
 from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
+from cloister.contract.handover import HANDED_STEPS, HANDOVER_STEPS, LOGGED_HANDOVER_STEPS
 from cloister.contract.recovery import RECOVERY_STEPS
 from cloister.contract.release_policy import RELEASE_POLICY_STEPS
 from cloister.contract.release_steps import (
@@ -73,6 +74,8 @@ DOORS = {
     "AuthenticSgx": "attest/tdx/authentic.py",
     "AuthenticTdx": "attest/tdx/authentic.py",
     "AssetDecision": "contract/asset_release.py",
+    "HandoverDecision": "contract/handover.py",
+    "PublishedHandover": "contract/handover.py",
     "PublishedRelease": "contract/release.py",
     "PublishedUse": "contract/asset_release.py",
     "RecoveredRoot": "contract/recovery.py",
@@ -85,6 +88,7 @@ DOORS = {
     "VerifiedBundle": "trust/bundle.py",
     "VerifiedCheckpoint": "ledger/checkpoints.py",
     "VerifiedDemand": "attest/request.py",
+    "VerifiedHandover": "contract/handover.py",
     "VerifiedReceipt": "trust/receipt.py",
     "VerifiedResult": "attest/result.py",
     "VerifiedRelease": "trust/release_reply.py",
@@ -118,6 +122,9 @@ def test_the_table_names_every_step_and_no_other():
         *DEVICE_STEPS,
         *ENDORSEMENT_STEPS,
         *EVIDENCE_STEPS,
+        *HANDED_STEPS,
+        *HANDOVER_STEPS,
+        *LOGGED_HANDOVER_STEPS,
         *NVIDIA_APPRAISAL_STEPS,
         *NITRO_APPRAISAL_STEPS,
         *NITRO_STEPS,
@@ -151,6 +158,8 @@ def test_no_examination_performs_a_step_twice():
         DEVICE_STEPS,
         ENDORSEMENT_STEPS,
         EVIDENCE_STEPS,
+        (*HANDOVER_STEPS, *LOGGED_HANDOVER_STEPS),
+        HANDED_STEPS,
         NVIDIA_APPRAISAL_STEPS,
         AZURE_SNP_STEPS,
         AZURE_SNP_APPRAISAL_STEPS,

@@ -56,7 +56,7 @@ def epoch_until(seconds):
         ("checkpoint.age", cosigned(-600 - SKEW), cosigned(-601 - SKEW)),
         ("contract.validity", contract_from(SKEW), contract_from(SKEW + 1)),
         ("contract.validity", contract_until(1 - SKEW), contract_until(-SKEW)),
-        ("epoch.window", epoch_from(SKEW), epoch_from(SKEW + 1)),
+        ("epoch.latest", epoch_from(0), epoch_from(1)),
         ("epoch.window", epoch_until(1 - SKEW), epoch_until(-SKEW)),
     ],
 )

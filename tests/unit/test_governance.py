@@ -456,7 +456,7 @@ def test_a_constitution_changes_by_votes_and_notice_and_retires_every_instance()
         world.log.append(entry)
         state = advance(state, entry)
     assert state.constitution == successor
-    assert state.instances == frozenset()
+    assert state.instances == ()
 
 
 # The end of a contract.

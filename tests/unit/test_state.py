@@ -32,7 +32,7 @@ def line(state, world):
 def test_the_whole_world_takes_effect(world):
     state = folded(world)
     assert (state.size, state.void, state.reason) == (5, 0, "")
-    assert state.instances == {world.kms.sign.public}
+    assert state.instances == (world.kms.sign.public,)
     assert [record.epoch.number for record in line(state, world).epochs] == [1]
     assert [record.release.node for record in line(state, world).releases] == [world.gateway.keys]
 
@@ -123,14 +123,15 @@ def test_an_entry_that_its_rules_do_not_allow_has_no_effect(world, make, reason)
 def test_a_second_kms_instance_counts_beside_the_first(world):
     node = Node()
     state = advance(folded(world), sign_statement("kms", instance(world, node), (node.sign,)))
-    assert state.instances == {world.kms.sign.public, node.sign.public}
+    assert state.instances == (world.kms.sign.public, node.sign.public)
 
 
 def test_a_new_constitution_retires_every_instance(world):
     successor = replace(world.constitution, sequence=1, previous=world.constitution.digest())
     state = advance(folded(world), by_parties("constitution", lambda _world: successor)(world))
     assert state.constitution == successor
-    assert state.instances == frozenset()
+    assert state.instances == ()
+    assert state.retired == (world.kms.sign.public,)
     assert advance(state, by_kms("epoch", second_epoch)(world)).reason.startswith("kms.signature")
 
 

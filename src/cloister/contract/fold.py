@@ -9,6 +9,7 @@ from cloister.contract.amendment import first_constitution
 from cloister.contract.custody import deposit, recovery, retirement, root, rotation, use
 from cloister.contract.governance import constitution, contract, time, vote
 from cloister.contract.governed import Governed
+from cloister.contract.handovers import handover
 from cloister.contract.instances import epoch, kms
 from cloister.contract.placed import EntryVoid, Placed
 from cloister.contract.releases import release, revocation
@@ -68,4 +69,5 @@ _RULES: Mapping[str, Callable[[State, SignedStatement, Placed], State]] = {
     "retirement": retirement,
     "time": time,
     "vote": vote,
+    "handover": handover,
 }

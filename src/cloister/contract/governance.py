@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from cloister.contract.amendment import first_contract, following_constitution, following_contract
 from cloister.contract.governed import Governed, Witnessed, awaits_time, proposed, told, voted
+from cloister.contract.instances import KEPT_INSTANCES
 from cloister.contract.placed import EntryVoid, Placed, require
 from cloister.contract.state import ContractLine, State
 from cloister.formats.constitution import Constitution
@@ -87,5 +88,7 @@ def time_awaited(state: State, checkpoint: VerifiedCheckpoint) -> bool:
 
 def _ruled(state: State, rules: Governed[Constitution]) -> State:
     """A constitution that comes into force retires every KMS instance: each shows itself again under the new rules."""
-    instances = state.instances if rules.digest == state.rules.digest else frozenset()
-    return replace(state, rules=rules, instances=instances)
+    if rules.digest == state.rules.digest:
+        return replace(state, rules=rules)
+    retired = (*state.retired, *state.instances)[-KEPT_INSTANCES:]
+    return replace(state, rules=rules, instances=(), retired=retired)

@@ -10,10 +10,12 @@ from cloister.contract.placed import Placed, require
 from cloister.contract.state import EpochRecord, State, line_in_force, signing_instance
 from cloister.formats import key_config
 from cloister.formats.evidence import parse_evidence
-from cloister.formats.release import parse_epoch, parse_kms_instance
+from cloister.formats.release import Epoch, parse_epoch, parse_kms_instance
 from cloister.ledger.statements import SignedStatement
 
 TIME_SLACK = 86_400  # seconds by which the times that KMS instances state may run behind each other
+LONGEST_WINDOW = 31 * 86_400  # seconds that an epoch is used, and that it is stale afterwards
+KEPT_INSTANCES = 64  # under one constitution; one that falls out and still lives shows itself again
 KEPT_EPOCHS = 8  # of a contract; older ones are stale long since, and their releases go with them
 
 
@@ -34,7 +36,8 @@ def kms(state: State, statement: SignedStatement, _placed: Placed) -> State:
     ).require()
     require("kms.signature", statement.signers == {appraised.keys.sign}, "is not signed by the keys in its evidence")
     latest = max(state.latest, instance.at)
-    return replace(state, instances=state.instances | statement.signers, latest=latest)
+    others = tuple(key for key in state.instances if key not in statement.signers)
+    return replace(state, instances=(*others, *statement.signers)[-KEPT_INSTANCES:], latest=latest)
 
 
 def epoch(state: State, statement: SignedStatement, placed: Placed) -> State:
@@ -46,9 +49,18 @@ def epoch(state: State, statement: SignedStatement, placed: Placed) -> State:
     last = line.epochs[-1] if line.epochs else None
     number, previous = (last.epoch.number + 1, last.placed.digest) if last else (1, b"")
     require("epoch.chain", (born.number, born.previous) == (number, previous), f"epoch {number} comes next")
-    ordered = born.not_before < born.not_after <= born.stale_until
-    require("epoch.window", ordered, "its window ends before it begins")
+    _require_window(state, born)
     epochs = (*line.epochs, EpochRecord(placed, born, signer))[-KEPT_EPOCHS:]
     kept = {record.placed.digest for record in epochs}
     releases = tuple(record for record in line.releases if record.release.epoch in kept)
     return replace(state, lines={**state.lines, name: replace(line, epochs=epochs, releases=releases)})
+
+
+def _require_window(state: State, born: Epoch) -> None:
+    """A window that an honest instance could have stated. When it counts, `contract.epochs` says, for all alike."""
+    ordered = born.not_before < born.not_after <= born.stale_until
+    require("epoch.window", ordered, "its window ends before it begins")
+    used, stale = born.not_after - born.not_before, born.stale_until - born.not_after
+    require("epoch.window", max(used, stale) <= LONGEST_WINDOW, "its window is longer than 31 days")
+    backdated = born.not_before + TIME_SLACK < max(state.latest, state.time)
+    require("epoch.window", not backdated, "its window begins long before the entries before it")

@@ -5,11 +5,13 @@ The KMS asks `examine_release` before it logs a release, and `examine_publicatio
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Protocol
 
 from cloister.attest.evidence import AppraisedEvidence, Expected, examine_evidence
 from cloister.attest.seen import SeenEndorsements
+from cloister.contract.epochs import gone_from
 from cloister.contract.release_steps import PUBLICATION_STEPS, RELEASE_STEPS
 from cloister.contract.state import ContractLine, EpochRecord, State
 from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
@@ -76,10 +78,10 @@ class Asked:
     seen: SeenEndorsements  # what the KMS met in evidence before
 
 
-def examine_release(state: State, asked: Asked, *, instance: bytes, at: int) -> Examination[ReleaseDecision]:
+def examine_release(state: State, asked: Asked, *, held: Container[bytes], at: int) -> Examination[ReleaseDecision]:
     """Hold a node's request against the contract in force at `at` (seconds since 1970).
 
-    `instance` is the signing key of the KMS instance that asks: it can release only keys that it holds.
+    `held` are the epochs, by the digests of their entries, whose keys the KMS instance that asks this holds.
     """
     steps = Steps(RELEASE_STEPS, ReleaseRefused)
     # 1. A contract that the witnessed log holds.
@@ -93,7 +95,7 @@ def examine_release(state: State, asked: Asked, *, instance: bytes, at: int) -> 
     valid = contract.not_before <= at < contract.not_after
     steps.check("release.validity", valid, "the contract is not valid at this time")
     # 3. A key of its own, that this instance holds, within its life, and not taken back.
-    epoch = _epoch(steps, line, asked.key_id, instance, at)
+    epoch = _epoch(steps, line, asked.key_id, held, at)
     # 4. The node.
     appraised = check_evidence(steps, line, asked, at)
     if epoch is None or appraised is None:
@@ -125,41 +127,42 @@ def examine_publication(
     )
     # 2. Between decision and publication no amendment or revocation came into force.
     line = state.lines.get(decision.line)
+    record = next((one for one in line.releases if one.placed.entry == entry), None) if line else None
     now = checkpoint.cosigned_at  # waiting for the log took time
     unchanged = (
         line is not None
         and not line.ended
         and line.current.not_before <= now < line.current.not_after
-        and now < decision.epoch.epoch.stale_until
+        and now < gone_from(line, decision.epoch)
         and line.current.digest() == decision.contract
         and decision.epoch.placed.digest not in line.revoked
-        and decision.epoch.instance in state.instances
+        and (record is None or record.instance in state.instances)
     )
     steps.check(
         "release.unchanged", unchanged, "the contract, the constitution or the epoch changed or ended meanwhile"
     )
     # 3. It took effect there: the fold knows it, so that everyone who replays the log sees who got the key.
-    effect = line is not None and any(record.placed.entry == entry for record in line.releases)
-    steps.check("release.effect", effect, "the log's rules give the release no effect")
+    steps.check("release.effect", record is not None, "the log's rules give the release no effect")
     return steps.examined(lambda: PublishedRelease(decision, index))
 
 
-def _epoch(steps: Steps, line: ContractLine, key_id: int, instance: bytes, at: int) -> EpochRecord | None:
+def _epoch(steps: Steps, line: ContractLine, key_id: int, held: Container[bytes], at: int) -> EpochRecord | None:
     contract = line.current.digest()
     found = [
         record
         for record in line.epochs
-        if key_config.decode(record.epoch.key_config).key_id == key_id
-        and record.instance == instance
-        and record.epoch.contract == contract
+        if key_config.decode(record.epoch.key_config).key_id == key_id and record.epoch.contract == contract
     ]
-    if not steps.check("release.epoch", bool(found), f"no key {key_id} of this KMS for the contract in force"):
+    if not steps.check("release.epoch", bool(found), f"no key {key_id} for the contract in force"):
         return None
     epoch = found[-1]
-    window = at < epoch.epoch.stale_until
+    window = at < gone_from(line, epoch)
     steps.check("release.epoch-window", window, f"epoch {epoch.epoch.number} is over")
     revoked = epoch.placed.digest in line.revoked
     steps.check("release.revoked", not revoked, f"epoch {epoch.epoch.number} is revoked")
+    if window and not revoked:
+        here = epoch.placed.digest in held
+        steps.check("release.epoch", here, f"the key of epoch {epoch.epoch.number} is not at this instance")
     return epoch
 
 

@@ -15,13 +15,14 @@ from cloister.contract.governed import Governed
 from cloister.contract.placed import EntryVoid, Placed, require
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
+from cloister.formats.handover import Handover
 from cloister.formats.release import Epoch, Release
 from cloister.ledger.statements import SignedStatement
 
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """An epoch in effect, and the signing key of the KMS instance that holds its key."""
+    """An epoch in effect, and the signing key of the KMS instance that made it."""
 
     placed: Placed
     epoch: Epoch
@@ -35,6 +36,15 @@ class ReleaseRecord:
     placed: Placed
     release: Release
     instance: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverRecord:
+    """A handover in effect, and the signing key of the KMS instance that gave."""
+
+    placed: Placed
+    handover: Handover
+    giver: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,9 @@ class State:
     genesis: bytes
     rules: Governed[Constitution]
     lines: Mapping[bytes, ContractLine] = field(default_factory=dict)  # by the digest of the first contract
-    instances: frozenset[bytes] = frozenset()  # signing keys of KMS instances under the constitution in force
+    instances: tuple[bytes, ...] = ()  # signing keys of KMS instances under the constitution in force, the newest last
+    retired: tuple[bytes, ...] = ()  # those of constitutions before: all that they may do is hand over
+    handovers: tuple[HandoverRecord, ...] = ()  # the newest last
     latest: int = 0  # the latest time at which an instance showed itself, which witnesses stated; seconds since 1970
     time: int = 0  # how late it is at least, as `time` entries show; seconds since 1970
     size: int = 1
@@ -96,7 +108,7 @@ def signing_instance(state: State, statement: SignedStatement) -> bytes:
     Raises:
         EntryVoid: `kms.signature`.
     """
-    known = statement.signers & state.instances
+    known = statement.signers.intersection(state.instances)
     require("kms.signature", len(known) == 1 == len(statement.signers), "is not signed by a known KMS instance")
     return next(iter(known))
 

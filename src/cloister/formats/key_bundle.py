@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from cloister.formats import canonical
-from cloister.formats.canonical import Count, Digest, Seconds
+from cloister.formats.canonical import Count, Digest, PublicKey, Seconds
 from cloister.formats.checkpoint import MAXIMUM_NOTE
 from cloister.formats.release import EpochNumber, EvidenceBytes
 
@@ -38,14 +38,15 @@ class ConsistencyProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class StateHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the ledger's entries up to the checkpoint add up to, said by the KMS. COSE_Sign1 by its signing key."""
+    """What the ledger's entries up to the checkpoint add up to, said by a KMS instance: COSE_Sign1 by its key."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     checkpoint: Digest  # SHA-256 of the cosigned note
     constitution: Digest  # in force
     contract: Digest  # in force
     epoch: EpochNumber  # active
     shown: Digest  # of the epochs and releases that the bundle shows, all of them and in their order
+    instances: Annotated[tuple[PublicKey, ...], msgspec.Meta(min_length=1, max_length=2048)]  # KMS instances
     revoked: Annotated[tuple[Digest, ...], msgspec.Meta(max_length=4096)]
     at: Seconds  # the KMS's clock; the cosignatures are the time that counts
 

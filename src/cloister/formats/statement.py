@@ -16,7 +16,12 @@ from cloister.formats import canonical
 MAXIMUM_ENTRY = 65_535  # bytes; C2SP tlog-tiles length-prefixes entries with 16 bits
 
 CustodyKind = Literal["root", "deposit", "use", "recovery", "rotation", "retirement"]
-Kind = Literal["constitution", "contract", "kms", "epoch", "release", "revocation", "time", "vote"] | CustodyKind
+GoverningKind = Literal["time", "vote"]
+Kind = (
+    Literal["constitution", "contract", "kms", "epoch", "release", "revocation", "handover"]
+    | GoverningKind
+    | CustodyKind
+)
 Payload = Annotated[bytes, msgspec.Meta(min_length=1, max_length=60_000)]
 Signature = Annotated[bytes, msgspec.Meta(min_length=1, max_length=512)]
 

@@ -1,4 +1,4 @@
-"""The KMS, as a gateway calls it (docs/formats/http-apis.md). Answers are parsed and nothing more: examine them."""
+"""The KMS, as gateways and other instances of it call it (docs/formats/http-apis.md). Answers are only parsed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from typing import Self
 
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import canonical
+from cloister.formats.handover import (
+    MAXIMUM_HANDOVER_REPLY,
+    HandoverReply,
+    HandoverRequest,
+    parse_handover_reply,
+)
 from cloister.formats.key_bundle import MAXIMUM_BUNDLE
 from cloister.formats.release import ReleaseReply, ReleaseRequest, parse_release_reply
 from cloister.hosting.tls import PeerTls
@@ -43,6 +49,15 @@ class KmsClient:
         answer = await self._exchange.ask("POST", "/releases", body=data, headers=CBOR, limit=MAXIMUM_REPLY)
         try:
             return parse_release_reply(answer.body)
+        except (MalformedInput, TooLarge) as error:
+            raise self._exchange.broken(error) from error
+
+    async def handover(self, request: HandoverRequest) -> HandoverReply:
+        """What this instance hands over to another."""
+        data = canonical.encode(request)
+        answer = await self._exchange.ask("POST", "/handovers", body=data, headers=CBOR, limit=MAXIMUM_HANDOVER_REPLY)
+        try:
+            return parse_handover_reply(answer.body)
         except (MalformedInput, TooLarge) as error:
             raise self._exchange.broken(error) from error
 

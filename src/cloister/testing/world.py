@@ -256,6 +256,7 @@ class World:
             contract=self.contract.digest(),
             epoch=self.epoch.number,
             shown=shown_digest(self.entries_at(self.epoch_entries), self.entries_at(self.release_entries)),
+            instances=(self.kms.sign.public,),
             revoked=(),
             at=self.now,
         )

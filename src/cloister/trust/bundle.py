@@ -97,7 +97,7 @@ def examine_bundle(bundle: KeyBundle, policy: TrustPolicy, memory: Memory, *, at
     if kms is None:
         return steps.stopped()
     # 7. Its keys: the state head, the epochs, the gateways that it certified.
-    force = InForce(kms.keys.sign, constitution, contract)
+    force = InForce(kms.keys.sign, constitution, contract, checkpoint.cosigned_at)
     keys = check_keys(steps, bundle, force, policy, memory, at=at)
     if keys is None:
         return steps.stopped()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -26,7 +26,7 @@ from cloister.formats.key_bundle import (
 from cloister.formats.key_config import KeyConfig
 from cloister.formats.release import Epoch, Release, parse_epoch, parse_release
 from cloister.formats.trust_policy import TrustPolicy
-from cloister.ledger.statements import open_statement
+from cloister.ledger.statements import SignedStatement, open_statement
 from cloister.trust.memory import Memory
 
 Parsed = TypeVar("Parsed", Epoch, Release)
@@ -36,11 +36,13 @@ KEY_STEPS = (
     "head.checkpoint",
     "head.constitution",
     "head.contract",
+    "head.instances",
     "head.shown",
     "epoch.signature",
     "epoch.contract",
     "epoch.chain",
     "epoch.active",
+    "epoch.latest",
     "epoch.window",
     "epoch.rollback",
     "epoch.key-config",
@@ -53,28 +55,29 @@ KEY_STEPS = (
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What the steps before found in force: the KMS's signing key from its evidence, and what it is bound to."""
+    """What the steps before found in force: the KMS's signing key from its evidence, what it is bound to, and when."""
 
     kms: bytes  # Ed25519, 32 bytes
     constitution: Constitution
     contract: Contract
+    witnessed: int  # seconds since 1970: the time of the checkpoint that all of it is about
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedEpoch:
-    """An epoch whose statement the KMS in evidence signed. Built only here."""
+    """An epoch whose statement a KMS instance signed, for which the one in evidence vouches. Built only here."""
 
     number: int
     digest: bytes  # SHA-256 of its entry
     key_config: KeyConfig
     not_before: int
-    not_after: int
-    stale_until: int
+    not_after: int  # as its statement says, or when a later one shown begins
+    stale_until: int  # as long after that as its statement says
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedGateway:
-    """A gateway's receipt key, certified by the KMS in evidence for one epoch. Built only here."""
+    """A gateway's receipt key, certified by such an instance for one epoch. Built only here."""
 
     sign: bytes  # Ed25519, 32 bytes
     epoch: bytes  # SHA-256 of the epoch's entry
@@ -82,11 +85,15 @@ class TrustedGateway:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKeys:
-    """The keys of a bundle: `active` to encrypt to, `gateways` to believe receipts of. Built only here."""
+    """The keys of a bundle: `active` to encrypt to, `gateways` to believe receipts of. Built only here.
+
+    What any of `instances` signs is the KMS's word: the one in evidence replayed the log that took them in.
+    """
 
     active: TrustedEpoch
     epochs: tuple[TrustedEpoch, ...]
     gateways: tuple[TrustedGateway, ...]
+    instances: frozenset[bytes]  # signing keys of KMS instances
 
 
 def check_keys(
@@ -100,10 +107,14 @@ def check_keys(
     if epochs is None:
         return None
     active = _check_active(steps, epochs, head, policy, memory, at=at)
+    if active is not None:
+        _check_latest(steps, epochs, head, at=force.witnessed)
     gateways = _check_gateways(steps, bundle, force, epochs, head)
     if active is None or gateways is None:
         return None
-    return TrustedKeys(active, epochs, gateways)
+    # What was revoked stands in the chain of epochs, and is no key any more.
+    kept = tuple(epoch for epoch in epochs if epoch.digest not in head.revoked)
+    return TrustedKeys(active, kept, gateways, frozenset(head.instances))
 
 
 def _check_head(steps: Steps, bundle: KeyBundle, force: InForce) -> StateHead | None:
@@ -123,6 +134,9 @@ def _check_head(steps: Steps, bundle: KeyBundle, force: InForce) -> StateHead | 
     steps.check("head.constitution", current, "another constitution is in force", found="in force")
     current = head.contract == force.contract.digest()
     steps.check("head.contract", current, "another contract is in force", found="in force")
+    known = force.kms in head.instances
+    found = f"{len(head.instances)} instances of the KMS"
+    steps.check("head.instances", known, "does not count the instance that signed it", found=found)
     shown = shown_digest((entry.entry for entry in bundle.epochs), (entry.entry for entry in bundle.releases))
     steps.check("head.shown", head.shown == shown, "other epochs or gateways are shown", found="all and no other")
     return head
@@ -130,7 +144,7 @@ def _check_head(steps: Steps, bundle: KeyBundle, force: InForce) -> StateHead | 
 
 def _check_epochs(steps: Steps, bundle: KeyBundle, force: InForce, head: StateHead) -> tuple[TrustedEpoch, ...] | None:
     """Every epoch shown is the KMS's own, for this contract, and each names the one before."""
-    opened = _open_all(steps, "epoch.signature", bundle.epochs, "epoch", force.kms, parse_epoch)
+    opened = _open_all(steps, "epoch.signature", bundle.epochs, head, parse_epoch)
     if opened is None:
         return None
     mine = all(epoch.contract == force.contract.digest() for _, epoch in opened)
@@ -143,20 +157,21 @@ def _check_epochs(steps: Steps, bundle: KeyBundle, force: InForce, head: StateHe
     revoked = [epoch.number for digest, epoch in opened if digest in head.revoked and epoch.number == head.epoch]
     steps.check("epoch.revoked", not revoked, "the active epoch is revoked", found="not revoked")
     try:
-        return tuple(
-            TrustedEpoch(
-                epoch.number,
-                digest,
-                key_config.decode(epoch.key_config),
-                epoch.not_before,
-                epoch.not_after,
-                epoch.stale_until,
-            )
-            for digest, epoch in opened
-        )
+        return _trusted_epochs(opened)
     except (MalformedInput, TooLarge) as error:
         steps.check("epoch.key-config", False, str(error))
         return None
+
+
+def _trusted_epochs(opened: Sequence[tuple[bytes, Epoch]]) -> tuple[TrustedEpoch, ...]:
+    """Each with the end of its life: as long after it is stale as it says, and stale once a later one begins."""
+    epochs = []
+    for place, (digest, epoch) in enumerate(opened):
+        not_after = min([epoch.not_after, *(later.not_before for _, later in opened[place + 1 :])])
+        stale_until = min(epoch.stale_until, not_after + epoch.stale_until - epoch.not_after)
+        config = key_config.decode(epoch.key_config)
+        epochs.append(TrustedEpoch(epoch.number, digest, config, epoch.not_before, not_after, stale_until))
+    return tuple(epochs)
 
 
 def _check_active(
@@ -168,8 +183,8 @@ def _check_active(
     if active is None:
         return None
     skew = policy.maximum_clock_skew_seconds
-    inside = active.not_before - skew <= at < active.not_after + skew
-    steps.check("epoch.window", inside, f"holds from {active.not_before} to {active.not_after}, it is {at}")
+    inside = at < active.not_after + skew
+    steps.check("epoch.window", inside, f"holds until {active.not_after}, it is {at}")
     newer = active.number >= memory.epoch
     steps.check("epoch.rollback", newer, f"epoch {active.number} is older than {memory.epoch}, seen before")
     kem = active.key_config.kem in policy.kems
@@ -177,11 +192,22 @@ def _check_active(
     return active
 
 
+def _check_latest(steps: Steps, epochs: tuple[TrustedEpoch, ...], head: StateHead, *, at: int) -> None:
+    """The head's epoch is the one in use for everyone at this checkpoint: the last whose window had begun.
+
+    So no instance can give its clients a key of their own: what it would add beside the one in use replaces that.
+    """
+    begun = [epoch.number for epoch in epochs if epoch.not_before <= at]
+    latest = begun[-1] if begun else 0
+    shortfall = f"epoch {head.epoch} is named, epoch {latest} is in use" if latest else "no epoch had begun"
+    steps.check("epoch.latest", latest == head.epoch, shortfall, found="for everyone at this checkpoint")
+
+
 def _check_gateways(
     steps: Steps, bundle: KeyBundle, force: InForce, epochs: tuple[TrustedEpoch, ...], head: StateHead
 ) -> tuple[TrustedGateway, ...] | None:
     """Every gateway shown was certified by this KMS, for this contract, with an epoch shown; revoked ones drop out."""
-    opened = _open_all(steps, "gateway.signature", bundle.releases, "release", force.kms, parse_release)
+    opened = _open_all(steps, "gateway.signature", bundle.releases, head, parse_release)
     if opened is None:
         return None
     mine = all(release.contract == force.contract.digest() and release.role == "gateway" for _, release in opened)
@@ -198,16 +224,16 @@ def _open_all(
     steps: Steps,
     step: str,
     entries: tuple[LoggedEntry, ...],
-    kind: str,
-    kms: bytes,
+    head: StateHead,
     parse: Callable[[bytes], Parsed],
 ) -> list[tuple[bytes, Parsed]] | None:
-    """The entries' digests and records, if the KMS alone signed each."""
+    """The entries' digests and records, if one instance alone that the head vouches for signed each."""
+    kind = "epoch" if step == "epoch.signature" else "release"
     opened: list[tuple[bytes, Parsed]] = []
     for entry in entries:
         try:
             statement = open_statement(entry.entry)
-            if statement.kind != kind or statement.signers != {kms}:
+            if statement.kind != kind or not said_by_one(statement, head.instances):
                 steps.check(step, False, f"entry {entry.index} is not this KMS's word on a {kind}")
                 return None
             opened.append((statement.digest, parse(statement.payload)))
@@ -216,3 +242,8 @@ def _open_all(
             return None
     steps.check(step, True, "", found=f"{len(opened)} signed by this KMS")
     return opened
+
+
+def said_by_one(statement: SignedStatement, instances: Collection[bytes]) -> bool:
+    """Whether exactly one of these KMS instances, and nobody else, signed."""
+    return len(statement.signers) == 1 and statement.signers.issubset(instances)

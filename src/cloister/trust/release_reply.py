@@ -18,7 +18,7 @@ from cloister.formats.release import WRAP_INFO, Release, ReleaseReply, parse_rel
 from cloister.ledger.checkpoints import SIGNED_STEPS, check_checkpoint
 from cloister.ledger.statements import entry_digest, open_statement
 from cloister.trust.bundle import VerifiedBundle
-from cloister.trust.keys import TrustedEpoch
+from cloister.trust.keys import TrustedEpoch, said_by_one
 
 REPLY_STEPS = (
     "reply.epoch",
@@ -59,10 +59,15 @@ def examine_reply(reply: ReleaseReply, asked: AskedFor, bundle: VerifiedBundle) 
     # 1. A key of the epoch asked for, which the bundle has shown to be the KMS's own.
     same = entry_digest(reply.epoch_entry) == asked.epoch.digest
     steps.check("reply.epoch", same, f"is not of epoch {asked.epoch.number}", found=f"epoch {asked.epoch.number}")
-    # 2. The release is the word of the KMS in evidence, …
-    kms = bundle.kms.keys.sign
+    # 2. The release is the word of the KMS: of an instance that the one in evidence vouches for, …
+    instances = bundle.keys.instances
     release = steps.attempt(
-        "reply.signature", lambda: _release(reply.entry, kms), BadSignature, MalformedInput, TooLarge, found="signed"
+        "reply.signature",
+        lambda: _release(reply.entry, instances),
+        BadSignature,
+        MalformedInput,
+        TooLarge,
+        found="signed",
     )
     if release is None:
         return steps.stopped()
@@ -92,10 +97,10 @@ def examine_reply(reply: ReleaseReply, asked: AskedFor, bundle: VerifiedBundle) 
     return steps.examined(lambda: VerifiedRelease(asked.epoch, private, checkpoint.cosigned_at))
 
 
-def _release(entry: bytes, kms: bytes) -> Release:
+def _release(entry: bytes, instances: frozenset[bytes]) -> Release:
     statement = open_statement(entry)
-    if statement.kind != "release" or statement.signers != {kms}:
-        raise BadSignature("is not the word of the KMS in evidence")
+    if statement.kind != "release" or not said_by_one(statement, instances):
+        raise BadSignature("is not the word of the KMS that was examined")
     return parse_release(statement.payload)
 
 

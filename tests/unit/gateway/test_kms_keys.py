@@ -9,7 +9,7 @@ import hashlib
 
 import msgspec
 import pytest
-from tests.doubles.kms_system import KmsSystem, WorldTee, served
+from tests.doubles.kms_system import SECURITY, KmsSystem, WorldTee, served
 
 from cloister.crypto.signing import SigningKey
 from cloister.formats.evidence import SecuritySettings
@@ -193,7 +193,7 @@ async def test_a_gateway_whose_contract_was_amended_says_so(system):
             await keys.fetch_ahead()
 
 
-async def test_after_the_kms_restarts_the_new_epochs_key_is_fetched_and_the_one_no_longer_shown_is_gone(system):
+async def test_after_the_kms_restarts_the_new_epochs_key_is_fetched_and_the_old_one_is_kept_while_it_is_stale(system):
     first = await system.started()
     second = system.kms()
     async with served(first) as url, KmsClient(url) as client:
@@ -206,6 +206,10 @@ async def test_after_the_kms_restarts_the_new_epochs_key_is_fetched_and_the_one_
             assert keys.missing() == []
             new = await keys.key_for(2)
             assert new.epoch != old.epoch
+            kept = keys.held(1)
+            assert kept is not None
+            assert kept.open_until == system.now + SECURITY.stale_seconds
+            system.now += SECURITY.stale_seconds
             assert keys.held(1) is None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 import structlog
@@ -145,8 +145,11 @@ class KmsKeys:
                 f"{self._node.contract.current.digest().hex()[:16]}…: start it with the current entries"
             )
         self._bundle, self._memory, self._examined_at = bundle, bundle.memory, monotonic()
-        shown = {epoch.digest for epoch in bundle.keys.epochs}
-        self._held = {digest: key for digest, key in self._held.items() if digest in shown}
+        # Another epoch may have begun before this one's end: what is stale earlier is forgotten earlier.
+        until = {epoch.digest: epoch.stale_until for epoch in bundle.keys.epochs}
+        self._held = {
+            digest: replace(key, open_until=until[digest]) for digest, key in self._held.items() if digest in until
+        }
         return bundle
 
     def _examined(self, data: KeyBundle) -> VerifiedBundle:

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cloister.crypto.hpke import KemPrivateKey
 from cloister.crypto.signing import SigningKey
@@ -75,8 +76,9 @@ class HandedKeys:
     def take(self, state: State) -> None:
         """The keys as they are now; what is not among them is forgotten."""
         self._held = {
-            key.epoch: self._held.get(key.epoch)
-            or GatewayKey(
+            key.epoch: replace(self._held[key.epoch], open_until=key.open_until)
+            if key.epoch in self._held
+            else GatewayKey(
                 key.key_id, KemPrivateKey.from_bytes(key.kem, SecretBytes(key.secret)), key.epoch, key.open_until
             )
             for key in state.keys

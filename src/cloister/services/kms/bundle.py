@@ -1,4 +1,4 @@
-"""Puts a key bundle together: the same bytes for everyone until the next (docs/formats/key-bundle.md)."""
+"""Puts a key bundle together: the same bytes for all who ask, until the next (docs/formats/key-bundle.md)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from cloister.contract.epochs import shown_epochs
 from cloister.contract.placed import Placed
 from cloister.contract.replay import ReplayedLog
 from cloister.contract.state import ContractLine, EpochRecord, ReleaseRecord
@@ -28,40 +29,32 @@ class Moment:
     at: int  # seconds since 1970
 
 
-def shown_epochs(own: Sequence[EpochRecord], active: EpochRecord) -> list[EpochRecord]:
-    """The run of this instance's epochs around the active one in which each names the one before.
+def make_bundle(moment: Moment, line: ContractLine, active: EpochRecord) -> bytes:
+    """The bundle's bytes for one contract; `active` is the epoch to encrypt to.
 
-    Another genuine instance may have made epochs between two of ours; a client accepts no gap, so those beyond wait
-    until they are active themselves.
+    Epochs and gateways are what the log adds up to, whichever instance made them: the same at every instance that
+    stands at this checkpoint.
     """
-    run: list[EpochRecord] = []
-    for record in own:
-        linked = bool(run) and record.epoch.previous == run[-1].placed.digest
-        if not linked and active in run:
-            break
-        run = [*run, record] if linked else [record]
-    return run
-
-
-def make_bundle(moment: Moment, line: ContractLine, own: Sequence[EpochRecord], active: EpochRecord) -> bytes:
-    """The bundle's bytes for one contract; `own` are the instance's epochs in life, `active` the one to encrypt to."""
-    epochs = shown_epochs(own, active)
-    releases = _releases(line, epochs, moment.instance.key)
+    log = moment.log
+    epochs = shown_epochs(line, at=log.checkpoint.cosigned_at)
+    releases = _releases(line, epochs)
     shown = {*(record.placed.digest for record in epochs), *(record.placed.digest for record in releases)}
+    makers = {*(record.instance for record in epochs), *(record.instance for record in releases)}
     head = StateHead(
-        checkpoint=challenge_of(moment.log.checkpoint),
-        constitution=moment.log.state.constitution.digest(),
+        checkpoint=challenge_of(log.checkpoint),
+        constitution=log.state.constitution.digest(),
         contract=line.current.digest(),
         epoch=active.epoch.number,
         shown=shown_digest((record.placed.entry for record in epochs), (record.placed.entry for record in releases)),
+        instances=tuple(sorted({*log.state.instances, *makers})),
         revoked=tuple(sorted(line.revoked & shown)),
         at=moment.at,
     )
-    proofs = _Proofs(moment.log.tree)
+    proofs = _Proofs(log.tree)
     bundle = KeyBundle(
-        checkpoint=moment.log.checkpoint.note,
+        checkpoint=log.checkpoint.note,
         consistency=proofs.consistency(),
-        constitutions=proofs.logged(moment.log.state.constitutions),
+        constitutions=proofs.logged(log.state.constitutions),
         contracts=proofs.logged(line.chain),
         epochs=proofs.logged(record.placed for record in epochs),
         releases=proofs.logged(record.placed for record in releases),
@@ -71,19 +64,16 @@ def make_bundle(moment: Moment, line: ContractLine, own: Sequence[EpochRecord], 
     return canonical.encode(bundle)
 
 
-def _releases(line: ContractLine, epochs: Sequence[EpochRecord], instance: bytes) -> list[ReleaseRecord]:
-    """The newest of this instance's releases to gateways, of the epochs shown."""
+def _releases(line: ContractLine, epochs: Sequence[EpochRecord]) -> list[ReleaseRecord]:
+    """The newest releases to gateways, of the epochs shown."""
     digests = {record.placed.digest for record in epochs}
     contract = line.current.digest()
-    mine = [
+    ours = [
         record
         for record in line.releases
-        if record.instance == instance
-        and record.release.epoch in digests
-        and record.release.contract == contract
-        and record.release.role == "gateway"
+        if record.release.epoch in digests and record.release.contract == contract and record.release.role == "gateway"
     ]
-    return mine[-MAXIMUM_RELEASES:]
+    return ours[-MAXIMUM_RELEASES:]
 
 
 class _Proofs:

@@ -43,14 +43,22 @@ class Instance:
         Raises:
             Unavailable: the TEE does not answer.
         """
-        shown = self.collected(checkpoint, constitution)
+        return self.answering(challenge_of(checkpoint), constitution)
+
+    def answering(self, challenge: bytes, constitution: Constitution) -> Evidence:
+        """Evidence that answers another instance's challenge, 32 bytes.
+
+        Raises:
+            Unavailable: the TEE does not answer.
+        """
+        shown = self.collected(challenge, constitution)
         return msgspec.structs.replace(shown, endorsements=self.endorsements) if self.endorsements else shown
 
-    def collected(self, checkpoint: VerifiedCheckpoint, constitution: Constitution) -> Evidence:
+    def collected(self, challenge: bytes, constitution: Constitution) -> Evidence:
         """The same as the TEE gives it, with no endorsements but those that came with it."""
         return evidence(
             self.tee,
-            challenge=challenge_of(checkpoint),
+            challenge=challenge,
             settings=security_settings(self.security, unsafe=constitution.appraisal.unsafe),
             subject=constitution.digest(),
             keys=self.secrets.public,

@@ -1,8 +1,9 @@
 """The KMS itself: follows the log, keeps one epoch of each contract in life, releases keys, publishes bundles.
 
-One lock serialises everything that reads the log in order to write to it. Serving a bundle takes no lock: it is bytes
-that are ready. Everything that counts is in the log before it has an effect here, so an end at any moment leaks no key
-and leaves nothing to mend: the next instance begins with the log.
+One lock serialises everything that reads the log in order to write to it; no other instance is waited for under it.
+Serving a bundle takes no lock: it is bytes that are ready. Everything that counts is in the log before it has an effect
+here, so an end at any moment leaks no key and leaves nothing to mend: the next instance begins with the log, and with
+the keys that other instances hand over.
 """
 
 from __future__ import annotations
@@ -16,28 +17,31 @@ from time import monotonic
 
 from cloister.attest.evidence import EvidenceRejected
 from cloister.attest.seen import SEEN_NOTHING
+from cloister.contract.epochs import active_epoch
 from cloister.contract.governance import time_awaited
-from cloister.contract.release import Asked, ReleaseDecision, ReleaseRefused, examine_publication, examine_release
+from cloister.contract.handover import AskedByInstance
+from cloister.contract.release import Asked
 from cloister.contract.replay import LogRefused
-from cloister.contract.state import ContractLine, EpochRecord
 from cloister.crypto.hpke import KemPrivateKey
 from cloister.endorsements.endorsing import AsCarried, Endorsing
 from cloister.errors import Unavailable
-from cloister.formats import canonical
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
 from cloister.formats.evidence import Evidence, parse_evidence
 from cloister.formats.governance import WitnessedTime
+from cloister.formats.handover import HandoverRequest, parse_handover_request
 from cloister.formats.release import MAXIMUM_SENT, ReleaseRequest, parse_release_request
 from cloister.hosting.challenges import CHALLENGE_SIZE, Challenges
-from cloister.ledger.checkpoints import VerifiedCheckpoint
 from cloister.ledger.statements import entry_digest, open_statement, sign_statement
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.bundle import Moment, make_bundle
-from cloister.services.kms.epochs import EpochKeys, active_epoch, due_window, next_epoch, own_epochs
-from cloister.services.kms.history import Appended, History, Ledger
-from cloister.services.kms.instance import Instance
-from cloister.services.kms.release import release_entry, release_reply
+from cloister.services.kms.epochs import EpochKeys, due_window, next_epoch
+from cloister.services.kms.handover import Peer, give
+from cloister.services.kms.history import History, Ledger
+from cloister.services.kms.instance import Instance, challenge_of
+from cloister.services.kms.release import release
+from cloister.services.kms.standing import Standing
+from cloister.services.kms.taking_over import TakingOver
 from cloister.services.kms.vendors import Vendors
 
 
@@ -50,6 +54,11 @@ def first_contracts(entries: Sequence[bytes]) -> frozenset[bytes]:
 
 def _read(data: bytes) -> tuple[ReleaseRequest, Evidence]:
     request = parse_release_request(data)
+    return request, parse_evidence(request.evidence, limit=MAXIMUM_SENT)
+
+
+def _read_handover(data: bytes) -> tuple[HandoverRequest, Evidence]:
+    request = parse_handover_request(data)
     return request, parse_evidence(request.evidence, limit=MAXIMUM_SENT)
 
 
@@ -76,22 +85,21 @@ class Kms:
         genesis: bytes,
         clock: Callable[[], int],
         endorsing: Endorsing | None = None,
+        peers: Sequence[Peer] = (),
     ) -> None:
         """`genesis` is the entry that the log begins with; `clock` is the host's word, in seconds since 1970.
 
-        Without `endorsing`, evidence has to carry all that it needs.
+        Without `endorsing`, evidence has to carry all that it needs. `peers` are the other instances.
         """
-        security = instance.security
-        self._vendors = Vendors(endorsing or AsCarried())
-        self._ledger = ledger
-        self._instance = instance
-        self._genesis = genesis
-        self._clock = WitnessedClock(clock)
+        witnessed = WitnessedClock(clock)
         first = parse_constitution(open_statement(genesis).payload)
-        self._history = History(ledger, genesis=first, clock=self._clock)
-        self._keys = EpochKeys()
-        self._served: frozenset[bytes] = frozenset()  # identities of contract lines
-        self._challenges = Challenges(seconds=security.challenge_seconds, capacity=security.challenges)
+        history = History(ledger, genesis=first, clock=witnessed)
+        vendors = Vendors(endorsing or AsCarried())
+        self._standing = Standing(ledger, instance, history, witnessed, EpochKeys(), vendors)
+        self._security = instance.security
+        self._genesis = genesis
+        self._challenges = Challenges(seconds=self._security.challenge_seconds, capacity=self._security.challenges)
+        self._taking = TakingOver(self._standing, peers)
         self._bundles: Mapping[bytes, ServedBundle] = {}
         self._active: Mapping[bytes, bytes] = {}  # the active epochs that the bundles show
         self._renewed_at = 0
@@ -99,9 +107,10 @@ class Kms:
         self.started = False
         self.trouble = ""  # why the last attempt to start, or to follow the log, did not come to its end
         self.retired: EvidenceRejected | None = None  # set once the constitution in force no longer names this code
+        self._retired_at = 0
 
     async def start(self, given: Sequence[bytes] = ()) -> None:
-        """Verify the log from its genesis, log the entries `given` that it lacks, show itself, make the epochs due.
+        """Verify the log from its genesis, log the entries `given` that it lacks, show itself, get or make keys.
 
         Only the lines of the first contracts among `given` are served: whoever can write to the log can begin a line.
 
@@ -109,17 +118,21 @@ class Kms:
             Refused: the log is another's, or its constitution does not name this KMS; the check says what.
             Unavailable: ledger, witnesses or TEE are down; nothing is lost by starting again.
         """
-        self._served = first_contracts(given)
+        standing = self._standing
+        standing.served = first_contracts(given)
         async with self._lock:
-            appended = await self._ledger.append(self._genesis)
+            appended = await standing.ledger.append(self._genesis)
             if appended.index != 0:
                 raise LogRefused("kms.genesis", "the log begins with another entry")
-            await self._history.follow(appended.checkpoint)
+            await standing.history.follow(appended.checkpoint)
             for entry in given:
-                await self._log(entry)
+                await standing.log(entry)
             await self._endorse_itself()  # before the checkpoint at whose time it is judged: vendors date what they say
-            await self._history.follow(await self._ledger.renew_checkpoint())
+            await standing.history.follow(await standing.ledger.renew_checkpoint())
             await self._settle()
+        await self._taking.ask(self._lock)
+        async with self._lock:
+            await self._begin_due_epochs()
             self._publish()
             self.started, self.trouble = True, ""
 
@@ -127,22 +140,29 @@ class Kms:
         """Take in what the log holds now, do what is due, renew the bundles: called on a timer.
 
         Raises:
+            EvidenceRejected: this instance was retired, and the time in which it hands over is past.
             Refused, Unavailable, BadSignature, MalformedInput: as `History.follow`; nothing has changed then.
         """
-        self._erase_stale()  # before anything is waited for: a ledger that is down prolongs no key's life
+        standing = self._standing
+        standing.erase_stale()  # before anything is waited for: a ledger that is down prolongs no key's life
         async with self._lock:
-            size = self._history.checkpoint.size
-            due = self._now() >= self._renewed_at + self._instance.security.head_seconds
-            if due:
+            size, due = standing.history.checkpoint.size, self._is_due()
+            if due and self.retired is None:
                 await self._endorse_itself()
-            renew = self._ledger.renew_checkpoint if due else self._ledger.checkpoint
+            renew = standing.ledger.renew_checkpoint if due else standing.ledger.checkpoint
             await self._catch_up(await renew())
-            if due or size != self._history.checkpoint.size or self._active != self._actives():
+        if self.retired is not None:
+            self._end_in_time(self.retired)
+            return
+        await self._taking.ask(self._lock)
+        async with self._lock:
+            await self._begin_due_epochs()
+            if due or size != standing.history.checkpoint.size or self._active != self._actives():
                 self._publish()
 
     def challenge(self) -> bytes:
         """A fresh challenge, 32 bytes, for one piece of evidence."""
-        self._require_serving()
+        self._require_started()
         challenge = secrets.token_bytes(CHALLENGE_SIZE)
         self._challenges.issue(challenge, at=monotonic())
         return challenge
@@ -156,22 +176,46 @@ class Kms:
             Unavailable: ledger or witnesses are down; no key left.
         """
         self._require_serving()
+        standing = self._standing
         request, evidence = await asyncio.to_thread(_read, data)  # a third of a second, of what is made to take long
         challenge = evidence.binding.challenge
         live = self._challenges.use(challenge, at=monotonic())
-        line = self._history.state.lines.get(request.contract)
+        line = standing.state.lines.get(request.contract)
         if line is None or not live:
             asked = Asked(request.contract, request.key_id, evidence, challenge, live, SEEN_NOTHING)
         else:
-            policy = line.current.appraisal
-            whole = await self._vendors.complete(evidence, policy, at=self._now(), asker=request.contract.hex())
-            asked = Asked(request.contract, request.key_id, whole, challenge, live, self._vendors.seen(policy))
+            policy, vendors = line.current.appraisal, standing.vendors
+            whole = await vendors.complete(evidence, policy, at=standing.now(), asker=request.contract.hex())
+            asked = Asked(request.contract, request.key_id, whole, challenge, live, vendors.seen(policy))
         async with self._lock:
-            try:
-                await self._catch_up(await self._ledger.checkpoint())
-            except EvidenceRejected as refusal:  # of this KMS, not of the node
-                raise NotServing(f"the constitution in force does not name this KMS: {refusal}") from refusal
-            return await self._release(asked)
+            await self._catch_up(await standing.ledger.checkpoint())
+            self._require_serving()
+            await self._begin_due_epochs()
+            reply = await self._release(asked)
+            self._publish()
+            return reply
+
+    async def handover(self, data: bytes) -> bytes:
+        """Judge another instance's request, log the handover, and only once it is witnessed give keys away.
+
+        Raises:
+            TooLarge, MalformedInput: not a request.
+            Refused: names the check; no key left.
+            Unavailable: ledger or witnesses are down; no key left.
+        """
+        self._require_started()
+        standing = self._standing
+        request, evidence = await asyncio.to_thread(_read_handover, data)
+        challenge = evidence.binding.challenge
+        live = self._challenges.use(challenge, at=monotonic())
+        policy = standing.state.constitution.appraisal
+        if live:
+            evidence = await standing.vendors.complete(evidence, policy, at=standing.now(), asker="kms")
+        asked = AskedByInstance(request, evidence, challenge, live, standing.vendors.seen(policy))
+        async with self._lock:
+            await self._catch_up(await standing.ledger.checkpoint())
+            standing.erase_stale()
+            return await give(standing, asked)
 
     def bundle(self, contract: bytes) -> ServedBundle | None:
         """The bundle of the contract line with this digest; None where there is none."""
@@ -181,127 +225,139 @@ class Kms:
         """What lacks before the KMS can serve, in words."""
         if self.retired is not None:
             return [f"the constitution in force does not name this KMS: {self.retired}"]
-        if self.started:
-            return []
-        return ["the witnessed log, followed to its end" + (f" ({self.trouble})" if self.trouble else "")]
+        if not self.started:
+            return ["the witnessed log, followed to its end" + (f" ({self.trouble})" if self.trouble else "")]
+        return []
 
     def unready(self) -> list[str]:
         """What lacks before a release can be made; bundles are served without the log, too."""
+        missing = self.missing()
         if self.started and self.trouble:
-            return [*self.missing(), f"the log and its witnesses: {self.trouble}"]
-        return self.missing()
+            missing.append(f"the log and its witnesses: {self.trouble}")
+        if not missing and (keyless := self._keyless()):
+            reason = self._taking.in_vain or "it is being made"
+            missing.append(f"the transport key of {keyless} contract lines: {reason}")
+        return missing
 
     async def _release(self, asked: Asked) -> bytes:
-        decision = await asyncio.to_thread(self._decide, asked)  # of GPUs some tens of milliseconds
-        key = self._held(decision)
-        self._vendors.met(self._history.state.lines[decision.line].current.appraisal, decision.evidence.seen)
-        entry = release_entry(decision, asked.evidence, self._instance.secrets.sign, at=self._now())
-        await self._ledger.put_blob(canonical.encode(asked.evidence))
-        appended, checkpoint = await self._log(entry)
-        published = examine_publication(
-            decision,
-            entry,
-            index=appended.index,
-            path=appended.path,
-            checkpoint=checkpoint,
-            state=self._history.state,
-        ).require()
-        self._publish()
-        return release_reply(published, entry, appended, key)
-
-    def _decide(self, asked: Asked) -> ReleaseDecision:
-        return examine_release(self._history.state, asked, instance=self._instance.key, at=self._now()).require()
-
-    def _held(self, decision: ReleaseDecision) -> KemPrivateKey:
-        key = self._keys.get(decision.epoch.placed.digest)
-        if key is None:
-            raise ReleaseRefused("release.epoch", f"the key of epoch {decision.epoch.epoch.number} is erased")
-        return key
+        return await release(self._standing, asked)
 
     async def _catch_up(self, note: bytes) -> None:
-        if note != self._history.checkpoint.note:
-            await self._history.follow(note)
-        await self._settle()
-
-    async def _log(self, entry: bytes) -> tuple[Appended, VerifiedCheckpoint]:
-        """Log, then act: returns once this instance has verified and folded the history up to the ledger's answer."""
-        appended = await self._ledger.append(entry)
-        return appended, await self._history.follow(appended.checkpoint)
+        if note != self._standing.history.checkpoint.note:
+            await self._standing.history.follow(note)
+        if self.retired is None:
+            await self._settle()
 
     async def _endorse_itself(self) -> None:
         """Have what vendors say for this instance's own evidence, as of now; clients have no other source."""
-        policy, instance = self._history.state.constitution.appraisal, self._instance
-        shown = instance.collected(self._history.checkpoint, self._history.state.constitution)
-        instance.endorsements = await self._vendors.renewed(shown, policy, instance.endorsements, at=self._now())
+        standing, instance = self._standing, self._standing.instance
+        constitution = standing.state.constitution
+        shown = instance.collected(challenge_of(standing.history.checkpoint), constitution)
+        instance.endorsements = await standing.vendors.renewed(
+            shown, constitution.appraisal, instance.endorsements, at=standing.now()
+        )
 
     async def _settle(self) -> None:
-        """Say what the log lacks: this instance under the constitution in force, awaited times, epochs that are due."""
-        if self._instance.key not in self._history.state.instances:
+        """Say what the log lacks: this instance under the constitution in force, and times that are awaited."""
+        standing = self._standing
+        if not standing.counts():
             await self._introduce()
-        if time_awaited(self._history.state, self._history.checkpoint):
-            note = WitnessedTime(note=self._history.checkpoint.note)
-            await self._log(sign_statement("time", note, (self._instance.secrets.sign,)))
-        for name in self._lines():
-            await self._begin_due_epoch(name)
-        self._erase_stale()
+        if self.retired is None:
+            self._taking.lost.came(standing.state.size)
+            await self._tell_time()
+            standing.erase_stale()
 
-    def _erase_stale(self) -> None:
-        alive = {record.placed.digest for line in self._lines().values() for record in self._own(line)}
-        self._keys.erase_all_but(alive)
+    async def _tell_time(self) -> None:
+        """Log what witnesses say of time where a notice or a vote waits for that."""
+        standing = self._standing
+        if time_awaited(standing.state, standing.history.checkpoint):
+            note = WitnessedTime(note=standing.history.checkpoint.note)
+            await standing.log(sign_statement("time", note, (standing.instance.secrets.sign,)))
 
     async def _introduce(self) -> None:
+        standing = self._standing
         try:
-            entry = self._instance.introduction(self._history.checkpoint, self._history.state.constitution)
+            entry = standing.instance.introduction(standing.history.checkpoint, standing.state.constitution)
         except EvidenceRejected as refusal:
-            if lacking := self._vendors.lacking:  # a vendor that is silent retires nobody
+            if lacking := standing.vendors.lacking:  # a vendor that is silent retires nobody
                 raise Unavailable(f"{refusal}; {len(lacking)} endorsements lack, see the log") from refusal
-            self._keys.erase_all_but(())
-            self._bundles, self.retired = {}, refusal
-            raise
-        await self._log(entry)
-        if self._instance.key not in self._history.state.instances:
-            raise LogRefused("kms.signature", f"the log does not take this instance: {self._history.state.reason}")
+            self._retire(refusal)
+            return
+        await standing.log(entry)
+        if not standing.counts():
+            raise LogRefused("kms.signature", f"the log does not take this instance: {standing.state.reason}")
+
+    def _retire(self, refusal: EvidenceRejected) -> None:
+        """Serve nothing any more, but hand over for a while: the successor takes over without losing a key."""
+        self._bundles, self.retired, self._retired_at = {}, refusal, self._standing.now()
+        self._standing.erase_stale()
+        if not self.started:
+            self._end(refusal)
+
+    def _end_in_time(self, refusal: EvidenceRejected) -> None:
+        over = self._standing.now() >= self._retired_at + self._security.handover_seconds
+        if over or not len(self._standing.keys):
+            self._end(refusal)
+
+    def _end(self, refusal: EvidenceRejected) -> None:
+        self._standing.keys.erase_all()
+        raise refusal
+
+    async def _begin_due_epochs(self) -> None:
+        for name in self._standing.lines():
+            await self._begin_due_epoch(name)
+        self._standing.erase_stale()
 
     async def _begin_due_epoch(self, name: bytes) -> None:
-        line = self._history.state.lines[name]
-        security = self._instance.security
-        window = due_window(line, self._own(line), security, at=self._now())
+        """Make the next key where one is due. Where another instance was first, the log takes only that one."""
+        standing, kem = self._standing, self._security.kem
+        line, now = standing.state.lines[name], standing.now()
+        lost = self._taking.lost.among(line, at=now)
+        witnessed = standing.history.checkpoint.cosigned_at
+        window = due_window(line, self._security, at=now, witnessed=witnessed, lost=lost)
         if window is None:
             return
-        key = KemPrivateKey.generate(security.kem)
-        epoch = next_epoch(line, window, key.public, kem=security.kem)
-        entry = sign_statement("epoch", epoch, (self._instance.secrets.sign,))
-        self._keys.hold(entry_digest(entry), key)  # before it is logged: whoever sees it in the log may ask for it
-        await self._log(entry)
+        key = KemPrivateKey.generate(kem)
+        epoch = next_epoch(line, window, key.public, kem=kem)
+        entry = sign_statement("epoch", epoch, (standing.instance.secrets.sign,))
+        standing.keys.expect(entry_digest(entry), key, epoch)  # whoever sees it in the log may ask for it
+        await standing.log(entry)
+        self._taking.lost.replaced(line, lost)
 
     def _publish(self) -> None:
-        """Make the bundle of every contract that has an active epoch; nothing is awaited, so none is seen half made."""
-        log, now = self._history.log, self._now()
-        shown = self._instance.evidence(log.checkpoint, log.state.constitution)
-        moment = Moment(log, self._instance, shown, now)
+        """Make the bundle of every contract whose active key is here; nothing is awaited: none is seen half made."""
+        standing, log = self._standing, self._standing.history.log
+        shown = standing.instance.evidence(log.checkpoint, log.state.constitution)
+        moment = Moment(log, standing.instance, shown, standing.now())
         bundles = {}
-        for name, line in self._lines().items():
-            own = self._own(line)
-            active = active_epoch(own, at=now)
+        for name, line in standing.lines().items():
+            active = standing.active(line)
             if active is not None:
-                data = make_bundle(moment, line, own, active)
+                data = make_bundle(moment, line, active)
                 bundles[name] = ServedBundle(data, hashlib.sha256(data).hexdigest()[:32])
         self._bundles, self._active, self._renewed_at = bundles, self._actives(), log.checkpoint.cosigned_at
 
     def _actives(self) -> Mapping[bytes, bytes]:
-        active = {name: active_epoch(self._own(line), at=self._now()) for name, line in self._lines().items()}
+        active = {name: self._standing.active(line) for name, line in self._standing.lines().items()}
         return {name: record.placed.digest for name, record in active.items() if record is not None}
 
-    def _lines(self) -> dict[bytes, ContractLine]:
-        lines = self._history.state.lines.items()
-        return {name: line for name, line in lines if name in self._served and not line.ended}
+    def _is_due(self) -> bool:
+        """Whether a fresh checkpoint is wanted: in its time, or since an epoch begins or ends, of which it tells."""
+        standing = self._standing
+        now, then = standing.now(), standing.history.checkpoint.cosigned_at
+        return now >= self._renewed_at + self._security.head_seconds or any(
+            active_epoch(line, at=now) != active_epoch(line, at=then) for line in standing.lines().values()
+        )
 
-    def _own(self, line: ContractLine) -> list[EpochRecord]:
-        return own_epochs(line, self._keys, at=self._now())
+    def _keyless(self) -> int:
+        """How many contracts in force have no bundle here."""
+        now, lines = self._standing.now(), self._standing.lines()
+        valid = {name for name, line in lines.items() if line.current.not_before <= now < line.current.not_after}
+        return len(valid - self._bundles.keys())
 
-    def _now(self) -> int:
-        """The host's clock, but never before the witnesses' time and what has passed here since it was heard."""
-        return int(self._clock())
+    def _require_started(self) -> None:
+        if not self.started:
+            raise NotServing(f"the KMS is not serving: {self.missing()[0]}")
 
     def _require_serving(self) -> None:
         if missing := self.missing():

@@ -1,10 +1,18 @@
-"""The two ends of a release: the statement that is logged first, and the reply that carries the key afterwards."""
+"""A release: the decision, the statement that is logged first, and the reply that carries the key afterwards."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
-from cloister.contract.release import PublishedRelease, ReleaseDecision
+from cloister.contract.release import (
+    Asked,
+    PublishedRelease,
+    ReleaseDecision,
+    ReleaseRefused,
+    examine_publication,
+    examine_release,
+)
 from cloister.crypto.hpke import KemPrivateKey, wrap
 from cloister.crypto.signing import SigningKey
 from cloister.formats import canonical
@@ -12,6 +20,52 @@ from cloister.formats.evidence import Evidence
 from cloister.formats.release import WRAP_INFO, Release, ReleaseReply
 from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.services.kms.history import Appended
+from cloister.services.kms.standing import Standing
+
+
+async def release(standing: Standing, asked: Asked) -> bytes:
+    """Judge a node's request, log the release, and only once it is witnessed give the key away.
+
+    Raises:
+        Refused: names the check; no key left.
+        Unavailable: ledger or witnesses are down; no key left.
+    """
+    decision = await asyncio.to_thread(decide, standing, asked)  # of GPUs some tens of milliseconds
+    key = held_key(standing, decision)
+    standing.vendors.met(standing.state.lines[decision.line].current.appraisal, decision.evidence.seen)
+    entry = release_entry(decision, asked.evidence, standing.instance.secrets.sign, at=standing.now())
+    await standing.ledger.put_blob(canonical.encode(asked.evidence))
+    appended, checkpoint = await standing.log(entry)
+    published = examine_publication(
+        decision,
+        entry,
+        index=appended.index,
+        path=appended.path,
+        checkpoint=checkpoint,
+        state=standing.state,
+    ).require()
+    return release_reply(published, entry, appended, key)
+
+
+def decide(standing: Standing, asked: Asked) -> ReleaseDecision:
+    """Whether a key that is held here may go to the node that asks.
+
+    Raises:
+        ReleaseRefused, EvidenceRejected: names the check.
+    """
+    return examine_release(standing.state, asked, held=standing.keys.held(), at=standing.now()).require()
+
+
+def held_key(standing: Standing, decision: ReleaseDecision) -> KemPrivateKey:
+    """The key that was decided on.
+
+    Raises:
+        ReleaseRefused: it was erased meanwhile.
+    """
+    key = standing.keys.get(decision.epoch.placed.digest)
+    if key is None:
+        raise ReleaseRefused("release.epoch", f"the key of epoch {decision.epoch.epoch.number} is erased")
+    return key
 
 
 def release_entry(decision: ReleaseDecision, evidence: Evidence, key: SigningKey, *, at: int) -> bytes:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cloister.formats.handover import MAXIMUM_HANDOVER_REQUEST
 from cloister.formats.release import MAXIMUM_SENT
 from cloister.hosting.answers import problem_response
 from cloister.hosting.application import application, read_body, require_media_type
@@ -38,12 +39,18 @@ def routes(kms: Kms, *, limits: ServiceLimits | None = None, about: Mapping[str,
         reply = await kms.release(await read_body(request, limit=MAXIMUM_REQUEST))
         return Response(reply, media_type=CBOR, headers={"cache-control": "no-store"})
 
+    async def handovers(request: Request) -> Response:
+        require_media_type(request, CBOR)
+        reply = await kms.handover(await read_body(request, limit=MAXIMUM_HANDOVER_REQUEST))
+        return Response(reply, media_type=CBOR, headers={"cache-control": "no-store"})
+
     async def bundles(request: Request) -> Response:
         return _bundle(kms, request)
 
     table = [
         Route("/challenges", challenges, methods=["POST"]),
         Route("/releases", releases, methods=["POST"]),
+        Route("/handovers", handovers, methods=["POST"]),
         Route("/bundles/{contract}", bundles, methods=["GET"]),
     ]
     return application(Health("kms", Metrics("kms"), missing=kms.unready, about=about), table, limits=limits)

@@ -21,6 +21,7 @@ class KmsSecurity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     epoch_seconds: Duration = 86_400  # clients choose a transport key for this long
     pending_seconds: Duration = 3_600  # before that, it is in the log and gateways can fetch it
     stale_seconds: Duration = 900  # after that, gateways still open with it; then it is erased
+    handover_seconds: Duration = 3_600  # that an instance which a successor constitution retired still hands over
     head_seconds: Duration = 30  # a bundle is renewed at least this often
     kem: Literal[0x647A] = X_WING  # of transport keys; X-Wing
 

@@ -22,12 +22,14 @@ from cloister.node.device import measured_workload, open_tee
 from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
+from cloister.peers.kms import KmsClient
 from cloister.peers.ledger import LedgerClient
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
 from cloister.services.kms.routes import routes
 from cloister.services.kms.settings import KmsSettings
 
+HANDOVER_SECONDS = 10.0  # for an answer of another instance, which waits for the log and its witnesses
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.1, 2.0
 
 
@@ -73,8 +75,11 @@ async def serve_kms(
     genesis, *successors = read_entries(settings.constitution)
     given = [*successors, *(entry for path in settings.contracts for entry in read_entries(path))]
     instance = Instance(tee, NodeSecrets.generate(), settings.security)
-    async with LedgerClient(settings.ledger_url, peers=settings.peers) as ledger:
-        kms = Kms(ledger, instance, genesis=genesis, clock=clock, endorsing=endorsing)
+    async with contextlib.AsyncExitStack() as stack:
+        ledger = await stack.enter_async_context(LedgerClient(settings.ledger_url, peers=settings.peers))
+        clients = [KmsClient(url, seconds=HANDOVER_SECONDS, peers=settings.peers) for url in settings.replicas]
+        others = [await stack.enter_async_context(client) for client in clients]
+        kms = Kms(ledger, instance, genesis=genesis, clock=clock, endorsing=endorsing, peers=others)
         keeper = asyncio.create_task(keep(kms, given, seconds=settings.follow_seconds))
         keeper.add_done_callback(lambda _: stop.set())
         try:

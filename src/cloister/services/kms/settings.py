@@ -27,9 +27,10 @@ class KmsSettings:
     platform_key: NeededFile | None = None  # of the software TEE: 32 bytes, an Ed25519 seed
     endorsements: EndorsementSettings | None = None  # without them, evidence has to carry all that it needs
     contracts: tuple[NeededFile, ...] = ()  # signed entries, each one contract with its successors; logged likewise
+    replicas: tuple[str, ...] = ()  # URLs of the other instances, which keys are taken over from
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
     tls: ServerTls | None = None
-    peers: PeerTls | None = None  # for a ledger on another machine
+    peers: PeerTls | None = None  # for a ledger and replicas on other machines
     limits: ServiceLimits = field(default_factory=ServiceLimits)
     ready: Path | None = None  # the port is written there when it is served
     follow_seconds: float = 1.0  # between looks at the log
@@ -43,7 +44,8 @@ class KmsSettings:
             UsageError: they do not.
         """
         require_for_services(self.address, self.tls)
-        require_known(self.ledger_url, self.peers)
+        for url in (self.ledger_url, *self.replicas):
+            require_known(url, self.peers)
         self.tee()
 
     def tee(self) -> TeeSettings:

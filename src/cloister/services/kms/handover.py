@@ -1,0 +1,123 @@
+"""Handovers between instances, both ends: what is given once it is logged, and what is taken once it is checked."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol
+
+from cloister.contract.handover import (
+    AskedByInstance,
+    HandoverRefused,
+    PublishedHandover,
+    examine_handed,
+    examine_handover,
+    examine_logged_handover,
+)
+from cloister.contract.state import EpochRecord
+from cloister.crypto.hpke import KemPrivateKey, wrap
+from cloister.formats import canonical
+from cloister.formats.handover import (
+    HANDOVER_INFO,
+    MAXIMUM_SECRETS,
+    HandedOver,
+    HandedSecret,
+    Handover,
+    HandoverReply,
+    HandoverRequest,
+    NamedSecret,
+)
+from cloister.ledger.statements import entry_digest, sign_statement
+from cloister.secret import SecretBytes
+from cloister.services.kms.standing import Standing
+
+
+class Peer(Protocol):
+    """Another instance of the KMS. Every call raises `Unavailable`, `Refused` or another `CloisterError`."""
+
+    async def challenge(self) -> bytes:
+        """A fresh challenge of its own, 32 bytes."""
+
+    async def handover(self, request: HandoverRequest) -> HandoverReply:
+        """What it hands over."""
+
+
+async def give(standing: Standing, asked: AskedByInstance) -> bytes:
+    """Judge another instance's request, log the handover, and only once it is witnessed give secrets away.
+
+    Raises:
+        Refused: names the check; nothing left.
+        Unavailable: ledger or witnesses are down; nothing left.
+    """
+    examination = examine_handover(standing.state, asked, held=standing.keys.held(), at=standing.now())
+    decision = examination.require()
+    standing.vendors.met(standing.state.constitution.appraisal, decision.evidence.seen)
+    shown = canonical.encode(asked.evidence)
+    record = Handover(
+        constitution=decision.constitution,
+        to=decision.evidence.keys.sign,
+        secrets=decision.secrets,
+        evidence=hashlib.sha256(shown).digest(),
+        checks=decision.checks,
+        at=standing.now(),
+    )
+    entry = sign_statement("handover", record, (standing.instance.secrets.sign,))
+    await standing.ledger.put_blob(shown)
+    _, checkpoint = await standing.log(entry)
+    published = examine_logged_handover(decision, entry, standing.state).require()
+    return canonical.encode(_reply(standing, published, checkpoint.note))
+
+
+def _reply(standing: Standing, published: PublishedHandover, note: bytes) -> HandoverReply:
+    """Takes a handover that is published, so that no secret leaves on a decision alone."""
+    secrets = tuple(
+        HandedSecret(kind=one.kind, name=one.name, secret=key.secret.reveal())
+        for one in published.decision.secrets
+        if (key := standing.keys.get(one.name)) is not None
+    )
+    if len(secrets) < len(published.decision.secrets):
+        raise HandoverRefused("handover.unchanged", "a key was erased meanwhile")
+    wrapped = wrap(
+        published.decision.evidence.keys.wrap,
+        canonical.encode(HandedOver(secrets=secrets)),
+        info=HANDOVER_INFO,
+        aad=entry_digest(published.entry),
+    )
+    return HandoverReply(entry=published.entry, checkpoint=note, wrapped=wrapped)
+
+
+async def ask(standing: Standing, peer: Peer, lacking: Sequence[EpochRecord]) -> HandoverReply:
+    """What `peer` hands over of the keys that lack here.
+
+    Raises:
+        CloisterError: it cannot be reached, has none of them, or refuses.
+    """
+    constitution = standing.state.constitution
+    challenge = await peer.challenge()
+    shown = await asyncio.to_thread(standing.instance.answering, challenge, constitution)
+    wants = tuple(NamedSecret(kind="epoch", name=record.placed.digest) for record in lacking)
+    return await peer.handover(
+        HandoverRequest(
+            constitution=constitution.digest(), wants=wants[-MAXIMUM_SECRETS:], evidence=canonical.encode(shown)
+        )
+    )
+
+
+async def take(standing: Standing, reply: HandoverReply) -> int:
+    """Keep what was handed over, if it is what the witnessed log says; how many keys.
+
+    Raises:
+        Refused: names the check; nothing was kept.
+        Unavailable: the ledger does not give its entries.
+    """
+    if all(record.placed.entry != reply.entry for record in standing.state.handovers):
+        await standing.history.follow(reply.checkpoint)  # else this instance is as far or further
+    secrets = standing.instance.secrets
+    handed = examine_handed(standing.state, reply, own=secrets.sign.public, wrap_key=secrets.wrap).require()
+    kems = {record.placed.digest: record.epoch for line in standing.lines().values() for record in line.epochs}
+    taken = [secret for secret in handed.secrets if secret.name in kems]
+    for secret in taken:
+        key = KemPrivateKey.from_bytes(standing.instance.security.kem, SecretBytes(secret.secret))
+        standing.keys.hold(secret.name, key)
+    return len(taken)

@@ -1,0 +1,68 @@
+"""Where one KMS instance stands: the log as it has verified it, the keys that it holds, and the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cloister.contract.epochs import active_epoch, living_epochs
+from cloister.contract.state import ContractLine, EpochRecord, State
+from cloister.ledger.checkpoints import VerifiedCheckpoint
+from cloister.node.witnessed_clock import WitnessedClock
+from cloister.services.kms.epochs import EpochKeys
+from cloister.services.kms.history import Appended, History, Ledger
+from cloister.services.kms.instance import Instance
+from cloister.services.kms.vendors import Vendors
+
+
+@dataclass(slots=True)
+class Standing:
+    """Shared by what an instance does; whoever writes to the log on what it reads here holds the instance's lock."""
+
+    ledger: Ledger
+    instance: Instance
+    history: History
+    clock: WitnessedClock
+    keys: EpochKeys
+    vendors: Vendors
+    served: frozenset[bytes] = frozenset()  # identities of contract lines
+
+    @property
+    def state(self) -> State:
+        """What the log adds up to."""
+        return self.history.state
+
+    def now(self) -> int:
+        """The host's clock, but never before the witnesses' time and what has passed here since it was heard."""
+        return int(self.clock())
+
+    def lines(self) -> dict[bytes, ContractLine]:
+        """The contract lines that are served and that nobody ended, by their identities."""
+        lines = self.state.lines.items()
+        return {name: line for name, line in lines if name in self.served and not line.ended}
+
+    def counts(self) -> bool:
+        """Whether the log takes this instance's word now."""
+        return self.instance.key in self.state.instances
+
+    def active(self, line: ContractLine) -> EpochRecord | None:
+        """The epoch in use at the checkpoint, if its key is held here: the same at every instance that shows one."""
+        active = active_epoch(line, at=self.history.checkpoint.cosigned_at)
+        return active if active is not None and active.placed.digest in self.keys else None
+
+    def lacking(self) -> list[EpochRecord]:
+        """The living epochs whose keys are not held here."""
+        living = (record for line in self.lines().values() for record in living_epochs(line, at=self.now()))
+        return [record for record in living if record.placed.digest not in self.keys]
+
+    def erase_stale(self) -> None:
+        """Drop every key that is not of a living epoch, and take in those of epochs that have come to life."""
+        self.keys.settle(tuple(self.lines().values()), at=self.now())
+
+    async def log(self, entry: bytes) -> tuple[Appended, VerifiedCheckpoint]:
+        """Log, then act: returns once this instance has verified and folded the history up to the ledger's answer.
+
+        Raises:
+            Refused, Unavailable: as `History.follow`.
+        """
+        appended = await self.ledger.append(entry)
+        return appended, await self.history.follow(appended.checkpoint)
