@@ -13,7 +13,7 @@ from cloister.contract.release_steps import PUBLICATION_STEPS, RELEASE_STEPS
 from cloister.contract.replay import examine_first_log
 from cloister.contract.state import State
 from cloister.crypto.signing import SigningKey
-from cloister.formats.contract import Endpoint
+from cloister.formats.contract import Asset, Endpoint
 from cloister.formats.endorsements import Endorsement
 from cloister.formats.evidence import GpuEvidence, SecuritySettings
 from cloister.formats.release import Revocation
@@ -298,6 +298,36 @@ def one_endpoint_of_the_contract_less(case):
     case.recontract(tasks=(serving(endpoints=endpoints),))
 
 
+def granting(case, *grants, **changes):
+    """The model's grant with `changes`, and others besides."""
+    (own,) = case.world.contract.grants
+    case.recontract(grants=(replace(own, **changes), *grants))
+
+
+@breaks("release.model")
+def a_model_whose_grant_is_over(case):
+    granting(case, not_after=NOON)
+
+
+@breaks("release.policy")
+def a_node_that_the_models_owner_did_not_mean(case):
+    granting(case, policy=("gpus.count >= 1",))
+
+
+@breaks("release.policy")
+def a_node_of_which_something_is_asked_that_it_does_not_say(case):
+    granting(case, policy=("platform == 'software' || snp.vmpl == 0",))
+
+
+@breaks("release.policy")
+def a_node_that_the_owner_of_a_secret_did_not_mean(case):
+    contract = case.world.contract
+    secret = Asset(name="token", kind="secret", digest=b"", owner=contract.assets[0].owner, recovery="none")
+    grant = replace(contract.grants[0], asset="token", policy=("settings.sandbox == ''",))
+    case.world.contract = replace(contract, assets=(*contract.assets, secret))
+    granting(case, grant)
+
+
 ROWS = [
     pytest.param(check, row, id=f"{check}-{row.__name__}", marks=pytest.mark.breaks(check))
     for check, rows in BREAKS.items()
@@ -309,6 +339,19 @@ def test_a_node_with_everything_in_order_is_given_the_key():
     decision = Case().examine().require()
     assert decision.epoch.epoch.number == 1
     assert decision.checks == RELEASE_STEPS
+
+
+def test_each_owners_policy_is_asked_of_the_node_and_of_the_model_that_it_runs():
+    case = Case()
+    contract = case.world.contract
+    other = replace(contract.assets[0], name="another model", digest=bytes(32))
+    refusing = replace(contract.grants[0], asset="another model", policy=("gpus.count >= 8",))
+    case.world.contract = replace(contract, assets=(*contract.assets, other))
+    granting(case, refusing, policy=(f"time == {NOON}", "platform == 'software' && role == 'gateway'"))
+    examination = case.examine()
+    assert examination.failed == []
+    (step,) = [step for step in examination.steps if step.id == "release.policy"]
+    assert step.detail == "2 expressions of 1 keys hold"
 
 
 @pytest.mark.parametrize(("check", "row"), ROWS)

@@ -67,7 +67,7 @@ def examine_assets(state: State, asked: AssetsAsked, *, at: int) -> Examination[
     appraised = check_evidence(steps, line, asked, at)
     if appraised is None:
         return steps.stopped()
-    check_settings(steps, contract, appraised)
+    check_settings(steps, contract, appraised, at=at)
     # 2. Every asset: deposited for this task and this code, granted, in time, with a use left.
     task = contract.serving.name
     found = [check_use(steps, line, asset, task, at=at) for asset in asked.assets]

@@ -12,6 +12,13 @@ from typing import Protocol
 from cloister.attest.evidence import AppraisedEvidence, Expected, examine_evidence
 from cloister.attest.seen import SeenEndorsements
 from cloister.contract.epochs import gone_from
+from cloister.contract.release_policy import (
+    Purpose,
+    examine_release_policy,
+    grants_in_force,
+    policies_of,
+    release_claims,
+)
 from cloister.contract.release_steps import PUBLICATION_STEPS, RELEASE_STEPS
 from cloister.contract.state import ContractLine, EpochRecord, State
 from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
@@ -100,8 +107,12 @@ def examine_release(state: State, asked: Asked, *, held: Container[bytes], at: i
     appraised = check_evidence(steps, line, asked, at)
     if epoch is None or appraised is None:
         return steps.stopped()
-    # 5. What the node is set to run is what the contract names.
-    check_settings(steps, contract, appraised)
+    # 5. What the node is set to run is what the contract names, and its owner lets it run now.
+    check_settings(steps, contract, appraised, at=at)
+    # 6. Whatever else the owners demand of a node that uses what is theirs.
+    purpose = Purpose(asked.contract, contract, contract.serving.name, asked.evidence.binding.role)
+    policies = policies_of(contract, appraised, at=at)
+    steps.include(examine_release_policy(policies, release_claims(appraised, purpose, at=at)))
     return steps.examined(lambda: ReleaseDecision(asked.contract, contract.digest(), epoch, appraised, steps.ids))
 
 
@@ -181,7 +192,7 @@ def check_evidence(steps: Steps, line: ContractLine, asked: Shown, at: int) -> A
     return steps.include(examine_evidence(asked.evidence, contract.appraisal, expected, at=at, seen=asked.seen))
 
 
-def check_settings(steps: Steps, contract: Contract, appraised: AppraisedEvidence) -> None:
+def check_settings(steps: Steps, contract: Contract, appraised: AppraisedEvidence, *, at: int) -> None:
     """The node enforces these itself; its measured code and bound settings say which values it enforces."""
     values, task = appraised.values, contract.serving
     profiles = {profile.hex() for profile in task.sandbox.profiles}
@@ -190,7 +201,8 @@ def check_settings(steps: Steps, contract: Contract, appraised: AppraisedEvidenc
     shortfall = f"the sandbox is of a lower tier than {task.sandbox.tier}"
     steps.check("release.tier", values.get("tier") in confined, shortfall)
     steps.check("release.engine", values.get("engine") == task.engine.digest.hex(), "another engine")
-    models = {model.digest.hex() for model in contract.granted(task.name, "model")}
-    steps.check("release.model", values.get("model") in models, "a model that no grant lets this task use")
+    granted = {grant.asset for grant in grants_in_force(contract, task.name, at=at)}
+    models = {asset.digest.hex() for asset in contract.assets if asset.kind == "model" and asset.name in granted}
+    steps.check("release.model", values.get("model") in models, "a model that no grant in force lets this task use")
     named = values.get("endpoints") == " ".join(f"{endpoint.method} {endpoint.path}" for endpoint in task.endpoints)
     steps.check("release.endpoints", named, "other endpoints")

@@ -15,7 +15,7 @@ from typing import Any, Final
 from cloister.attest.evidence import AppraisedEvidence
 from cloister.errors import Refused
 from cloister.examination import Examination, Steps
-from cloister.formats.contract import Contract
+from cloister.formats.contract import Contract, Grant
 from cloister.formats.policy_expression import Claims, Expressions, unheld
 
 RELEASE_POLICY_STEPS: Final = ("release.policy",)
@@ -44,6 +44,23 @@ class Purpose:
     contract: Contract  # in force
     task: str  # its name in the contract
     role: str
+
+
+def grants_in_force(contract: Contract, task: str, *, at: int) -> tuple[Grant, ...]:
+    """The grants for a task that are not over at `at` (seconds since 1970)."""
+    return tuple(grant for grant in contract.grants if grant.task == task and at < grant.not_after)
+
+
+def policies_of(contract: Contract, appraised: AppraisedEvidence, *, at: int) -> Mapping[str, Expressions]:
+    """The policies in force, by asset, that a node has to meet for the transport key of the task that serves.
+
+    Of the model that it is set to run, and of all that is no model: the key opens what clients send to that model's
+    engine, so it goes where the model and whatever else the task uses may go, and nowhere else.
+    """
+    own = appraised.values.get("model")
+    other = {asset.name for asset in contract.assets if asset.kind == "model" and asset.digest.hex() != own}
+    grants = grants_in_force(contract, contract.serving.name, at=at)
+    return {grant.asset: grant.policy for grant in grants if grant.asset not in other}
 
 
 def release_claims(appraised: AppraisedEvidence, purpose: Purpose, *, at: int) -> Claims:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloister.attest.evidence import EVIDENCE_STEPS
+from cloister.contract.release_policy import RELEASE_POLICY_STEPS
 
 RELEASE_STEPS = (
     "release.contract",
@@ -19,6 +20,7 @@ RELEASE_STEPS = (
     "release.engine",
     "release.model",
     "release.endpoints",
+    *RELEASE_POLICY_STEPS,
 )
 
 PUBLICATION_STEPS = ("release.inclusion", "release.unchanged", "release.effect")
@@ -28,10 +30,10 @@ USE_STEPS = ("asset.deposit", "asset.task", "asset.grant", "asset.expiry", "asse
 
 _OF_EPOCHS = ("release.epoch", "release.epoch-window", "release.revoked")
 ASSET_STEPS = (
-    *(step for step in RELEASE_STEPS if step not in _OF_EPOCHS),
+    *(step for step in RELEASE_STEPS if step not in (*_OF_EPOCHS, *RELEASE_POLICY_STEPS)),
     *USE_STEPS,
     "asset.workload",
-    "release.policy",
+    *RELEASE_POLICY_STEPS,
 )
 
 USE_PUBLICATION_STEPS = ("release.inclusion", "release.unchanged", "asset.effect")
