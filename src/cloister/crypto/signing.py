@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Self, final
 
 from cryptography.exceptions import InvalidSignature
@@ -58,6 +59,11 @@ class SigningKey:
         return f"<SigningKey of {self.public.hex()[:16]}…>"
 
 
+@lru_cache(maxsize=256)  # a twentieth of a verification, and a log's signers are few
+def _public_key(public: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public)
+
+
 def check_signature(public: bytes, signature: bytes, message: bytes) -> None:
     """Check `signature` over `message` by the key whose public half is `public`.
 
@@ -67,6 +73,6 @@ def check_signature(public: bytes, signature: bytes, message: bytes) -> None:
     if len(public) != PUBLIC_SIZE or len(signature) != SIGNATURE_SIZE:
         raise BadSignature("an Ed25519 public key has 32 bytes and a signature 64")
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+        _public_key(public).verify(signature, message)
     except (InvalidSignature, ValueError) as error:
         raise BadSignature(f"the signature by {public.hex()[:16]}… does not hold") from error

@@ -17,6 +17,8 @@ from cloister.formats import canonical
 TAG = 18
 ALG, CONTENT_TYPE, KID = 1, 3, 4
 EDDSA = -8
+_DETACHED_HEAD = b"\xd2\x84\x58"  # tag 18, an array of four, a byte string with a length of one byte
+_NO_PAYLOAD = b"\xa0\xf6\x58\x40"  # an empty map, nil, a byte string of 64
 MAXIMUM_COSE = 1024 * 1024  # bytes
 
 
@@ -37,6 +39,22 @@ class CoseSign1:
         Raises:
             TooLarge, MalformedInput: not a COSE_Sign1 of this profile.
         """
+        return cls._detached(data) or cls._parse(data)
+
+    @classmethod
+    def _detached(cls, data: bytes) -> CoseSign1 | None:
+        """As `_parse`, of the one form that every signature in a log has: its bytes are where its lengths say."""
+        if len(data) < 4 + 24 + 68 or data[:3] != _DETACHED_HEAD or data[3] < 24:
+            return None
+        end = 4 + data[3]
+        if len(data) != end + 68 or data[end : end + 4] != _NO_PAYLOAD:
+            return None
+        protected = data[4:end]
+        content_type, kid = _protected(protected)
+        return cls(protected, content_type, kid, None, data[end + 4 :])
+
+    @classmethod
+    def _parse(cls, data: bytes) -> CoseSign1:
         message = canonical.plain(data, limit=MAXIMUM_COSE)
         if not isinstance(message, cbor2.CBORTag) or message.tag != TAG:
             raise MalformedInput("not tagged as COSE_Sign1 (18)")

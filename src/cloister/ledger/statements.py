@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
 from cloister.crypto.cose import open_parsed, sign1
-from cloister.crypto.signing import SigningKey
-from cloister.errors import MalformedInput
+from cloister.crypto.signing import BadSignature, SigningKey
+from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import canonical
 from cloister.formats.cose_sign1 import CoseSign1
 from cloister.formats.statement import Kind, Statement, content_type, parse_statement
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,47 @@ def open_statement(entry: bytes) -> SignedStatement:
         TooLarge, MalformedInput: not an entry, or a key signs twice.
         BadSignature: a signature does not hold.
     """
+    return _parsed(entry).checked()
+
+
+Opened = SignedStatement | TooLarge | MalformedInput | BadSignature
+
+
+def open_statements(entries: Sequence[bytes]) -> list[Opened]:
+    """Each as `open_statement` opens it, or what that would raise.
+
+    All are parsed before the first signature is checked. Other threads run while a signature is checked and not while
+    one is parsed: so they meet at the interpreter's lock once, and not at every entry.
+    """
+    parsed = [_caught(_parsed, entry) for entry in entries]
+    return [_caught(_Parsed.checked, one) if isinstance(one, _Parsed) else one for one in parsed]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """An entry whose signatures are not checked yet."""
+
+    statement: Statement
+    signatures: tuple[CoseSign1, ...]
+    entry: bytes
+
+    def checked(self) -> SignedStatement:
+        kind, payload = self.statement.kind, self.statement.payload
+        for one in self.signatures:
+            open_parsed(one, public=one.kid, content_type=content_type(kind), payload=payload)
+        signers = frozenset(one.kid for one in self.signatures)
+        if len(signers) != len(self.signatures):
+            raise MalformedInput("a key signs twice")
+        return SignedStatement(kind, payload, signers, entry_digest(self.entry))
+
+
+def _parsed(entry: bytes) -> _Parsed:
     statement = parse_statement(entry)
-    signers = [_signer(statement, signature) for signature in statement.signatures]
-    if len(set(signers)) != len(signers):
-        raise MalformedInput("a key signs twice")
-    return SignedStatement(statement.kind, statement.payload, frozenset(signers), entry_digest(entry))
+    return _Parsed(statement, tuple(CoseSign1.parse(one) for one in statement.signatures), entry)
 
 
-def _signer(statement: Statement, signature: bytes) -> bytes:
-    message = CoseSign1.parse(signature)
-    open_parsed(message, public=message.kid, content_type=content_type(statement.kind), payload=statement.payload)
-    return message.kid
+def _caught(action: Callable[[A], B], given: A) -> B | TooLarge | MalformedInput | BadSignature:
+    try:
+        return action(given)
+    except (TooLarge, MalformedInput, BadSignature) as error:
+        return error

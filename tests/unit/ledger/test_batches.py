@@ -68,7 +68,7 @@ async def test_a_batch_of_nothing_but_refusals_is_answered(tmp_path):
 async def test_more_than_fits_a_request_goes_in_several(tmp_path):
     entries = [number.to_bytes(2, "big") * 30_000 for number in range(80)]  # 4.8 MB
     assert [len(encode_batch(batch)) <= MAXIMUM_BATCH for batch in batches(entries)] == [True, True]
-    async with ledger(tmp_path, admit=lambda _: None) as (_, client, _):
+    async with ledger(tmp_path, admit=lambda entries: entries) as (_, client, _):
         answers = await client.append_all(entries)
         assert [answer.index for answer in answers] == [*range(80)]
         assert [len(batch) for batch in batches([b"e"] * 2500)] == [1024, 1024, 452]

@@ -17,7 +17,7 @@ from cloister.errors import MalformedInput, Unavailable
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
 from cloister.formats.release import Revocation
 from cloister.ledger.receipts import verify_inclusion
-from cloister.ledger.statements import open_statement, sign_statement
+from cloister.ledger.statements import open_statements, sign_statement
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.ledger import LedgerClient
 from cloister.services.ledger.routes import Log, build
@@ -34,7 +34,7 @@ def statement(number):
 
 
 @contextlib.asynccontextmanager
-async def ledger(folder, *, admit=open_statement, capacity=10**9, spent=0):
+async def ledger(folder, *, admit=open_statements, capacity=10**9, spent=0):
     """A ledger's life, and a client of it."""
     keys = make_keys()
     async with LedgerLife(folder, keys) as life:
@@ -68,7 +68,7 @@ async def test_everything_that_is_logged_proves_itself(tmp_path):
 
 
 async def test_long_runs_of_entries_come_page_by_page(tmp_path):
-    async with ledger(tmp_path, admit=lambda _: None) as (_, client, _):
+    async with ledger(tmp_path, admit=lambda entries: entries) as (_, client, _):
         entries = [number.to_bytes(2, "big") * 30_000 for number in range(90)]  # over one page of 4 MiB
         await asyncio.gather(*(client.append(entry) for entry in entries))
         assert sorted(await client.entries(0, 90)) == entries
@@ -186,8 +186,8 @@ async def test_a_damaged_blob_is_a_fault_of_the_ledger(tmp_path):
 
 
 async def test_the_admission_is_what_the_caller_says(tmp_path):
-    def admit(entry):
-        raise MalformedInput("not today")
+    def admit(entries):
+        return [MalformedInput("not today") for _ in entries]
 
     async with ledger(tmp_path, admit=admit) as (_, client, _):
         with pytest.raises(PeerRefused, match="not today"):

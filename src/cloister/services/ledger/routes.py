@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -31,7 +31,7 @@ from cloister.hosting.service_limits import ServiceLimits
 from cloister.ledger.receipts import sign_inclusion
 from cloister.services.ledger.batch_route import batch_route
 from cloister.services.ledger.sequencer import Sequencer
-from cloister.services.ledger.signature_checks import SignatureChecks
+from cloister.services.ledger.signature_checks import Admit, SignatureChecks
 from cloister.services.ledger.writers import ENTRY_BYTES, Writers
 from cloister.storage.blobs import BlobStore
 
@@ -48,7 +48,7 @@ class Log:
     sequencer: Sequencer
     blobs: BlobStore
     key: SigningKey
-    admit: Callable[[bytes], object]  # raises where bytes are no entry that may be logged
+    admit: Admit  # for each entry why it may not be logged, if it may not
     writers: Writers
 
 

@@ -15,7 +15,7 @@ from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_services
 from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
-from cloister.ledger.statements import open_statement
+from cloister.ledger.statements import open_statements
 from cloister.peers.witness import WitnessClient
 from cloister.services.ledger.quorum import Quorum
 from cloister.services.ledger.routes import Log, build
@@ -79,7 +79,7 @@ async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
         await sequencer.start()
         stack.push_async_callback(sequencer.stop)
         stack.callback(asyncio.create_task(keep_cosigned(sequencer, seconds=settings.renew_seconds)).cancel)
-        log = Log(sequencer, blobs, key, open_statement, writers)
+        log = Log(sequencer, blobs, key, open_statements, writers)
         app = build(log, checks=[database.probe], limits=settings.limits)
         listening = listen_to_services(settings.address, settings.port, settings.tls)
         await serve_until(app, listening.socket, stop, ready=settings.ready, limits=settings.limits, tls=listening.tls)

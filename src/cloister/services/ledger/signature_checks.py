@@ -16,14 +16,15 @@ from cloister.services.ledger.turns import MAXIMUM_WAITING_ENTRIES, SMALL
 PROCESSORS = len(os.sched_getaffinity(0))
 AT_ONCE = 32  # entries of a large append in one thread's turn: some milliseconds
 
+Admit = Callable[[Sequence[bytes]], Sequence[object]]  # for each entry an error, or something else
 Verdict = CloisterError | None  # why an entry may not be logged; None where it may
 
 
 class SignatureChecks:
     """Threads, one for each processor."""
 
-    def __init__(self, admit: Callable[[bytes], object]) -> None:
-        """`admit` raises a `CloisterError` where bytes are no entry that may be logged."""
+    def __init__(self, admit: Admit) -> None:
+        """`admit` is `ledger.statements.open_statements`, or another rule of what may be logged."""
         self._admit = admit
         self._threads = ThreadPoolExecutor(PROCESSORS, thread_name_prefix="signatures")
         self._waiting = 0  # entries of large appends
@@ -60,11 +61,4 @@ class SignatureChecks:
         return [verdict for part in parts for verdict in part]
 
     def _judge(self, entries: Sequence[bytes]) -> list[Verdict]:
-        return [self._verdict(entry) for entry in entries]
-
-    def _verdict(self, entry: bytes) -> Verdict:
-        try:
-            self._admit(entry)
-        except CloisterError as error:
-            return error
-        return None
+        return [found if isinstance(found, CloisterError) else None for found in self._admit(entries)]
