@@ -1,11 +1,13 @@
-"""Blobs in files named by their SHA-256: what entries name by digest because it is too large for them."""
+"""Blobs by their SHA-256: what entries name by digest because it is too large for them. Here in files."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 from cloister.errors import TooLarge, Unavailable
 from cloister.storage.database_file import CorruptStore
@@ -17,6 +19,27 @@ class FullStore(Unavailable):
     """The blobs have reached their cap."""
 
     status = 507
+
+
+class Blobs(Protocol):
+    """Blobs in files or in a database."""
+
+    async def put(self, data: bytes) -> bytes:
+        """Store `data`; its digest, 32 bytes, once it is on disk. The same bytes are stored once.
+
+        Raises:
+            TooLarge: over the cap of one blob.
+            FullStore: over the cap of all.
+            Unavailable: the disk or the database failed.
+        """
+
+    async def get(self, digest: bytes) -> bytes | None:
+        """The blob of this digest; None where there is none.
+
+        Raises:
+            CorruptStore: what is stored is something else.
+            Unavailable: the disk or the database failed.
+        """
 
 
 class BlobStore:
@@ -89,3 +112,20 @@ class BlobStore:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+class BlobFiles:
+    """A folder of blobs; see `Blobs`. Its disk is waited for in threads, and written by one at a time."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._writing = asyncio.Lock()
+
+    async def put(self, data: bytes) -> bytes:
+        """Store `data`; see `Blobs.put`."""
+        async with self._writing:
+            return await asyncio.to_thread(self._store.put, data)
+
+    async def get(self, digest: bytes) -> bytes | None:
+        """The blob of this digest; see `Blobs.get`."""
+        return await asyncio.to_thread(self._store.get, digest)

@@ -61,7 +61,7 @@ class Database:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, action)
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, by_any: bool = False) -> T:  # noqa: ARG002 - there is no other process
         """What `work` returns, once its transaction is on disk; raises as `run`."""
         return await self.run(lambda connection: _play(connection, work))
 

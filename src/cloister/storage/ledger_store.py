@@ -10,6 +10,11 @@ from cloister.crypto.merkle import GrowingTree, leaf_hash
 from cloister.storage.database_file import CorruptStore
 from cloister.storage.transaction import Each, Find, Insert, Query, Row, Steps, Transactions
 
+COUNT = "SELECT coalesce(max(number), -1) + 1 FROM entries"
+CHECKPOINTS = (  # those beyond a size, and the newest one that is not
+    "SELECT size, root, note, digest FROM checkpoints"
+    " WHERE size >= coalesce((SELECT max(size) FROM checkpoints WHERE size <= ?), 0) ORDER BY size"
+)
 ENTRY_TYPES = ("bigint", "bytea", "bytea")  # number, digest, entry
 
 
@@ -47,22 +52,26 @@ class LedgerStore:
         Raises:
             CorruptStore: it is another log's.
         """
-        found = await self._database.write(lambda: _claim(origin, key))
+        found = await self._database.write(lambda: _claim(origin, key), by_any=True)
         if found != (origin, key):
             raise CorruptStore(
                 f"the database is of the log {found[0]} with the key {found[1].hex()[:16]}…,"
                 f" the settings name {origin} with {key.hex()[:16]}…"
             )
 
-    async def load(self) -> StoredLog:
+    async def load(self, tree: GrowingTree | None = None) -> StoredLog:
         """Everything, each entry and note held against its digest, each root against the entries; 64 bytes an entry.
+
+        With the `tree` of entries that were loaded before, what was stored since: it grows, and is held against the
+        newest root.
 
         Raises:
             CorruptStore: an entry is missing or not what was written, or a root is not that of the entries. A log that
                 went on from there would show its witnesses another history than the one they cosigned.
             LostEntries: there are fewer than there were.
         """
-        stored = await self._database.read(_load)
+        known = GrowingTree() if tree is None else tree
+        stored = await self._database.read(lambda: _load(known))
         _require_all(self._size, stored.tree.size)
         self._size = stored.tree.size
         return stored
@@ -96,8 +105,8 @@ def _claim(origin: str, key: bytes) -> Steps[tuple[str, bytes]]:
     return origin, key
 
 
-def _load() -> Steps[StoredLog]:
-    tree = GrowingTree()
+def _load(tree: GrowingTree) -> Steps[StoredLog]:
+    before = tree.size
     newest: StoredCheckpoint | None = None
 
     def grow(row: Row) -> bool:
@@ -113,8 +122,10 @@ def _load() -> Steps[StoredLog]:
         newest = _held(row, tree)
         return True
 
-    yield Each("SELECT number, digest, entry FROM entries ORDER BY number", (), grow)
-    yield Each("SELECT size, root, note, digest FROM checkpoints ORDER BY size", (), hold)
+    ((size,),) = yield Query(COUNT)
+    _require_all(before, size)
+    yield Each("SELECT number, digest, entry FROM entries WHERE number >= ? ORDER BY number", (before,), grow)
+    yield Each(CHECKPOINTS, (before,), hold)
     return StoredLog(tree, newest)
 
 
@@ -144,7 +155,7 @@ def _require_all(known: int, found: int) -> None:
 
 
 def _append(entries: Sequence[bytes], known_size: int) -> Steps[tuple[list[int], int]]:
-    ((size,),) = yield Query("SELECT coalesce(max(number), -1) + 1 FROM entries")
+    ((size,),) = yield Query(COUNT)
     _require_all(known_size, size)
     digests = [hashlib.sha256(entry).digest() for entry in entries]
     numbers: dict[bytes, int] = dict((yield Find("entries", ("digest", "number"), digests)))

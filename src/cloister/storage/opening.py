@@ -40,8 +40,10 @@ class Named(Protocol):
         """Whether a server may be used that is not durable."""
 
 
-async def open_database(named: Named, folder: Path, *, service: str) -> Transactions:
+async def open_database(named: Named, folder: Path, *, service: str, shared: bool = False) -> Transactions:
     """The database of `service`, at its newest migration: in `folder`, or on the server that is named.
+
+    A server's database that is `shared` has other processes of the service beside this one; see `storage.leadership`.
 
     Raises:
         UsageError: the server's library is not installed, its URL makes no sense, or it is not durable.
@@ -58,4 +60,6 @@ async def open_database(named: Named, folder: Path, *, service: str) -> Transact
         raise UsageError(f"a database server needs {error.name}: pip install 'cloister[postgres]'") from error
     address = parse_address(named.url, password=named.password, ca=named.ca)
     limits = Limits(named.connect_seconds, named.answer_seconds, named.answer_seconds)
-    return await PostgresDatabase.open(address, migrations=service, limits=limits, may_forget=named.unsafe_may_forget)
+    return await PostgresDatabase.open(
+        address, migrations=service, limits=limits, may_forget=named.unsafe_may_forget, shared=shared
+    )

@@ -58,8 +58,10 @@ Work = Callable[[], Steps[T]]  # begins the transaction's steps; begun once
 class Transactions(Protocol):
     """A database. What it has returned from `write` is on disk."""
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, by_any: bool = False) -> T:
         """What `work` returns, once its transaction is on disk. If it raises, nothing of it is.
+
+        Of several front ends on one database only the leading one may, but for what is the same `by_any` of them.
 
         Raises:
             Unavailable: the database failed. The transaction may then be on disk or not: look before the next.
