@@ -14,6 +14,7 @@ from cloister.storage.ledger_store import LedgerStore
 from cloister.storage.witness_store import WitnessStore
 
 ORIGIN = "log.test/cloister"
+COMPARING = ("before the witness is asked what it knows", "after the witness said what it knows")  # once in a life
 
 
 class Crash(BaseException):
@@ -40,8 +41,8 @@ class SteppedStore:
         self._store = store
         self._steps = steps
 
-    async def load(self):
-        return await self._store.load()
+    async def load(self, tree=None):
+        return await self._store.load(tree)
 
     async def entries(self, start, end, *, limit):
         return await self._store.entries(start, end, limit=limit)
@@ -64,15 +65,18 @@ class SteppedWitness:
     def __init__(self, name, key, log, store, steps, *, clock):
         self.witness = Witness(name=name, key=key.public)
         self.down = False
+        self._first: tuple[str, str] | None = COMPARING
         self._steps = steps
         self._witnessing = Witnessing(name, WitnessKeys(key), {log.origin: log}, store, clock=clock)
 
     async def add_checkpoint(self, request):
         if self.down:
             raise Unavailable(f"the witness {self.witness.name} cannot be reached")
-        self._steps.step("before the witness is asked")
+        before, after = self._first or ("before the witness is asked", "after the witness has cosigned")
+        self._first = None
+        self._steps.step(before)
         lines = await self._witnessing.add_checkpoint(request)
-        self._steps.step("after the witness has cosigned")
+        self._steps.step(after)
         return lines
 
 

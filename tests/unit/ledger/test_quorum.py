@@ -7,12 +7,13 @@ import pytest
 from cloister.crypto.merkle import GrowingTree, leaf_hash
 from cloister.crypto.ml_dsa import MlDsaKey
 from cloister.crypto.signing import SigningKey
+from cloister.errors import Unavailable
 from cloister.formats.checkpoint import Checkpoint, NoteSignature
 from cloister.formats.constitution import Witness
 from cloister.ledger.checkpoints import sign_checkpoint
 from cloister.ledger.cosignatures import WitnessKeys, cosign, cosign_by_all
 from cloister.ledger.witness_rules import SizeConflict
-from cloister.services.ledger.quorum import Quorum, Unwitnessed
+from cloister.services.ledger.quorum import Quorum, RolledBack, Unwitnessed
 
 TREE = GrowingTree()
 for number in range(5):
@@ -95,3 +96,48 @@ async def test_a_slow_witness_beyond_the_quorum_is_not_waited_for():
 async def test_witnesses_beyond_the_quorum_that_are_quick_count_too():
     note = await quorum(Scripted("b.test", 0.01), Scripted("a.test")).cosign(NOTE, 5, TREE)
     assert [line.name for line in note.signatures] == ["log.test", "b.test", "a.test"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "refused"),
+    [
+        ([5, 5, 5], None),
+        ([5, 0, 6], None),  # one of three may lie, and one may have slept
+        ([5, 7, 7], None),  # what was stored and not published yet
+        ([5, 9, 9], RolledBack),
+        ([9, 9, None], RolledBack),
+        ([5, None, None], Unwitnessed),
+        ([5, 0, None], None),
+    ],
+)
+async def test_before_it_signs_a_majority_must_have_cosigned_no_more_than_is_stored(answers, refused):
+    """The stored entries are 7, of which 5 are published; None stands for a witness that is down."""
+    errors = {None: Unavailable("down"), 5: None}
+    witnesses = [
+        Scripted(f"{name}.test", errors.get(size, SizeConflict(size or 0)))
+        for name, size in zip("abc", answers, strict=True)
+    ]
+    for witness in witnesses:
+        witness._script *= 2
+    asked = quorum(*witnesses, needed=2)
+    if refused is None:
+        await asked.compare(NOTE, 5, 7)
+    else:
+        with pytest.raises(Unwitnessed) as raised:
+            await asked.compare(NOTE, 5, 7)
+        assert type(raised.value) is refused
+    assert {size for witness in witnesses for size in witness.asked} == {5}
+
+
+async def test_with_a_quorum_below_the_majority_the_majority_is_asked_all_the_same():
+    witnesses = Scripted("a.test"), Scripted("b.test", SizeConflict(9)), Scripted("c.test", SizeConflict(9))
+    with pytest.raises(RolledBack, match=r"[bc]\.test cosigned 9 entries of this log, 7 are here"):
+        await quorum(*witnesses, needed=1).compare(NOTE, 5, 7)
+
+
+async def test_what_a_witness_said_to_know_spares_it_a_question():
+    witness = Scripted("a.test", SizeConflict(3))
+    asked = quorum(witness)
+    await asked.compare(NOTE, 5, 5)
+    await asked.cosign(NOTE, 5, TREE)
+    assert witness.asked == [5, 3]

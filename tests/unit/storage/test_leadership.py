@@ -160,9 +160,9 @@ async def test_a_leader_that_stands_still_amid_a_transaction_loses_it_whole(two,
         session._play = paused
         return await a.store.append([b"half"])
 
-    appending = asyncio.create_task(standing_still())
-    await reached.wait()
     await lapse()
+    appending = asyncio.create_task(standing_still())  # what it did to its term is in that transaction
+    await reached.wait()
     assert await b.leadership.stand()
     assert await b.store.append([b"whole"]) == [0]
     go_on.set()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from cloister.crypto.merkle import GrowingTree, consistency_path
 from cloister.crypto.signing import BadSignature
@@ -20,10 +20,15 @@ ATTEMPTS = 3  # a witness that disagrees about the old size is asked again with 
 
 
 Lines = tuple[NoteSignature, ...]  # one witness's, one at least
+Answer = TypeVar("Answer")
 
 
 class Unwitnessed(Unavailable):
     """Too few witnesses cosigned. What was appended stays stored and counts once a later checkpoint is cosigned."""
+
+
+class RolledBack(Unwitnessed):
+    """Witnesses cosigned more entries than are stored: the log had a newer store than this. Nothing is signed."""
 
 
 class WitnessCaller(Protocol):
@@ -47,37 +52,48 @@ class Quorum:
         Raises:
             Unwitnessed: fewer; it says what each of the others answered.
         """
-        waiting = {
-            asyncio.create_task(self._ask(witness, caller, note, size, tree)) for witness, caller in self._witnesses
-        }
-        lines: dict[str, Lines] = {}
-        refusals: list[str] = []
-        try:
-            while waiting:
-                patience = STRAGGLER_SECONDS if len(lines) >= self._needed else None
-                done, waiting = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    break
-                for task in done:
-                    self._collect(task, lines, refusals)
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        asked = {witness.name: self._ask(witness, caller, note, size, tree) for witness, caller in self._witnesses}
+        lines, refusals = await _answers(asked, enough=self._needed)
         if len(lines) < self._needed:
             found = f"{len(lines)} of the {self._needed} witnesses that it takes cosigned"
             raise Unwitnessed(f"{found}: {'; '.join(sorted(refusals))}")
         order = [line for witness, _ in self._witnesses for line in lines.get(witness.name, ())]
         return SignedNote(note.text, (*note.signatures, *order))
 
+    async def compare(self, note: SignedNote, size: int, stored: int) -> None:
+        """Have witnesses say that they cosigned no more than the `stored` entries, before anything new is signed.
+
+        They are sent `note`, a checkpoint of `size` that the log signed before (or that of the empty log, which every
+        history begins with), and answer with the size that each cosigned last. A majority must have cosigned no more,
+        and no fewer than the quorum: so many cannot all have missed a checkpoint that counted.
+
+        Raises:
+            RolledBack: so many cosigned more that this cannot be.
+            Unwitnessed: too few answered.
+        """
+        asked = {witness.name: self._size_at(caller, note, size) for witness, caller in self._witnesses}
+        enough = max(self._needed, len(self._witnesses) // 2 + 1)
+        sizes, refusals = await _answers(asked, enough=enough)
+        self._cosigned |= {name: found for name, found in sizes.items() if found <= size}
+        beyond = {name: found for name, found in sizes.items() if found > stored}
+        if len(sizes) - len(beyond) >= enough:
+            return
+        if beyond:
+            name, most = max(beyond.items(), key=lambda one: one[1])
+            raise RolledBack(
+                f"ledger.rollback: the witness {name} cosigned {most} entries of this log, {stored} are here: the"
+                " database is older than that, perhaps a restored backup; bring the newer one back, nothing is signed"
+            )
+        found = f"{len(sizes)} of the {enough} witnesses that it takes said what they cosigned last"
+        raise Unwitnessed(f"{found}: {'; '.join(sorted(refusals))}")
+
     @staticmethod
-    def _collect(task: asyncio.Task[Lines], lines: dict[str, Lines], refusals: list[str]) -> None:
+    async def _size_at(caller: WitnessCaller, note: SignedNote, size: int) -> int:
         try:
-            found = task.result()
-        except CloisterError as error:
-            refusals.append(str(error))
-        else:
-            lines[found[0].name] = found
+            await caller.add_checkpoint(AddCheckpoint(size, (), note.encode()))
+        except SizeConflict as conflict:
+            return conflict.size
+        return size
 
     async def _ask(
         self, witness: Witness, caller: WitnessCaller, note: SignedNote, size: int, tree: GrowingTree
@@ -99,6 +115,32 @@ class Quorum:
             self._cosigned[witness.name] = size
             return found
         raise Unavailable(f"the witness {witness.name} does not settle on what it cosigned last")
+
+
+async def _answers(
+    asked: Mapping[str, Coroutine[Any, Any, Answer]], *, enough: int
+) -> tuple[dict[str, Answer], list[str]]:
+    """What the witnesses answer by name, and what the others say against it; of those beyond `enough`, the quick."""
+    names = {asyncio.create_task(asking): name for name, asking in asked.items()}
+    waiting = set(names)
+    answers: dict[str, Answer] = {}
+    refusals: list[str] = []
+    try:
+        while waiting:
+            patience = STRAGGLER_SECONDS if len(answers) >= enough else None
+            done, waiting = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                break
+            for task in done:
+                try:
+                    answers[names[task]] = task.result()
+                except CloisterError as error:
+                    refusals.append(str(error))
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    return answers, refusals
 
 
 def _own_lines(witness: Witness, note: SignedNote, lines: Lines) -> Lines:

@@ -10,7 +10,7 @@ from typing import Protocol
 from cloister.crypto.merkle import GrowingTree, consistency_path, inclusion_path, inclusion_paths, leaf_hash
 from cloister.crypto.signing import SigningKey
 from cloister.errors import Unavailable, UsageError
-from cloister.formats.checkpoint import Checkpoint, SignedNote
+from cloister.formats.checkpoint import Checkpoint, SignedNote, parse_note
 from cloister.formats.constitution import Log
 from cloister.ledger.checkpoints import sign_checkpoint
 from cloister.services.ledger.recovery import require_own_note
@@ -20,8 +20,8 @@ from cloister.storage.ledger_store import StoredCheckpoint, StoredLog
 class Store(Protocol):
     """What is asked of the storage; each call is on disk when it returns."""
 
-    async def load(self) -> StoredLog:
-        """Everything that is stored."""
+    async def load(self, tree: GrowingTree | None = None) -> StoredLog:
+        """Everything that is stored; with the tree of what was loaded before, only what was stored since."""
 
     async def append(self, entries: Sequence[bytes]) -> list[int]:
         """The indices of `entries`, each stored once."""
@@ -39,6 +39,9 @@ class Cosigners(Protocol):
     async def cosign(self, note: SignedNote, size: int, tree: GrowingTree) -> SignedNote:
         """The note with a quorum's cosignatures."""
 
+    async def compare(self, note: SignedNote, size: int, stored: int) -> None:
+        """Raises where witnesses cosigned more than the `stored` entries; they are asked with an old `note`."""
+
 
 class WitnessedLog:
     """Stores entries, has them cosigned, and shows what was. Nothing is signed that is not on disk."""
@@ -51,6 +54,7 @@ class WitnessedLog:
         self._tree = GrowingTree()  # of entries that are on disk
         self._cosigned: StoredCheckpoint | None = None
         self._certain = False  # whether the tree is all that is on disk
+        self._compared = False  # whether witnesses cosigned no more than that, when this process began to write
         self._publishing = asyncio.Lock()  # one checkpoint at a time, and none while the disk is read back
         self._trouble = ""  # why nothing could be cosigned when last it was tried
         self._cosigned_at = 0.0  # by a monotonic clock
@@ -113,13 +117,30 @@ class WitnessedLog:
         return self._tree.size - self._size
 
     async def _make_certain(self) -> None:
-        """Read the log back, where a transaction may be on disk or not."""
-        if not self._certain:
-            async with self._publishing:
+        """Read back what may be on disk or not, and have witnesses say, once, that it is no older than they know.
+
+        Before this nothing is stored and nothing signed: a restored backup would become a second history.
+        """
+        if self._certain and self._compared:
+            return
+        async with self._publishing:
+            if not self._certain:
                 await self._recover()
+            if not self._compared:
+                size, note = self._size, self._known_note()
+                await self._cosigners.compare(note, size, self._tree.size)
+                self._compared = True
+
+    def _known_note(self) -> SignedNote:
+        """The newest checkpoint as the log signed it; before there is one, that of the empty log."""
+        if self._cosigned is None:
+            return sign_checkpoint(Checkpoint(self.log.origin, 0, self._tree.root(0)), self._key)
+        note = parse_note(self._cosigned.note)
+        return SignedNote(note.text, tuple(line for line in note.signatures if line.name == self.log.origin))
 
     async def _recover(self) -> None:
-        stored = await self._store.load()
+        """Read what was stored since the last time, at first everything."""
+        stored = await self._store.load(self._tree)
         if stored.newest is not None:
             require_own_note(stored.newest, self.log)
         self._tree, self._cosigned = stored.tree, stored.newest
