@@ -108,6 +108,7 @@ from cloister.formats.snp_tcb import Product
 from cloister.formats.statement import parse_statement
 from cloister.formats.tcb_info import parse_qe_identity, parse_tcb_info
 from cloister.formats.tile import Tile, encode_entry_bundle, parse_entry_bundle, parse_tile_path
+from cloister.formats.tlog_proof import TlogProof, parse_tlog_proof
 from cloister.formats.tpm_command import (
     NvPublic,
     TpmError,
@@ -497,6 +498,7 @@ def ledger_targets(note: bytes) -> dict[str, tuple[Parser, list[bytes]]]:
         "entries": (parse_entries, [encode_list([b"one", b"two"])]),
         "path": (parse_path, [encode_list(path)]),
         "tile_path": (lambda data: parse_tile_path(data.decode("latin-1")), [b"tile/entries/x001/234.p/255"]),
+        "tlog_proof": (parse_tlog_proof, [TlogProof(3, path, note, extra).encode() for extra in (None, b"extra")]),
         "entry_bundle": (
             lambda data: parse_entry_bundle(data, Tile(0, 0, 2)),
             [encode_entry_bundle([b"one", b"two"])],

@@ -39,6 +39,8 @@ from cloister.contract.release_steps import (
 )
 from cloister.contract.replay import REPLAY_STEPS
 from cloister.ledger.checkpoints import SIGNED_STEPS
+from cloister.ledger.mirror import MIRROR_STEPS
+from cloister.ledger.proofs import PROOF_STEPS
 from cloister.trust.bundle import BUNDLE_STEPS
 from cloister.trust.receipt import RECEIPT_STEPS
 from cloister.trust.release_reply import REPLY_STEPS
@@ -76,6 +78,8 @@ DOORS = {
     "AssetDecision": "contract/asset_release.py",
     "HandoverDecision": "contract/handover.py",
     "PublishedHandover": "contract/handover.py",
+    "MirroredLog": "ledger/mirror.py",
+    "ProvenEntry": "ledger/proofs.py",
     "PublishedRelease": "contract/release.py",
     "PublishedUse": "contract/asset_release.py",
     "RecoveredRoot": "contract/recovery.py",
@@ -125,9 +129,11 @@ def test_the_table_names_every_step_and_no_other():
         *HANDED_STEPS,
         *HANDOVER_STEPS,
         *LOGGED_HANDOVER_STEPS,
+        *MIRROR_STEPS,
         *NVIDIA_APPRAISAL_STEPS,
         *NITRO_APPRAISAL_STEPS,
         *NITRO_STEPS,
+        *PROOF_STEPS,
         *PUBLICATION_STEPS,
         *RECEIPT_STEPS,
         *RECOVERY_STEPS,
@@ -167,6 +173,8 @@ def test_no_examination_performs_a_step_twice():
         AZURE_TDX_APPRAISAL_STEPS,
         (*NITRO_STEPS, *NITRO_APPRAISAL_STEPS),
         (*TPM_STEPS, *TPM_APPRAISAL_STEPS),
+        MIRROR_STEPS,
+        PROOF_STEPS,
         PUBLICATION_STEPS,
         RECEIPT_STEPS,
         RECOVERY_STEPS,
@@ -204,7 +212,7 @@ def test_a_verified_type_is_built_in_its_own_module_only():
 
 
 def test_every_type_that_opens_doors_is_listed():
-    words = ("Verified", "Appraised", "Authentic", "Published", "Replayed", "Trusted")
+    words = ("Verified", "Appraised", "Authentic", "Published", "ProvenEntry", "Mirrored", "Replayed", "Trusted")
     found = {
         node.name
         for module in SOURCE.rglob("*.py")

@@ -7,7 +7,8 @@ from typing import Final
 
 import click
 
-from cloister.cli.main import Entry, load
+from cloister.cli.main import Entry
+from cloister.cli.verbs import Verbs
 
 VERBS: Final[Mapping[str, Entry]] = {
     "fetch": Entry("cloister.cli.endorsements_fetch:fetch", "Fetch what evidence needs; write it into a bundle."),
@@ -27,24 +28,6 @@ past its end. docs/howto/endorsements.md has all of it step by step.
 """
 
 
-class Verbs(click.Group):
-    """A group whose verbs are imported when they are needed."""
-
-    def list_commands(self, _ctx: click.Context) -> list[str]:
-        """The names, in the order of the table."""
-        return list(VERBS)
-
-    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb of that name."""
-        entry = VERBS.get(cmd_name)
-        return None if entry is None else load(f"endorsements {cmd_name}", entry)
-
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table as help."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.says) for name, entry in VERBS.items()])
-
-
-@click.group(cls=Verbs, epilog=EPILOG)
+@click.group(cls=Verbs, verbs=VERBS, epilog=EPILOG)
 def endorsements() -> None:
     """What vendors say of their hardware, fetched, carried across an air gap, and kept."""

@@ -7,7 +7,8 @@ from typing import Final
 
 import click
 
-from cloister.cli.main import Entry, load
+from cloister.cli.main import Entry
+from cloister.cli.verbs import Verbs
 
 VERBS: Final[Mapping[str, Entry]] = {
     "show": Entry("cloister.cli.evidence_show:show", "Say what a file of evidence says; nothing of it is checked."),
@@ -16,24 +17,6 @@ VERBS: Final[Mapping[str, Entry]] = {
 }
 
 
-class Verbs(click.Group):
-    """A group whose verbs are imported when they are needed."""
-
-    def list_commands(self, _ctx: click.Context) -> list[str]:
-        """The names, in the order of the table."""
-        return list(VERBS)
-
-    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb of that name."""
-        entry = VERBS.get(cmd_name)
-        return None if entry is None else load(f"evidence {cmd_name}", entry)
-
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table as help."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.says) for name, entry in VERBS.items()])
-
-
-@click.group(cls=Verbs)
+@click.group(cls=Verbs, verbs=VERBS)
 def evidence() -> None:
     """Evidence of hardware: what a TEE says of itself."""

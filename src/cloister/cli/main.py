@@ -43,6 +43,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "demo": Entry("cloister.cli.demo:demo", "All of it on one spoken sentence, cleaned up after.", node=True),
     "receipt": Entry("cloister.cli.receipt:receipt", "Kept receipts: check them, offline."),
     "token": Entry("cloister.cli.token:token", "A verifier's tokens: check them, offline."),
+    "ledger": Entry("cloister.cli.ledger:ledger", "The log: copy it, prove what is in it."),
     "config": Entry("cloister.cli.config:config", "Settings: check a file, show what is in force."),
     "service": Entry("cloister.cli.service:service", "One service by itself."),
     "machines": Entry("cloister.cli.machines:machines", "Each role on a machine of its own.", node=True),

@@ -24,6 +24,8 @@ from cloister.formats.ledger_messages import (
     encode_list,
 )
 from cloister.formats.statement import MAXIMUM_ENTRY
+from cloister.formats.tlog_proof import MEDIA_TYPE as TLOG_PROOF
+from cloister.formats.tlog_proof import TlogProof
 from cloister.hosting.application import application, read_body, require_media_type
 from cloister.hosting.guarded_protocol import CALLER
 from cloister.hosting.health import Check, Health, Metrics
@@ -32,6 +34,7 @@ from cloister.ledger.receipts import sign_inclusion
 from cloister.services.ledger.batch_route import batch_route
 from cloister.services.ledger.sequencer import Sequencer
 from cloister.services.ledger.signature_checks import Admit, SignatureChecks
+from cloister.services.ledger.tiles import tile_routes
 from cloister.services.ledger.writers import ENTRY_BYTES, Writers
 from cloister.storage.blobs import BlobStore
 
@@ -60,10 +63,12 @@ def build(log: Log, *, checks: Sequence[Check] = (), limits: ServiceLimits | Non
         batch_route(log.sequencer, api.checks, log.writers),
         Route("/entries", api.entries, methods=["GET"]),
         Route("/entries/{index}/receipt", api.receipt, methods=["GET"]),
+        Route("/entries/{index}/proof", api.proof, methods=["GET"]),
         Route("/checkpoint", api.checkpoint, methods=["GET"]),
         Route("/checkpoint", api.renew, methods=["POST"]),
         Route("/proofs/inclusion", api.inclusion, methods=["GET"]),
         Route("/proofs/consistency", api.consistency, methods=["GET"]),
+        *tile_routes(log.sequencer),
         Route("/blobs", api.put_blob, methods=["PUT"]),
         Route("/blobs/{digest}", api.get_blob, methods=["GET"]),
     ]
@@ -100,8 +105,14 @@ class _Api:
         checkpoint = Checkpoint(self._sequencer.log.origin, cosigned.size, cosigned.root)
         return Response(sign_inclusion(self._key, checkpoint, index, path), media_type=RECEIPT)
 
+    async def proof(self, request: Request) -> Response:
+        index = parse_size(request.path_params["index"])
+        cosigned = self._sequencer.cosigned
+        path = self._sequencer.inclusion(index, cosigned.size)
+        return Response(TlogProof(index, path, cosigned.note).encode(), media_type=TLOG_PROOF)
+
     async def checkpoint(self, _request: Request) -> Response:
-        return Response(self._sequencer.cosigned.note, media_type=NOTE)
+        return Response(self._sequencer.cosigned.note, media_type=NOTE, headers={"cache-control": "no-cache"})
 
     async def renew(self, request: Request) -> Response:
         self._require_writer(request)

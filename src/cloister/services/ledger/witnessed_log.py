@@ -107,6 +107,12 @@ class WitnessedLog:
             raise UsageError(f"sizes go from 1 to {self.cosigned.size}, the older first")
         return consistency_path(old, new, self._tree.subtree)
 
+    def subtree(self, start: int, end: int) -> bytes:
+        """The root over entries `start` to before `end`, as RFC 6962 splits a tree."""
+        if not 0 <= start < end <= self.cosigned.size:
+            raise UsageError(f"entries run from 0 to before {self.cosigned.size}")
+        return self._tree.subtree(start, end)
+
     @property
     def _size(self) -> int:
         return 0 if self._cosigned is None else self._cosigned.size
