@@ -89,23 +89,27 @@ def late(case, at):
     return case
 
 
+def granted(**changes):
+    return Case(grants=grant(CustodyWorld(), **changes))
+
+
 BREAKS = [
-    ("asset.deposit", revoked),
-    ("asset.deposit", never_deposited),
-    ("asset.deposit", asked_twice),
-    ("asset.grant", lambda: Case(grants=CustodyWorld().contract.grants[:1])),
-    ("asset.expiry", lambda: late(Case(deposit={"expires": NOON + 60}), NOON + 60)),
-    ("asset.expiry", lambda: late(Case(grants=grant(CustodyWorld(), not_after=NOON + 60)), NOON + 60)),
-    ("asset.uses", used_up),
-    ("asset.workload", lambda: Case(deposit={"workloads": (bytes(48),)})),
-    ("release.policy", lambda: Case(grants=grant(CustodyWorld(), policy=('platform == "snp"',)))),
-    ("release.policy", lambda: Case(grants=grant(CustodyWorld(), policy=("gpus.count > 0",)))),
+    ("asset.deposit", "a deposit that its owner revoked", revoked),
+    ("asset.deposit", "an asset that was never deposited", never_deposited),
+    ("asset.deposit", "an asset asked for twice", asked_twice),
+    ("asset.grant", "an asset without a grant", lambda: Case(grants=CustodyWorld().contract.grants[:1])),
+    ("asset.expiry", "a deposit that has expired", lambda: late(Case(deposit={"expires": NOON + 60}), NOON + 60)),
+    ("asset.expiry", "a grant that has ended", lambda: late(granted(not_after=NOON + 60), NOON + 60)),
+    ("asset.uses", "a grant that is used up", used_up),
+    ("asset.workload", "a node of other code", lambda: Case(deposit={"workloads": (bytes(48),)})),
+    ("release.policy", "a node on another platform than granted", lambda: granted(policy=('platform == "snp"',))),
+    ("release.policy", "a node without the GPUs granted", lambda: granted(policy=("gpus.count > 0",))),
 ]
 
 
 @pytest.mark.parametrize(
     ("check", "make"),
-    [pytest.param(check, make, marks=pytest.mark.breaks(check)) for check, make in BREAKS],
+    [pytest.param(check, make, id=words, marks=pytest.mark.breaks(check)) for check, words, make in BREAKS],
 )
 def test_each_broken_link_is_refused_by_its_check_alone(check, make):
     examination = make().examine()

@@ -41,7 +41,9 @@ from cloister.contract.replay import REPLAY_STEPS
 from cloister.ledger.checkpoints import SIGNED_STEPS
 from cloister.ledger.mirror import MIRROR_STEPS
 from cloister.ledger.proofs import PROOF_STEPS
+from cloister.trust.asset_reply import ASSET_REPLY_STEPS
 from cloister.trust.bundle import BUNDLE_STEPS
+from cloister.trust.intake import INTAKE_STEPS
 from cloister.trust.receipt import RECEIPT_STEPS
 from cloister.trust.release_reply import REPLY_STEPS
 
@@ -89,7 +91,9 @@ DOORS = {
     "TrustedEpoch": "trust/keys.py",
     "TrustedGateway": "trust/keys.py",
     "TrustedKeys": "trust/keys.py",
+    "VerifiedAssets": "trust/asset_reply.py",
     "VerifiedBundle": "trust/bundle.py",
+    "VerifiedIntake": "trust/intake.py",
     "VerifiedCheckpoint": "ledger/checkpoints.py",
     "VerifiedDemand": "attest/request.py",
     "VerifiedHandover": "contract/handover.py",
@@ -113,6 +117,7 @@ def table():
 
 def test_the_table_names_every_step_and_no_other():
     steps = {
+        *ASSET_REPLY_STEPS,
         *ASSET_STEPS,
         *ATTESTATION_STEPS,
         *AZURE_SNP_APPRAISAL_STEPS,
@@ -130,6 +135,7 @@ def test_the_table_names_every_step_and_no_other():
         *HANDOVER_STEPS,
         *LOGGED_HANDOVER_STEPS,
         *MIRROR_STEPS,
+        *INTAKE_STEPS,
         *NVIDIA_APPRAISAL_STEPS,
         *NITRO_APPRAISAL_STEPS,
         *NITRO_STEPS,
@@ -159,6 +165,7 @@ def test_the_table_names_every_step_and_no_other():
 
 def test_no_examination_performs_a_step_twice():
     for steps in (
+        ASSET_REPLY_STEPS,
         ASSET_STEPS,
         BUNDLE_STEPS,
         DEVICE_STEPS,
@@ -166,6 +173,7 @@ def test_no_examination_performs_a_step_twice():
         EVIDENCE_STEPS,
         (*HANDOVER_STEPS, *LOGGED_HANDOVER_STEPS),
         HANDED_STEPS,
+        INTAKE_STEPS,
         NVIDIA_APPRAISAL_STEPS,
         AZURE_SNP_STEPS,
         AZURE_SNP_APPRAISAL_STEPS,

@@ -17,7 +17,7 @@ from cloister.contract.release_steps import ASSET_STEPS, USE_PUBLICATION_STEPS
 from cloister.contract.state import ContractLine, State
 from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
 from cloister.examination import Examination, Steps
-from cloister.formats.evidence import Evidence
+from cloister.formats.evidence import Evidence, Role
 from cloister.ledger.checkpoints import VerifiedCheckpoint
 
 
@@ -39,6 +39,7 @@ class AssetDecision:
 
     line: bytes  # the digest of the first contract of the line
     contract: bytes  # the digest of the contract in force
+    role: Role
     task: str
     deposits: tuple[DepositRecord, ...]  # in the order asked for
     evidence: AppraisedEvidence
@@ -80,7 +81,9 @@ def examine_assets(state: State, asked: AssetsAsked, *, at: int) -> Examination[
     # 3. And every owner's release policy holds of what was proven.
     _check_policies(steps, line, asked, appraised, at=at)
     return steps.examined(
-        lambda: AssetDecision(asked.contract, contract.digest(), task, deposits, appraised, steps.ids)
+        lambda: AssetDecision(
+            asked.contract, contract.digest(), asked.evidence.binding.role, task, deposits, appraised, steps.ids
+        )
     )
 
 

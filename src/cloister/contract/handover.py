@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cloister.attest.evidence import EVIDENCE_STEPS, AppraisedEvidence, Expected, examine_evidence
 from cloister.attest.seen import SeenEndorsements
 from cloister.contract.handovers import is_secret
+from cloister.contract.recovery import derives
 from cloister.contract.state import State
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed, unwrap
 from cloister.errors import MalformedInput, Refused, TooLarge
@@ -158,8 +159,11 @@ def _opened(reply: HandoverReply, key: KemPrivateKey) -> HandedOver:
 def _is_genuine(state: State, secret: HandedSecret) -> bool:
     """Whether the secret is the private half of what the log's entry of that name states."""
     for line in state.lines.values():
+        for root in line.custody.roots:
+            if secret.kind == "root" and root.placed.digest == secret.name:
+                return derives(SecretBytes(secret.secret), root)
         for record in line.epochs:
-            if record.placed.digest == secret.name:
+            if secret.kind == "epoch" and record.placed.digest == secret.name:
                 config = key_config.decode(record.epoch.key_config)
                 try:
                     return KemPrivateKey.from_bytes(config.kem, SecretBytes(secret.secret)).public == config.public

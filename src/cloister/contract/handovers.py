@@ -29,7 +29,7 @@ def handover(state: State, statement: SignedStatement, placed: Placed) -> State:
 
 def is_secret(state: State, secret: NamedSecret) -> bool:
     """Whether the log speaks of such a secret, and nobody took it back."""
-    return secret.name in _epochs(state)
+    return secret.name in (_epochs(state) if secret.kind == "epoch" else _roots(state))
 
 
 def _epochs(state: State) -> Container[bytes]:
@@ -38,4 +38,13 @@ def _epochs(state: State) -> Container[bytes]:
         for line in state.lines.values()
         for record in line.epochs
         if record.placed.digest not in line.revoked and record.epoch.contract == line.digest and not line.ended
+    }
+
+
+def _roots(state: State) -> Container[bytes]:
+    return {
+        record.placed.digest
+        for line in state.lines.values()
+        for record in line.custody.roots
+        if record.root.generation > line.custody.retired
     }

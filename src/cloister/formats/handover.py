@@ -15,7 +15,7 @@ MAXIMUM_HANDOVER_REQUEST = MAXIMUM_SENT + 8192  # bytes
 MAXIMUM_HANDOVER_REPLY = 131_072  # bytes
 HANDOVER_INFO = b"cloister handover v1"  # of the wrap; its associated data is the SHA-256 of the entry
 
-SecretKind = Literal["epoch"]
+SecretKind = Literal["epoch", "root"]
 
 
 class NamedSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,7 +26,7 @@ class NamedSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class HandedSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A secret with its value. Of an epoch: the seed of its transport key, 32 bytes."""
+    """A secret with its value. Of an epoch: the seed of its transport key; of a root: itself; 32 bytes."""
 
     kind: SecretKind
     name: Digest

@@ -6,6 +6,15 @@ from typing import Self
 
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import canonical
+from cloister.formats.custody_messages import (
+    MAXIMUM_ASSET_REPLY,
+    MAXIMUM_INTAKE,
+    AssetReply,
+    AssetRequest,
+    Intake,
+    parse_asset_reply,
+    parse_intake,
+)
 from cloister.formats.handover import (
     MAXIMUM_HANDOVER_REPLY,
     HandoverReply,
@@ -58,6 +67,23 @@ class KmsClient:
         answer = await self._exchange.ask("POST", "/handovers", body=data, headers=CBOR, limit=MAXIMUM_HANDOVER_REPLY)
         try:
             return parse_handover_reply(answer.body)
+        except (MalformedInput, TooLarge) as error:
+            raise self._exchange.broken(error) from error
+
+    async def release_assets(self, request: AssetRequest) -> AssetReply:
+        """The logged use and the wrapped assets."""
+        data = canonical.encode(request)
+        answer = await self._exchange.ask("POST", "/assets", body=data, headers=CBOR, limit=MAXIMUM_ASSET_REPLY)
+        try:
+            return parse_asset_reply(answer.body)
+        except (MalformedInput, TooLarge) as error:
+            raise self._exchange.broken(error) from error
+
+    async def intake(self, contract: bytes) -> Intake:
+        """What the KMS says of the intake key of the contract line with this digest."""
+        answer = await self._exchange.ask("GET", f"/intakes/{contract.hex()}", limit=MAXIMUM_INTAKE)
+        try:
+            return parse_intake(answer.body)
         except (MalformedInput, TooLarge) as error:
             raise self._exchange.broken(error) from error
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cloister.errors import Unavailable
+from cloister.peers.exchange import PeerRefused
 from cloister.testing.memory_log import MemoryLog
 
 
@@ -56,6 +57,17 @@ class MemoryLedger:
         digest = hashlib.sha256(data).digest()
         self.blobs[digest] = data
         return digest
+
+    async def get_blob(self, digest: bytes) -> bytes:
+        """The blob of this SHA-256.
+
+        Raises:
+            PeerRefused: there is none.
+        """
+        self._require_up()
+        if digest not in self.blobs:
+            raise PeerRefused("the ledger refused: no such blob", answer=404)
+        return self.blobs[digest]
 
     def _require_up(self) -> None:
         if self.down:

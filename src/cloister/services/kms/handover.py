@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
+from cloister.contract.custody_records import RootRecord
 from cloister.contract.handover import (
     AskedByInstance,
     HandoverRefused,
@@ -30,6 +31,7 @@ from cloister.formats.handover import (
 )
 from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.secret import SecretBytes
+from cloister.services.kms.roots import in_use_of
 from cloister.services.kms.standing import Standing
 
 
@@ -50,7 +52,9 @@ async def give(standing: Standing, asked: AskedByInstance) -> bytes:
         Refused: names the check; nothing left.
         Unavailable: ledger or witnesses are down; nothing left.
     """
-    examination = examine_handover(standing.state, asked, held=standing.keys.held(), at=standing.now())
+    examination = examine_handover(
+        standing.state, asked, held=standing.keys.held() | standing.roots.held(), at=standing.now()
+    )
     decision = examination.require()
     standing.vendors.met(standing.state.constitution.appraisal, decision.evidence.seen)
     shown = canonical.encode(asked.evidence)
@@ -72,9 +76,9 @@ async def give(standing: Standing, asked: AskedByInstance) -> bytes:
 def _reply(standing: Standing, published: PublishedHandover, note: bytes) -> HandoverReply:
     """Takes a handover that is published, so that no secret leaves on a decision alone."""
     secrets = tuple(
-        HandedSecret(kind=one.kind, name=one.name, secret=key.secret.reveal())
+        HandedSecret(kind=one.kind, name=one.name, secret=secret.reveal())
         for one in published.decision.secrets
-        if (key := standing.keys.get(one.name)) is not None
+        if (secret := _held(standing, one)) is not None
     )
     if len(secrets) < len(published.decision.secrets):
         raise HandoverRefused("handover.unchanged", "a key was erased meanwhile")
@@ -87,8 +91,17 @@ def _reply(standing: Standing, published: PublishedHandover, note: bytes) -> Han
     return HandoverReply(entry=published.entry, checkpoint=note, wrapped=wrapped)
 
 
-async def ask(standing: Standing, peer: Peer, lacking: Sequence[EpochRecord]) -> HandoverReply:
-    """What `peer` hands over of the keys that lack here.
+def _held(standing: Standing, named: NamedSecret) -> SecretBytes | None:
+    if named.kind == "root":
+        return standing.roots.named(named.name)
+    key = standing.keys.get(named.name)
+    return None if key is None else key.secret
+
+
+async def ask(
+    standing: Standing, peer: Peer, lacking: Sequence[EpochRecord], roots: Sequence[RootRecord]
+) -> HandoverReply:
+    """What `peer` hands over of the keys and root secrets that lack here.
 
     Raises:
         CloisterError: it cannot be reached, has none of them, or refuses.
@@ -96,7 +109,8 @@ async def ask(standing: Standing, peer: Peer, lacking: Sequence[EpochRecord]) ->
     constitution = standing.state.constitution
     challenge = await peer.challenge()
     shown = await asyncio.to_thread(standing.instance.answering, challenge, constitution)
-    wants = tuple(NamedSecret(kind="epoch", name=record.placed.digest) for record in lacking)
+    wants = tuple(NamedSecret(kind="root", name=record.placed.digest) for record in roots)[-MAXIMUM_SECRETS // 2 :]
+    wants += tuple(NamedSecret(kind="epoch", name=record.placed.digest) for record in lacking)
     return await peer.handover(
         HandoverRequest(
             constitution=constitution.digest(), wants=wants[-MAXIMUM_SECRETS:], evidence=canonical.encode(shown)
@@ -105,7 +119,7 @@ async def ask(standing: Standing, peer: Peer, lacking: Sequence[EpochRecord]) ->
 
 
 async def take(standing: Standing, reply: HandoverReply) -> int:
-    """Keep what was handed over, if it is what the witnessed log says; how many keys.
+    """Keep what was handed over, if it is what the witnessed log says; how many secrets.
 
     Raises:
         Refused: names the check; nothing was kept.
@@ -120,4 +134,8 @@ async def take(standing: Standing, reply: HandoverReply) -> int:
     for secret in taken:
         key = KemPrivateKey.from_bytes(standing.instance.security.kem, SecretBytes(secret.secret))
         standing.keys.hold(secret.name, key)
-    return len(taken)
+    in_use = {record.placed.digest: record for line in standing.lines().values() for record in in_use_of(line)}
+    roots = [secret for secret in handed.secrets if secret.name in in_use]
+    for secret in roots:
+        standing.roots.hold(in_use[secret.name], SecretBytes(secret.secret))
+    return len(taken) + len(roots)

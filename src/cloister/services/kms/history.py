@@ -55,6 +55,9 @@ class Ledger(Protocol):
     async def put_blob(self, data: bytes) -> bytes:
         """Keep `data`; its SHA-256."""
 
+    async def get_blob(self, digest: bytes) -> bytes:
+        """The blob of this SHA-256; `PeerRefused` where there is none."""
+
 
 class History:
     """What the log says, up to the last checkpoint that held."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -30,6 +31,7 @@ class Instance:
     tee: Tee
     secrets: NodeSecrets
     security: KmsSecurity
+    sealed_roots: Path | None = None  # the folder for root secrets, sealed to the platform; without it, nothing is
     endorsements: tuple[Endorsement, ...] = ()  # that its own evidence is shown with, in place of those it came with
 
     @property

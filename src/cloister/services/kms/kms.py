@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from time import monotonic
 
 from cloister.attest.evidence import EvidenceRejected
-from cloister.attest.seen import SEEN_NOTHING
+from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
+from cloister.contract.asset_release import AssetsAsked
 from cloister.contract.epochs import active_epoch
 from cloister.contract.governance import time_awaited
 from cloister.contract.handover import AskedByInstance
@@ -27,19 +28,21 @@ from cloister.endorsements.endorsing import AsCarried, Endorsing
 from cloister.errors import Unavailable
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
-from cloister.formats.evidence import Evidence, parse_evidence
+from cloister.formats.evidence import Evidence
 from cloister.formats.governance import WitnessedTime
-from cloister.formats.handover import HandoverRequest, parse_handover_request
-from cloister.formats.release import MAXIMUM_SENT, ReleaseRequest, parse_release_request
 from cloister.hosting.challenges import CHALLENGE_SIZE, Challenges
 from cloister.ledger.statements import entry_digest, open_statement, sign_statement
 from cloister.node.witnessed_clock import WitnessedClock
+from cloister.services.kms.asset_release import release_assets
 from cloister.services.kms.bundle import Moment, make_bundle
+from cloister.services.kms.custody import Custody
 from cloister.services.kms.epochs import EpochKeys, due_window, next_epoch
 from cloister.services.kms.handover import Peer, give
 from cloister.services.kms.history import History, Ledger
 from cloister.services.kms.instance import Instance, challenge_of
 from cloister.services.kms.release import release
+from cloister.services.kms.requests import read_assets, read_handover, read_release
+from cloister.services.kms.sealed_roots import SealedCopy
 from cloister.services.kms.standing import Standing
 from cloister.services.kms.taking_over import TakingOver
 from cloister.services.kms.vendors import Vendors
@@ -50,16 +53,6 @@ def first_contracts(entries: Sequence[bytes]) -> frozenset[bytes]:
     statements = (open_statement(entry) for entry in entries)
     contracts = (parse_contract(statement.payload) for statement in statements if statement.kind == "contract")
     return frozenset(contract.digest() for contract in contracts if contract.sequence == 0)
-
-
-def _read(data: bytes) -> tuple[ReleaseRequest, Evidence]:
-    request = parse_release_request(data)
-    return request, parse_evidence(request.evidence, limit=MAXIMUM_SENT)
-
-
-def _read_handover(data: bytes) -> tuple[HandoverRequest, Evidence]:
-    request = parse_handover_request(data)
-    return request, parse_evidence(request.evidence, limit=MAXIMUM_SENT)
 
 
 class NotServing(Unavailable):
@@ -100,7 +93,10 @@ class Kms:
         self._genesis = genesis
         self._challenges = Challenges(seconds=self._security.challenge_seconds, capacity=self._security.challenges)
         self._taking = TakingOver(self._standing, peers)
+        sealed = SealedCopy(instance.sealed_roots, instance.tee, genesis=first.digest())
+        self._custody = Custody(self._standing, sealed)
         self._bundles: Mapping[bytes, ServedBundle] = {}
+        self._intakes: Mapping[bytes, bytes] = {}
         self._active: Mapping[bytes, bytes] = {}  # the active epochs that the bundles show
         self._renewed_at = 0
         self._lock = asyncio.Lock()
@@ -132,6 +128,7 @@ class Kms:
             await self._settle()
         await self._taking.ask(self._lock)
         async with self._lock:
+            await self._custody.settle()
             await self._begin_due_epochs()
             self._publish()
             self.started, self.trouble = True, ""
@@ -156,6 +153,7 @@ class Kms:
             return
         await self._taking.ask(self._lock)
         async with self._lock:
+            await self._custody.settle()
             await self._begin_due_epochs()
             if due or size != standing.history.checkpoint.size or self._active != self._actives():
                 self._publish()
@@ -177,21 +175,35 @@ class Kms:
         """
         self._require_serving()
         standing = self._standing
-        request, evidence = await asyncio.to_thread(_read, data)  # a third of a second, of what is made to take long
-        challenge = evidence.binding.challenge
-        live = self._challenges.use(challenge, at=monotonic())
-        line = standing.state.lines.get(request.contract)
-        if line is None or not live:
-            asked = Asked(request.contract, request.key_id, evidence, challenge, live, SEEN_NOTHING)
-        else:
-            policy, vendors = line.current.appraisal, standing.vendors
-            whole = await vendors.complete(evidence, policy, at=standing.now(), asker=request.contract.hex())
-            asked = Asked(request.contract, request.key_id, whole, challenge, live, vendors.seen(policy))
+        request, evidence = await asyncio.to_thread(
+            read_release, data
+        )  # a third of a second, of what is made to take long
+        asked = Asked(request.contract, request.key_id, *await self._shown(request.contract, evidence))
         async with self._lock:
             await self._catch_up(await standing.ledger.checkpoint())
             self._require_serving()
             await self._begin_due_epochs()
             reply = await self._release(asked)
+            self._publish()
+            return reply
+
+    async def release_assets(self, data: bytes) -> bytes:
+        """Judge a node's request for assets, log the use, and only once it is witnessed and counts give them away.
+
+        Raises:
+            TooLarge, MalformedInput: not a request.
+            Refused: names the check; nothing left.
+            Unavailable: ledger, witnesses or the root secret are not there; nothing left.
+        """
+        self._require_serving()
+        request, evidence = await asyncio.to_thread(read_assets, data)
+        shown = await self._shown(request.contract, evidence)
+        asked = AssetsAsked(request.contract, request.assets, *shown)
+        async with self._lock:
+            await self._catch_up(await self._standing.ledger.checkpoint())
+            self._require_serving()
+            await self._custody.settle()
+            reply = await release_assets(self._standing, asked)
             self._publish()
             return reply
 
@@ -205,7 +217,7 @@ class Kms:
         """
         self._require_started()
         standing = self._standing
-        request, evidence = await asyncio.to_thread(_read_handover, data)
+        request, evidence = await asyncio.to_thread(read_handover, data)
         challenge = evidence.binding.challenge
         live = self._challenges.use(challenge, at=monotonic())
         policy = standing.state.constitution.appraisal
@@ -216,6 +228,10 @@ class Kms:
             await self._catch_up(await standing.ledger.checkpoint())
             standing.erase_stale()
             return await give(standing, asked)
+
+    def intake(self, contract: bytes) -> bytes | None:
+        """What owners examine of the line with this digest before they seal anything; None where it has no root."""
+        return self._intakes.get(contract)
 
     def bundle(self, contract: bytes) -> ServedBundle | None:
         """The bundle of the contract line with this digest; None where there is none."""
@@ -238,6 +254,17 @@ class Kms:
             reason = self._taking.in_vain or "it is being made"
             missing.append(f"the transport key of {keyless} contract lines: {reason}")
         return missing
+
+    async def _shown(self, contract: bytes, evidence: Evidence) -> tuple[Evidence, bytes, bool, SeenEndorsements]:
+        """What a node shows, with what vendors say for it: its evidence, its challenge, whether that lives."""
+        standing, challenge = self._standing, evidence.binding.challenge
+        live = self._challenges.use(challenge, at=monotonic())
+        line = standing.state.lines.get(contract)
+        if line is None or not live:
+            return evidence, challenge, live, SEEN_NOTHING
+        policy, vendors = line.current.appraisal, standing.vendors
+        whole = await vendors.complete(evidence, policy, at=standing.now(), asker=contract.hex())
+        return whole, challenge, live, vendors.seen(policy)
 
     async def _release(self, asked: Asked) -> bytes:
         return await release(self._standing, asked)
@@ -296,11 +323,12 @@ class Kms:
 
     def _end_in_time(self, refusal: EvidenceRejected) -> None:
         over = self._standing.now() >= self._retired_at + self._security.handover_seconds
-        if over or not len(self._standing.keys):
+        if over or not (len(self._standing.keys) or self._standing.roots.held()):
             self._end(refusal)
 
     def _end(self, refusal: EvidenceRejected) -> None:
         self._standing.keys.erase_all()
+        self._standing.roots.erase_all()
         raise refusal
 
     async def _begin_due_epochs(self) -> None:
@@ -335,6 +363,7 @@ class Kms:
             if active is not None:
                 data = make_bundle(moment, line, active)
                 bundles[name] = ServedBundle(data, hashlib.sha256(data).hexdigest()[:32])
+        self._intakes = self._custody.intakes()
         self._bundles, self._active, self._renewed_at = bundles, self._actives(), log.checkpoint.cosigned_at
 
     def _actives(self) -> Mapping[bytes, bytes]:

@@ -44,16 +44,38 @@ def routes(kms: Kms, *, limits: ServiceLimits | None = None, about: Mapping[str,
         reply = await kms.handover(await read_body(request, limit=MAXIMUM_HANDOVER_REQUEST))
         return Response(reply, media_type=CBOR, headers={"cache-control": "no-store"})
 
+    async def assets(request: Request) -> Response:
+        require_media_type(request, CBOR)
+        reply = await kms.release_assets(await read_body(request, limit=MAXIMUM_REQUEST + 2048))
+        return Response(reply, media_type=CBOR, headers={"cache-control": "no-store"})
+
+    async def intakes(request: Request) -> Response:
+        return _intake(kms, request)
+
     async def bundles(request: Request) -> Response:
         return _bundle(kms, request)
 
     table = [
         Route("/challenges", challenges, methods=["POST"]),
         Route("/releases", releases, methods=["POST"]),
+        Route("/assets", assets, methods=["POST"]),
+        Route("/intakes/{contract}", intakes, methods=["GET"]),
         Route("/handovers", handovers, methods=["POST"]),
         Route("/bundles/{contract}", bundles, methods=["GET"]),
     ]
     return application(Health("kms", Metrics("kms"), missing=kms.unready, about=about), table, limits=limits)
+
+
+def _intake(kms: Kms, request: Request) -> Response:
+    name = request.path_params["contract"]
+    if not _DIGEST.fullmatch(name):
+        return problem_response(problem(404, "an intake key is named by 64 lower-case hexadecimal digits"))
+    if missing := kms.missing():
+        return problem_response(problem(503, f"the KMS is not serving: {missing[0]}", retry=True))
+    intake = kms.intake(bytes.fromhex(name))
+    if intake is None:
+        return problem_response(problem(404, "no contract of this name has anything to keep: no root secret was made"))
+    return Response(intake, media_type=CBOR, headers={"cache-control": "no-store"})
 
 
 def _bundle(kms: Kms, request: Request) -> Response:

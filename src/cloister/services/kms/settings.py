@@ -27,6 +27,7 @@ class KmsSettings:
     platform_key: NeededFile | None = None  # of the software TEE: 32 bytes, an Ed25519 seed
     endorsements: EndorsementSettings | None = None  # without them, evidence has to carry all that it needs
     contracts: tuple[NeededFile, ...] = ()  # signed entries, each one contract with its successors; logged likewise
+    sealed_roots: Path | None = None  # a folder for root secrets, sealed to the platform; without it, in memory only
     replicas: tuple[str, ...] = ()  # URLs of the other instances, which keys are taken over from
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
     tls: ServerTls | None = None

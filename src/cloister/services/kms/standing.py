@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cloister.contract.custody_records import RootRecord
 from cloister.contract.epochs import active_epoch, living_epochs
 from cloister.contract.state import ContractLine, EpochRecord, State
 from cloister.ledger.checkpoints import VerifiedCheckpoint
@@ -11,6 +12,7 @@ from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.epochs import EpochKeys
 from cloister.services.kms.history import Appended, History, Ledger
 from cloister.services.kms.instance import Instance
+from cloister.services.kms.roots import RootSecrets, in_use_of
 from cloister.services.kms.vendors import Vendors
 
 
@@ -24,6 +26,7 @@ class Standing:
     clock: WitnessedClock
     keys: EpochKeys
     vendors: Vendors
+    roots: RootSecrets = field(default_factory=RootSecrets)
     served: frozenset[bytes] = frozenset()  # identities of contract lines
 
     @property
@@ -53,6 +56,11 @@ class Standing:
         """The living epochs whose keys are not held here."""
         living = (record for line in self.lines().values() for record in living_epochs(line, at=self.now()))
         return [record for record in living if record.placed.digest not in self.keys]
+
+    def lacking_roots(self) -> list[RootRecord]:
+        """The roots in use whose secrets are not held here."""
+        in_use = (record for line in self.lines().values() for record in in_use_of(line))
+        return [record for record in in_use if self.roots.get(record) is None]
 
     def erase_stale(self) -> None:
         """Drop every key that is not of a living epoch, and take in those of epochs that have come to life."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from cloister.contract.custody_records import RootRecord
 from cloister.contract.state import EpochRecord
 from cloister.errors import CloisterError
 from cloister.services.kms.epochs import LostKeys
@@ -34,25 +35,25 @@ class TakingOver:
         Nothing is raised: an instance that gives nothing is told of, and asked again.
         """
         standing = self._standing
-        lacking = standing.lacking()
-        if not lacking:
+        lacking, roots = standing.lacking(), standing.lacking_roots()
+        if not (lacking or roots):
             self.in_vain, self._rounds = "", 0
             return
-        digests = frozenset(record.placed.digest for record in lacking)
+        digests = frozenset({record.placed.digest for record in lacking} | {record.placed.digest for record in roots})
         if standing.now() < self._again_at and digests <= self._asked_for:
             return
         reasons = [reason for peer in self._peers if (reason := await self._ask(peer, lock))]
-        lacking = standing.lacking()
+        lacking, roots = standing.lacking(), standing.lacking_roots()
         self.lost.asked_in_vain(lacking, at=standing.now())
-        self._note(lacking, "; ".join(reasons) or "no other instance is known")
+        self._note([*lacking, *roots], "; ".join(reasons) or "no other instance is known")
 
     async def _ask(self, peer: Peer, lock: asyncio.Lock) -> str:
         """Take what one instance gives; why it gave nothing, in words."""
-        lacking = self._standing.lacking()
-        if not lacking:
+        lacking, roots = self._standing.lacking(), self._standing.lacking_roots()
+        if not (lacking or roots):
             return ""
         try:
-            reply = await ask(self._standing, peer, lacking)
+            reply = await ask(self._standing, peer, lacking, roots)
             async with lock:
                 taken = await take(self._standing, reply)
         except CloisterError as error:
@@ -61,7 +62,7 @@ class TakingOver:
         structlog.get_logger().info("keys were handed over", keys=taken)
         return ""
 
-    def _note(self, lacking: Sequence[EpochRecord], reason: str) -> None:
+    def _note(self, lacking: Sequence[EpochRecord | RootRecord], reason: str) -> None:
         if not lacking:
             self.in_vain, self._rounds = "", 0
             return

@@ -1,0 +1,109 @@
+"""A release of assets: the decision, the use that is logged first, and the reply that carries them afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+
+from cloister.contract.asset_release import AssetDecision, AssetsAsked, PublishedUse, examine_assets, examine_use
+from cloister.contract.custody_records import DepositRecord, RootRecord
+from cloister.contract.release import ReleaseRefused
+from cloister.crypto.hpke import OpenFailed, unwrap, wrap
+from cloister.errors import Unavailable
+from cloister.formats import canonical
+from cloister.formats.custody import ASSET_INFO, DEPOSIT_INFO, AssetSeal, Use
+from cloister.formats.custody_messages import AssetReply, WrappedAsset
+from cloister.ledger.statements import entry_digest, sign_statement
+from cloister.peers.exchange import PeerRefused
+from cloister.secret import SecretBytes
+from cloister.services.kms.history import Appended
+from cloister.services.kms.standing import Standing
+
+Opened = Mapping[bytes, SecretBytes]  # what was deposited, by the digest of the deposit's entry
+
+
+async def release_assets(standing: Standing, asked: AssetsAsked) -> bytes:
+    """Judge a node's request, open what it asks for, log the use, and only once that counts give anything away.
+
+    Raises:
+        Refused: names the check; nothing left, and a use that did not count was spent by nobody.
+        Unavailable: ledger or witnesses are down, or the root secret is not here; nothing left.
+    """
+    decision = await asyncio.to_thread(_decided, standing, asked)  # of GPUs some tens of milliseconds
+    standing.vendors.met(standing.state.lines[decision.line].current.appraisal, decision.evidence.seen)
+    opened = await _opened(standing, decision)  # first: what cannot be opened shall spend no use
+    shown = canonical.encode(asked.evidence)
+    entry = _entry(standing, decision, shown)
+    await standing.ledger.put_blob(shown)
+    appended, checkpoint = await standing.log(entry)
+    published = examine_use(
+        decision, entry, index=appended.index, path=appended.path, checkpoint=checkpoint, state=standing.state
+    ).require()
+    return _reply(published, entry, appended, opened)
+
+
+def _decided(standing: Standing, asked: AssetsAsked) -> AssetDecision:
+    return examine_assets(standing.state, asked, at=standing.now()).require()
+
+
+async def _opened(standing: Standing, decision: AssetDecision) -> Opened:
+    line = standing.state.lines[decision.line]
+    return {
+        deposit.placed.digest: await _plain(standing, deposit, line.custody.root(deposit.deposit.terms.generation))
+        for deposit in decision.deposits
+    }
+
+
+async def _plain(standing: Standing, deposit: DepositRecord, root: RootRecord | None) -> SecretBytes:
+    terms = deposit.deposit.terms
+    key = None if root is None else standing.roots.intake(root)
+    if key is None:
+        raise Unavailable(
+            f"root secret {terms.generation} is not held here: another instance may hand it over, or custodians recover"
+            " it (cloister key recover)"
+        )
+    try:
+        sealed = await standing.ledger.get_blob(deposit.deposit.blob)
+    except PeerRefused as error:
+        raise ReleaseRefused(
+            "asset.sealed", f"the ledger lost what {terms.asset}'s owner deposited: {error}"
+        ) from error
+    try:
+        return unwrap(key, sealed, info=DEPOSIT_INFO, aad=canonical.encode(terms))
+    except OpenFailed as error:
+        shortfall = f"what was deposited as {terms.asset} does not open: its owner sealed it to another key or terms"
+        raise ReleaseRefused("asset.sealed", shortfall) from error
+
+
+def _entry(standing: Standing, decision: AssetDecision, shown: bytes) -> bytes:
+    record = Use(
+        contract=decision.contract,
+        role=decision.role,
+        task=decision.task,
+        deposits=tuple(one.placed.digest for one in decision.deposits),
+        node=decision.evidence.keys,
+        evidence=hashlib.sha256(shown).digest(),
+        checks=decision.checks,
+        at=standing.now(),
+    )
+    return sign_statement("use", record, (standing.instance.secrets.sign,))
+
+
+def _reply(published: PublishedUse, entry: bytes, appended: Appended, opened: Opened) -> bytes:
+    """Takes a use that is published, so that nothing leaves on a decision alone."""
+    decision, use = published.decision, entry_digest(entry)
+    assets = []
+    for deposit in decision.deposits:
+        digest = deposit.placed.digest
+        aad = canonical.encode(AssetSeal(use=use, deposit=digest))
+        wrapped = wrap(decision.evidence.keys.wrap, opened[digest].reveal(), info=ASSET_INFO, aad=aad)
+        assets.append(WrappedAsset(deposit=deposit.placed.entry, wrapped=wrapped))
+    reply = AssetReply(
+        entry=entry,
+        index=published.index,
+        path=appended.path,
+        checkpoint=appended.checkpoint,
+        assets=tuple(assets),
+    )
+    return canonical.encode(reply)

@@ -1,0 +1,133 @@
+"""Custody in a KMS instance: it has, recovers, makes and seals root secrets, as the log wants them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import structlog
+
+from cloister.contract.custody_records import RootRecord, root_due
+from cloister.contract.recovery import earlier_secrets, examine_recovery
+from cloister.contract.state import ContractLine
+from cloister.crypto.cose import sign1
+from cloister.crypto.merkle import GrowingTree, inclusion_path
+from cloister.formats import canonical
+from cloister.formats.custody_messages import INTAKE_TYPE, Intake, IntakeHead
+from cloister.formats.key_bundle import LoggedEntry
+from cloister.ledger.statements import entry_digest, sign_statement
+from cloister.secret import SecretBytes
+from cloister.services.kms.roots import in_use_of, new_root
+from cloister.services.kms.sealed_roots import SealedCopy
+from cloister.services.kms.standing import Standing
+
+
+class Custody:
+    """One instance's root secrets, as the log wants them; whoever calls it holds the instance's lock."""
+
+    def __init__(self, standing: Standing, sealed: SealedCopy) -> None:
+        if sealed.lacking:
+            structlog.get_logger().info("root secrets are not sealed to the platform", reason=sealed.lacking)
+        self._standing = standing
+        self._sealed = sealed
+        self._unsealed: Mapping[bytes, SecretBytes] | None = None  # what the copy held at the start
+        self._tried: dict[bytes, int] = {}  # how many shares were there when recovery was tried, by line
+
+    async def settle(self) -> None:
+        """Take in what can be had, make what is due, seal what is held.
+
+        Raises:
+            Refused, Unavailable: the log takes nothing now; nothing is lost.
+        """
+        roots, lines = self._standing.roots, self._standing.lines()
+        changed = roots.settle(lines.values())
+        for name, line in lines.items():
+            changed |= self._taken_in(name, line)
+            if self._is_due(line):
+                await self._make(name, line)
+                changed = True
+        if changed:
+            roots.settle(self._standing.lines().values())
+            self._sealed.store(roots.all())
+
+    def intakes(self) -> Mapping[bytes, bytes]:
+        """What owners ask for, by line: the latest root at this checkpoint, and this instance's word on it."""
+        found = {}
+        for name, line in self._standing.lines().items():
+            if (latest := line.custody.latest) is not None:
+                found[name] = self._intake(name, latest)
+        return found
+
+    def _taken_in(self, name: bytes, line: ContractLine) -> bool:
+        """Whether secrets came: from the sealed copy, from custodians, from the generation after."""
+        changed = self._unseal(line)
+        latest = line.custody.latest
+        if latest is None:
+            return changed
+        if self._standing.roots.get(latest) is None:
+            changed |= self._recover(name, line, latest)
+        if (secret := self._standing.roots.get(latest)) is not None:
+            for found in earlier_secrets(line, latest, secret):
+                record = line.custody.root(found.generation)
+                changed |= record is not None and self._standing.roots.hold(record, found.secret)
+        return changed
+
+    def _unseal(self, line: ContractLine) -> bool:
+        if self._unsealed is None:
+            self._unsealed = self._sealed.load()
+        changed = False
+        for record in in_use_of(line):
+            secret = self._unsealed.get(record.placed.digest)
+            changed |= secret is not None and self._standing.roots.hold(record, secret)
+        return changed
+
+    def _recover(self, name: bytes, line: ContractLine, latest: RootRecord) -> bool:
+        standing = self._standing
+        given = sum(one.instance == standing.instance.key for one in line.custody.recoveries)
+        if not given or given == self._tried.get(latest.placed.digest):
+            return False
+        self._tried[latest.placed.digest] = given
+        examination = examine_recovery(line, name, instance=standing.instance.key, key=standing.instance.secrets.wrap)
+        log = structlog.get_logger()
+        if examination.failed:
+            log.warning("shares were given, and no root secret yet", failed=examination.failed, shares=given)
+            return False
+        log.info("custodians recovered a root secret", generation=latest.root.generation)
+        return standing.roots.hold(latest, examination.require().secret)
+
+    def _is_due(self, line: ContractLine) -> bool:
+        """Whether to make the next: not because the last was lost, unless a party asks, or there was none."""
+        latest = line.custody.latest
+        asked = latest is None or line.custody.asked == latest.root.generation
+        held = latest is not None and self._standing.roots.get(latest) is not None
+        return (asked or held) and root_due(line.current, line.custody)
+
+    async def _make(self, name: bytes, line: ContractLine) -> None:
+        """Log the next root. Where another instance was first, the log takes only that one."""
+        standing = self._standing
+        latest = line.custody.latest
+        before = None if latest is None else standing.roots.get(latest)
+        root, secret = new_root(name, line, before, at=standing.now())
+        entry = sign_statement("root", root, (standing.instance.secrets.sign,))
+        standing.roots.expect(entry_digest(entry), secret)
+        await standing.log(entry)
+
+    def _intake(self, name: bytes, latest: RootRecord) -> bytes:
+        standing = self._standing
+        log = standing.history.log
+        head = IntakeHead(
+            checkpoint=hashlib.sha256(log.checkpoint.note).digest(),
+            contract=name,
+            root=latest.placed.digest,
+            generation=latest.root.generation,
+            held=standing.roots.get(latest) is not None,
+            at=standing.now(),
+        )
+        signed = sign1(standing.instance.secrets.sign, canonical.encode(head), content_type=INTAKE_TYPE)
+        path = _path(log.tree, latest.placed.index)
+        logged = LoggedEntry(index=latest.placed.index, entry=latest.placed.entry, path=path)
+        return canonical.encode(Intake(checkpoint=log.checkpoint.note, root=logged, head=signed))
+
+
+def _path(tree: GrowingTree, index: int) -> tuple[bytes, ...]:
+    return inclusion_path(index, tree.size, tree.subtree)

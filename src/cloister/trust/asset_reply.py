@@ -1,0 +1,144 @@
+"""Examines what a KMS answered to a node that asked for assets: every step before the node uses any of them.
+
+The specification is docs/formats/custody.md. The node has examined the KMS's bundle first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cloister.crypto.hpke import KemPrivateKey, OpenFailed, unwrap
+from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
+from cloister.crypto.signing import BadSignature
+from cloister.errors import MalformedInput, TooLarge
+from cloister.examination import Examination, Steps
+from cloister.formats import canonical
+from cloister.formats.contract import Contract
+from cloister.formats.custody import ASSET_INFO, AssetSeal, Deposit, Use, parse_deposit, parse_deposited, parse_use
+from cloister.formats.custody_messages import AssetReply, WrappedAsset
+from cloister.formats.evidence import NodeKeys
+from cloister.ledger.checkpoints import SIGNED_STEPS, check_checkpoint
+from cloister.ledger.statements import entry_digest, open_statement
+from cloister.secret import SecretBytes
+from cloister.trust.bundle import VerifiedBundle
+from cloister.trust.keys import said_by_one
+from cloister.trust.release_reply import ReplyRefused
+
+ASSET_REPLY_STEPS: Final = (
+    "reply.signature",
+    "reply.contract",
+    "reply.node",
+    *SIGNED_STEPS,
+    "reply.inclusion",
+    "assets.asked",
+    "assets.owner",
+    "assets.value",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AssetsAskedFor:
+    """What the node asked for, and the keys it asked with."""
+
+    line: bytes  # the digest of the first contract of the line
+    assets: tuple[str, ...]
+    keys: NodeKeys
+    wrap: KemPrivateKey  # X-Wing; the private half of `keys.wrap`
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedAssets:
+    """What the owners deposited for this node's task, in the witnessed log. Built only here."""
+
+    values: Mapping[str, SecretBytes]  # by the asset's name
+    cosigned_at: int  # seconds since 1970: when the witnesses saw a log with this use
+
+
+def examine_asset_reply(
+    reply: AssetReply, asked: AssetsAskedFor, bundle: VerifiedBundle
+) -> Examination[VerifiedAssets]:
+    """Hold the reply against what was asked for and the bundle that was examined before."""
+    steps = Steps(ASSET_REPLY_STEPS, ReplyRefused)
+    # 1. The use is the word of the KMS that was examined, …
+    use = steps.attempt(
+        "reply.signature", lambda: _use(reply, bundle), BadSignature, MalformedInput, TooLarge, found="signed"
+    )
+    if use is None:
+        return steps.stopped()
+    # 2. … under the contract in force, for this task, …
+    terms = (use.contract, use.role, use.task)
+    named = terms == (bundle.contract.digest(), "gateway", bundle.contract.serving.name)
+    steps.check("reply.contract", named, "is for another contract, role or task", found="of this contract")
+    # 3. … and to this node.
+    steps.check("reply.node", use.node == asked.keys, "is for another node's keys", found="these keys")
+    # 4. It is in the log, as the witnesses have seen it.
+    rules = bundle.constitution
+    checkpoint = check_checkpoint(
+        steps, reply.checkpoint, log=rules.log, witnesses=rules.witnesses, quorum=rules.quorum
+    )
+    if checkpoint is None:
+        return steps.stopped()
+    steps.attempt(
+        "reply.inclusion",
+        lambda: check_inclusion(leaf_hash(reply.entry), reply.index, checkpoint.size, reply.path, checkpoint.root),
+        BadProof,
+        found=f"entry {reply.index} of {checkpoint.size}",
+    )
+    # 5. What came is what was asked for, deposited on this line, and what the use names, …
+    signed = steps.attempt(
+        "assets.asked", lambda: [_deposit(one) for one in reply.assets], BadSignature, MalformedInput, TooLarge
+    )
+    if signed is None:
+        return steps.stopped()
+    here = [(deposit.terms.contract, deposit.terms.asset) for deposit, _ in signed]
+    same = tuple(entry_digest(one.deposit) for one in reply.assets) == use.deposits
+    wanted = here == [(asked.line, asset) for asset in asked.assets]
+    steps.check("assets.asked", same and wanted, "is not what was asked for", found=", ".join(asked.assets))
+    # 6. … each by its owner in the contract in force, and nobody else.
+    others = [deposit.terms.asset for deposit, by in signed if not by <= _owner(bundle.contract, deposit.terms.asset)]
+    steps.check("assets.owner", not others, f"somebody who does not own it deposited {', '.join(others)}")
+    if not steps.clean:
+        return steps.stopped()
+    # 7. Each opens, and is what its owner sealed: a KMS that mixed two up is found out here.
+    values = steps.attempt(
+        "assets.value", lambda: _values(reply, asked), OpenFailed, MalformedInput, TooLarge, found="as deposited"
+    )
+    if values is None:
+        return steps.stopped()
+    return steps.examined(lambda: VerifiedAssets(values, checkpoint.cosigned_at))
+
+
+def _use(reply: AssetReply, bundle: VerifiedBundle) -> Use:
+    statement = open_statement(reply.entry)
+    if statement.kind != "use" or not said_by_one(statement, bundle.keys.instances):
+        raise BadSignature("is not the word of the KMS that was examined")
+    return parse_use(statement.payload)
+
+
+def _deposit(asset: WrappedAsset) -> tuple[Deposit, frozenset[bytes]]:
+    """The deposit and who signed it."""
+    statement = open_statement(asset.deposit)
+    if statement.kind != "deposit":
+        raise MalformedInput(f"a {statement.kind} statement is no deposit")
+    return parse_deposit(statement.payload), statement.signers
+
+
+def _owner(contract: Contract, asset: str) -> frozenset[bytes]:
+    """The keys of which any one signs for the asset's owner; none for what is no asset."""
+    owners = {one.name: one.owner for one in contract.assets}
+    return contract.voters.get(owners.get(asset, ""), frozenset())
+
+
+def _values(reply: AssetReply, asked: AssetsAskedFor) -> Mapping[str, SecretBytes]:
+    values: dict[str, SecretBytes] = {}
+    use = entry_digest(reply.entry)
+    for one in reply.assets:
+        terms = parse_deposit(open_statement(one.deposit).payload).terms
+        aad = canonical.encode(AssetSeal(use=use, deposit=entry_digest(one.deposit)))
+        deposited = parse_deposited(unwrap(asked.wrap, one.wrapped, info=ASSET_INFO, aad=aad).reveal())
+        if deposited.commitment() != terms.commitment:
+            raise MalformedInput(f"{terms.asset} is not what its owner deposited")
+        values[terms.asset] = SecretBytes(deposited.value)
+    return values
