@@ -99,6 +99,7 @@ from cloister.formats.nvidia_rim import parse_manifest, parse_rim_file
 from cloister.formats.pck_certificate import parse_pck_extensions
 from cloister.formats.policy_expression import compile_expression
 from cloister.formats.qgs_message import QgsError, announced_length, parse_quote_answer
+from cloister.formats.refusal import FailedCheck, Refusal, parse_refusal
 from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
 from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.runtime_log import parse_runtime_log
@@ -276,6 +277,10 @@ def token_targets() -> dict[str, tuple[Parser, list[bytes]]]:
     shown = parse_evidence(world.bundle().evidence)
     policy = format_appraisal_policy(verifier_policy(appraisal(SigningKey.generate()), "kms"), comment=no_comment)
     request = sign_attestation_request(world.kms.sign, shown, policy="p", audience="a", nonce=bytes(32))
+    failed = (FailedCheck(check="release.role", shortfall="the contract names no clerk"),)
+    refused = Refusal(
+        contract=bytes(32), role="gateway", failed=failed, evidence=bytes(32), node=bytes(32), at=NOON, omitted=7
+    )
     microsoft, google = MadeAzure(), MadeGoogle()
     told = [snp_guest_claims(bytes(64)), trust_domain_claims(bytes(64)), confidential_space_claims("00" * 32)]
     claims = [msgspec.json.encode(one) for one in told]
@@ -290,6 +295,7 @@ def token_targets() -> dict[str, tuple[Parser, list[bytes]]]:
         "azure_token": (lambda data: read_azure_token(parse_jwt_members(data)), claims[:2]),
         "confidential_space_token": (lambda data: read_confidential_space_token(parse_jwt_members(data)), claims[2:]),
         "token_claims": (lambda data: token_claims(parse_jwt_members(data)), claims),
+        "refusal": (parse_refusal, [canonical.encode(refused)]),
         "named_token": (parse_named_token, [canonical.encode(NamedToken(verifier="azure", token=tokens[0]))]),
         "verifier_policy": (parse_verifier_policy, [policy.encode()]),
     }

@@ -26,7 +26,7 @@ from cloister.ledger.witness_rules import NOTHING
 from cloister.node.keys import NodeSecrets
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
-from cloister.services.kms.release import decide, held_key, release_entry
+from cloister.services.kms.release import held_key, judge, release_entry
 from cloister.storage.database import Database
 from cloister.storage.ledger_store import LedgerStore
 from cloister.storage.witness_store import WitnessStore
@@ -262,7 +262,7 @@ class ReleasesFirst(Kms):
 
     async def _release(self, asked):
         standing = self._standing
-        decision = decide(standing, asked)
+        decision = judge(standing, asked).require()
         entry = release_entry(decision, asked.evidence, standing.instance.secrets.sign, at=standing.now())
         secret, here = held_key(standing, decision).secret.reveal(), standing.history.checkpoint
         wrapped = wrap(asked.evidence.keys.wrap, secret, info=WRAP_INFO, aad=entry_digest(entry))

@@ -1,13 +1,17 @@
 """The fold: an entry counts where its rules allow it, and is void, with a reason, everywhere else."""
 
+import dataclasses
+
 import msgspec
 import pytest
 
 from cloister.contract.fold import advance, begin, fold
 from cloister.contract.instances import KEPT_EPOCHS
 from cloister.contract.placed import EntryVoid
+from cloister.contract.refusals import KEPT_REFUSALS
 from cloister.crypto.signing import SigningKey
 from cloister.formats import canonical
+from cloister.formats.refusal import FailedCheck, Refusal
 from cloister.formats.release import KmsInstance, Revocation
 from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.testing.world import DAY, Node, World, evidence, signed_report
@@ -46,6 +50,20 @@ def test_a_log_that_begins_with_no_constitution_counts_for_nothing(entry):
 def test_a_log_that_begins_with_another_constitution_counts_for_nothing(world):
     with pytest.raises(EntryVoid, match=r"constitution\.genesis"):
         begin(world.log.entries[0], genesis=bytes(32))
+
+
+def refused(world):
+    """What the KMS says of a node that got no key."""
+    failed = (FailedCheck(check="evidence.workload", shortfall="is not named"),)
+    return Refusal(
+        contract=world.contract.digest(),
+        role="gateway",
+        failed=failed,
+        evidence=bytes(32),
+        node=world.gateway.keys.thumbprint(),
+        at=world.now,
+        omitted=3,
+    )
 
 
 def stranger(kind, record):
@@ -107,6 +125,9 @@ def revocation(world, **changes):
         (by_kms("release", lambda world: world.make_release(epoch=bytes(32))), "gateway.epoch"),
         (by_kms("release", lambda world: world.make_release(contract=bytes(32))), "contract.succession"),
         (stranger("revocation", revocation), "revocation.signature"),
+        (stranger("refusal", refused), "kms.signature"),
+        (by_parties("refusal", refused), "kms.signature"),
+        (by_kms("refusal", lambda world: replace(refused(world), contract=bytes(32))), "refusal.contract"),
         (by_kms("revocation", revocation), "revocation.signature"),
         (by_parties("revocation", lambda world: revocation(world, contract=bytes(32))), "revocation.contract"),
         (by_parties("revocation", lambda world: revocation(world, target=bytes(32))), "revocation.target"),
@@ -199,3 +220,20 @@ def test_a_clock_that_runs_ahead_at_a_release_shuts_no_later_instance_out(world)
     state = advance(advance(folded(world), ahead), sign_statement("kms", instance(world, second), (second.sign,)))
     assert state.reason == ""
     assert second.sign.public in state.instances
+
+
+def test_refusals_are_counted_and_change_nothing_else(world):
+    before = folded(world)
+    entry = sign_statement("refusal", refused(world), (world.kms.sign,))
+    after = advance(advance(before, entry), sign_statement("refusal", refused(world), (world.kms.sign,)))
+    told = line(after, world).refusals
+    assert (told.logged, told.omitted, [one.placed.index for one in told.latest]) == (2, 6, [5, 6])
+    assert dataclasses.replace(line(after, world), refusals=line(before, world).refusals) == line(before, world)
+
+
+def test_the_latest_refusals_are_kept_and_all_are_counted(world):
+    state = folded(world)
+    for at in range(KEPT_REFUSALS + 3):
+        state = advance(state, sign_statement("refusal", replace(refused(world), at=at), (world.kms.sign,)))
+    told = line(state, world).refusals
+    assert (told.logged, len(told.latest), told.latest[0].refusal.at) == (KEPT_REFUSALS + 3, KEPT_REFUSALS, 3)

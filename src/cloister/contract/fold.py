@@ -12,6 +12,7 @@ from cloister.contract.governed import Governed
 from cloister.contract.handovers import handover
 from cloister.contract.instances import epoch, kms
 from cloister.contract.placed import EntryVoid, Placed
+from cloister.contract.refusals import refusal
 from cloister.contract.releases import release, revocation
 from cloister.contract.state import State
 from cloister.crypto.signing import BadSignature
@@ -61,6 +62,7 @@ _RULES: Mapping[str, Callable[[State, SignedStatement, Placed], State]] = {
     "epoch": epoch,
     "release": release,
     "revocation": revocation,
+    "refusal": refusal,
     "root": root,
     "deposit": deposit,
     "use": use,

@@ -16,6 +16,7 @@ from cloister.contract.placed import EntryVoid, Placed, require
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
 from cloister.formats.handover import Handover
+from cloister.formats.refusal import Refusal
 from cloister.formats.release import Epoch, Release
 from cloister.ledger.statements import SignedStatement
 
@@ -39,6 +40,24 @@ class ReleaseRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusalRecord:
+    """A refusal that counts, and the signing key of the KMS instance that refused."""
+
+    placed: Placed
+    refusal: Refusal
+    instance: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LineRefusals:
+    """Nodes of a contract line that got no key, as KMS instances told."""
+
+    logged: int = 0  # entries
+    omitted: int = 0  # more that stand in no entry
+    latest: tuple[RefusalRecord, ...] = ()  # the newest last
+
+
+@dataclass(frozen=True, slots=True)
 class HandoverRecord:
     """A handover in effect, and the signing key of the KMS instance that gave."""
 
@@ -57,6 +76,7 @@ class ContractLine:
     revoked: frozenset[bytes] = frozenset()  # digests of entries
     revoked_nodes: frozenset[bytes] = frozenset()  # signing keys of nodes whose release was revoked
     custody: LineCustody = field(default_factory=LineCustody)
+    refusals: LineRefusals = field(default_factory=LineRefusals)
     ended: bool = False  # a party that may revoked the contract itself: nothing is made under it any more
 
     @property

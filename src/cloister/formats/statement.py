@@ -18,7 +18,7 @@ MAXIMUM_ENTRY = 65_535  # bytes; C2SP tlog-tiles length-prefixes entries with 16
 CustodyKind = Literal["root", "deposit", "use", "recovery", "rotation", "retirement"]
 GoverningKind = Literal["time", "vote"]
 Kind = (
-    Literal["constitution", "contract", "kms", "epoch", "release", "revocation", "handover"]
+    Literal["constitution", "contract", "kms", "epoch", "release", "revocation", "refusal", "handover"]
     | GoverningKind
     | CustodyKind
 )

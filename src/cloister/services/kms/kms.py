@@ -148,6 +148,8 @@ class Kms:
                 await self._endorse_itself()
             renew = standing.ledger.renew_checkpoint if due else standing.ledger.checkpoint
             await self._catch_up(await renew())
+            if self.retired is None:
+                await standing.log_refusals()
         if self.retired is not None:
             self._end_in_time(self.retired)
             return

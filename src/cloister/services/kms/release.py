@@ -15,6 +15,7 @@ from cloister.contract.release import (
 )
 from cloister.crypto.hpke import KemPrivateKey, wrap
 from cloister.crypto.signing import SigningKey
+from cloister.examination import Examination
 from cloister.formats import canonical
 from cloister.formats.evidence import Evidence
 from cloister.formats.release import WRAP_INFO, Release, ReleaseReply
@@ -30,7 +31,10 @@ async def release(standing: Standing, asked: Asked) -> bytes:
         Refused: names the check; no key left.
         Unavailable: ledger or witnesses are down; no key left.
     """
-    decision = await asyncio.to_thread(decide, standing, asked)  # of GPUs some tens of milliseconds
+    examination = await asyncio.to_thread(judge, standing, asked)  # of GPUs some tens of milliseconds
+    if examination.failed and asked.challenge_live and asked.contract in standing.lines():
+        standing.refusals.note(asked.contract, asked.evidence, examination, at=standing.now())
+    decision = examination.require()
     key = held_key(standing, decision)
     standing.vendors.met(standing.state.lines[decision.line].current.appraisal, decision.evidence.seen)
     entry = release_entry(decision, asked.evidence, standing.instance.secrets.sign, at=standing.now())
@@ -47,13 +51,9 @@ async def release(standing: Standing, asked: Asked) -> bytes:
     return release_reply(published, entry, appended, key)
 
 
-def decide(standing: Standing, asked: Asked) -> ReleaseDecision:
-    """Whether a key that is held here may go to the node that asks.
-
-    Raises:
-        ReleaseRefused, EvidenceRejected: names the check.
-    """
-    return examine_release(standing.state, asked, held=standing.keys.held(), at=standing.now()).require()
+def judge(standing: Standing, asked: Asked) -> Examination[ReleaseDecision]:
+    """Whether a key that is held here may go to the node that asks."""
+    return examine_release(standing.state, asked, held=standing.keys.held(), at=standing.now())
 
 
 def held_key(standing: Standing, decision: ReleaseDecision) -> KemPrivateKey:

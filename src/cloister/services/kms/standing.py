@@ -8,10 +8,12 @@ from cloister.contract.custody_records import RootRecord
 from cloister.contract.epochs import active_epoch, living_epochs
 from cloister.contract.state import ContractLine, EpochRecord, State
 from cloister.ledger.checkpoints import VerifiedCheckpoint
+from cloister.ledger.statements import sign_statement
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.epochs import EpochKeys
 from cloister.services.kms.history import Appended, History, Ledger
 from cloister.services.kms.instance import Instance
+from cloister.services.kms.refusals import A_LOOK, Refusals
 from cloister.services.kms.roots import RootSecrets, in_use_of
 from cloister.services.kms.vendors import Vendors
 
@@ -27,6 +29,7 @@ class Standing:
     keys: EpochKeys
     vendors: Vendors
     roots: RootSecrets = field(default_factory=RootSecrets)
+    refusals: Refusals = field(default_factory=Refusals)
     served: frozenset[bytes] = frozenset()  # identities of contract lines
 
     @property
@@ -74,3 +77,16 @@ class Standing:
         """
         appended = await self.ledger.append(entry)
         return appended, await self.history.follow(appended.checkpoint)
+
+    async def log_refusals(self) -> None:
+        """Say in the log who got no key; what cannot be logged now waits for the next look.
+
+        Raises:
+            Refused, Unavailable: as `log`.
+        """
+        for _ in range(A_LOOK):
+            refusal = self.refusals.first()
+            if refusal is None:
+                return
+            await self.log(sign_statement("refusal", refusal, (self.instance.secrets.sign,)))
+            self.refusals.logged()
