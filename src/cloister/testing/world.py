@@ -185,8 +185,8 @@ class World:
         )
         return msgspec.structs.replace(constitution, **changes)
 
-    def make_contract(self, **changes: object) -> Contract:
-        """The first contract of the line."""
+    def make_contract(self, *, not_after: int | None = None, **changes: object) -> Contract:
+        """The first contract of the line; its grants end with it, a day from now where nothing else is said."""
         contract = plain_contract(
             PlainTerms(
                 name="contract of these tests",
@@ -197,7 +197,7 @@ class World:
                 task=serving(),
                 appraisal=appraisal(self.parties.platform),
                 not_before=self.now - DAY,
-                not_after=self.now + DAY,
+                not_after=self.now + DAY if not_after is None else not_after,
             )
         )
         return msgspec.structs.replace(contract, **changes)

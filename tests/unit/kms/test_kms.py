@@ -119,9 +119,9 @@ async def test_a_bundle_carries_the_memory_of_each_of_the_last_sizes_on(system, 
 
 
 async def test_an_epoch_is_pending_then_active_then_stale_then_erased_and_there_is_no_gap(system, node):
-    until = world.NOON + 10 * world.DAY
-    (grant,) = (msgspec.structs.replace(one, not_after=until) for one in system.contract.grants)
-    contract = system.world.make_contract(constitution=system.constitution.digest(), not_after=until, grants=(grant,))
+    contract = system.world.make_contract(
+        constitution=system.constitution.digest(), not_after=world.NOON + 10 * world.DAY
+    )
     system.contract, system.contract_entry = contract, system.sign_contract(contract)
     kms = await system.started()
     first = examine(system, kms).require().keys.active
