@@ -103,6 +103,7 @@ def settings(
             "constitution": state.constitutions,
             "contracts": [state.contracts],
             "platform_key": platform,
+            "sealed_roots": state.data / "kms",
             "security": msgspec.structs.asdict(found.kms),
         },
         "gateway": {

@@ -70,6 +70,7 @@ class SealedCopy:
         nonce = secrets.token_bytes(_NONCE)
         sealed = AESGCM(self._key.reveal()).encrypt(nonce, canonical.encode(SealedRoots(roots=roots)), _HEAD)
         try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_file(self._path, _HEAD + nonce + sealed)
         except OSError as error:
             structlog.get_logger().warning("root secrets were not sealed", file=str(self._path), reason=error.strerror)
