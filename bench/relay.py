@@ -126,7 +126,9 @@ def relay(folder: Path) -> Iterator[tuple[int, int]]:
         assert upstream.stdout is not None
         url = f"http://127.0.0.1:{int(upstream.stdout.readline())}/gateway"
         ready, config = folder / "ready", folder / "relay.toml"
-        config.write_text(f'port = 0\nbundle_url = "{url}"\ngateway_urls = ["{url}"]\nready = "{ready}"\n' + SETTINGS)
+        config.write_text(
+            f'port = 0\nbundle_urls = ["{url}"]\ngateway_urls = ["{url}"]\nready = "{ready}"\n' + SETTINGS
+        )
         command = [sys.executable, "-m", "cloister", "service", "relay", "--config", str(config)]
         with started(command) as process:
             while not ready.exists():

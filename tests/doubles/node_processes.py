@@ -106,7 +106,7 @@ class Service:
 def kms_settings(system: LocalSystem) -> dict[str, object]:
     constitution, contract = system.write_papers()
     return {
-        "ledger_url": system.url("ledger"),
+        "ledger_urls": [system.url("ledger")],
         "constitution": str(constitution),
         "contracts": [str(contract)],
         "platform_key": str(system.write_key("platform", system.platform_key)),
@@ -116,7 +116,7 @@ def kms_settings(system: LocalSystem) -> dict[str, object]:
 
 def gateway_settings(system: LocalSystem, folder: Path) -> dict[str, object]:
     return {
-        "kms_url": system.url("kms"),
+        "kms_urls": [system.url("kms")],
         "contract": str(system.folder / "contract.entries"),
         "platform_key": str(system.write_key("platform", system.platform_key)),
         "state": str(folder),

@@ -36,7 +36,7 @@ def core_limit(pid):
 def test_a_service_by_itself_forbids_its_core_dumps(installation, tmp_path):
     ready, config = tmp_path / "port", tmp_path / "relay.toml"
     nowhere = "http://127.0.0.1:9"
-    config.write_text(f'port = 0\nbundle_url = "{nowhere}/b"\ngateway_urls = ["{nowhere}/"]\nready = "{ready}"\n')
+    config.write_text(f'port = 0\nbundle_urls = ["{nowhere}/b"]\ngateway_urls = ["{nowhere}/"]\nready = "{ready}"\n')
     command = [
         *measured_python(str(installation.python)),
         "-m",

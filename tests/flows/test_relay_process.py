@@ -29,7 +29,7 @@ async def test_the_relay_is_a_process_of_its_own_that_ends_when_told(tmp_path):
     async with serving(kms) as upstream:
         config = tmp_path / "relay.toml"
         config.write_text(
-            f'port = 0\nbundle_url = "{upstream}/bundle"\ngateway_urls = ["{upstream}/"]\nready = "{ready}"\n'
+            f'port = 0\nbundle_urls = ["{upstream}/bundle"]\ngateway_urls = ["{upstream}/"]\nready = "{ready}"\n'
         )
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", PROGRAM, str(config), env={"PYTHONPATH": str(ROOT / "src")}

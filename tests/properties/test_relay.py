@@ -79,7 +79,7 @@ async def relaying(pieces):
     loop = asyncio.get_running_loop()
     gateway = await asyncio.start_server(speak, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{gateway.sockets[0].getsockname()[1]}"
-    relay = Relay(RelaySettings(0, "http://127.0.0.1:1/b", (url,), gateway_seconds=0.5, bundle_seconds=0.5))
+    relay = Relay(RelaySettings(0, ("http://127.0.0.1:1/b",), (url,), gateway_seconds=0.5, bundle_seconds=0.5))
     server = await loop.create_server(lambda: ClientConnection(relay), "127.0.0.1", 0)
     try:
         yield relay, Origin(*server.sockets[0].getsockname())

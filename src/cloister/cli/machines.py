@@ -61,8 +61,8 @@ def prepare(file: Path, target: Path, *, state: StateFolder, engine: str | None,
         system = prepare_system(state, settings, say, clock=time.time, measured=found)  # noqa: TID251
         tables = roles.settings(state, system.keys, system.terms, system.found, system.ports)
         Deployment(placed, state, tables).write(target)
-    for role in roles.ROLES:
-        say(f"{target / role}: copy it to {placed.etc}/{role} on the machine of {getattr(placed, role).url}")
+    for folder, machine in placed.folders().items():
+        say(f"{target / folder}: copy it to {placed.etc}/{folder} on the machine of {machine.url}")
 
 
 def read_measurement(path: Path) -> Measurement:

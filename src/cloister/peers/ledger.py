@@ -29,7 +29,8 @@ from cloister.formats.ledger_messages import (
     parse_path,
 )
 from cloister.hosting.tls import PeerTls
-from cloister.peers.exchange import CBOR, Exchange
+from cloister.peers.exchange import CBOR
+from cloister.peers.failover import FailoverExchange
 
 T = TypeVar("T")
 
@@ -38,15 +39,15 @@ BYTES = {"content-type": "application/octet-stream"}
 
 
 class LedgerClient:
-    """Calls one ledger; an asynchronous context manager.
+    """Calls a ledger, by any of its front ends; an asynchronous context manager.
 
     Every call raises `Unavailable` where no whole answer came in time: it may be tried again, an append too, since the
     same entry keeps its index. `Refused` and `PeerRefused` say that the ledger would not.
     """
 
-    def __init__(self, url: str, *, seconds: float = SECONDS, peers: PeerTls | None = None) -> None:
-        """`url` is the ledger's prefix, as in http://127.0.0.1:7001; `peers` say how a remote one is known."""
-        self._exchange = Exchange("the ledger", url, seconds=seconds, peers=peers)
+    def __init__(self, *urls: str, seconds: float = SECONDS, peers: PeerTls | None = None) -> None:
+        """`urls` are the front ends' prefixes, as in http://127.0.0.1:7001; `peers` say how remote ones are known."""
+        self._exchange = FailoverExchange("the ledger", urls, seconds=seconds, peers=peers)
 
     async def __aenter__(self) -> Self:
         await self._exchange.__aenter__()

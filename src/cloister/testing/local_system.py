@@ -276,7 +276,7 @@ class LocalSystem:
             lambda ready, stop: serve_kms(
                 KmsSettings(
                     port=port,
-                    ledger_url=self.url("ledger"),
+                    ledger_urls=(self.url("ledger"),),
                     constitution=constitution,
                     platform_key=self.write_key("platform", self.platform_key),
                     contracts=(contract,),
@@ -323,7 +323,7 @@ class LocalSystem:
             stack,
             "relay",
             lambda ready, stop: serve_relay(
-                RelaySettings(port=port, bundle_url=bundle, gateway_urls=gateways, ready=ready, **patient | limits),  # type: ignore[arg-type]
+                RelaySettings(port=port, bundle_urls=(bundle,), gateway_urls=gateways, ready=ready, **patient | limits),  # type: ignore[arg-type]
                 stop,
             ),
         )

@@ -3,10 +3,8 @@ import json
 import pytest
 from tests.doubles.command_line import cloister_command
 
-GOOD = (
-    'port = 8400\nbundle_url = "http://127.0.0.1:8401/bundles/00"\ngateway_urls = ["http://127.0.0.1:8402/gateway"]\n'
-)
-GIVE_EACH = "give each in the file, as a flag, or as CLOISTER_RELAY__BUNDLE_URL"
+GOOD = 'port = 8400\nbundle_urls = ["http://127.0.0.1:8401/bundles/00"]\ngateway_urls = ["http://127.0.0.1:8402/gateway"]\n'
+GIVE_EACH = "give each in the file, as a flag, or as CLOISTER_RELAY__BUNDLE_URLS"
 
 NEEDED = "the service needs it where it starts"
 
@@ -14,7 +12,7 @@ NEEDED = "the service needs it where it starts"
 @pytest.fixture
 def home(tmp_path):
     (tmp_path / "relay.toml").write_text(GOOD)
-    (tmp_path / "bad.toml").write_text('port = "8400"\nbundel_url = ""\n')
+    (tmp_path / "bad.toml").write_text('port = "8400"\nbundel_urls = ""\n')
     return tmp_path
 
 
@@ -30,8 +28,8 @@ async def test_every_wrong_setting_is_named_with_its_line_and_what_it_may_be(hom
         "✓ relay.toml: settings of relay",
         "✗ bad.toml: settings of relay",
         "  bad.toml, line 1: port must be a whole number from 0 to 65535, not a string",
-        "  bad.toml, line 2: unknown setting bundel_url; the nearest that exists is bundle_url",
-        f"  missing settings: bundle_url (a string), gateway_urls (a list of strings); {GIVE_EACH}",
+        "  bad.toml, line 2: unknown setting bundel_urls; the nearest that exists is bundle_urls",
+        f"  missing settings: bundle_urls (a list of strings), gateway_urls (a list of strings); {GIVE_EACH}",
     ]
     assert ran.err.startswith("cloister: a service would not start with bad.toml\n")
 
@@ -81,7 +79,7 @@ async def test_a_file_that_is_missing_or_no_toml_is_named_beside_the_others(home
 
 async def test_what_is_in_force_is_shown_with_where_it_was_set(home):
     (home / "kms.toml").write_text(
-        'port = 1\nledger_url = "http://127.0.0.1:2"\nconstitution = "c"\nplatform_key = "k"\n'
+        'port = 1\nledger_urls = ["http://127.0.0.1:2"]\nconstitution = "c"\nplatform_key = "k"\n'
         "[security]\nhead_seconds = 7\n"
     )
     options = ("config", "show", "kms", "--config", "kms.toml", "--json")

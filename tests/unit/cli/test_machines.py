@@ -26,9 +26,19 @@ PLACES = "".join(
 )
 
 
+TWO_INSTANCES = PLACES.replace(
+    'kms = { url = "https://kms.example:7102", address = "192.0.2.2" }',
+    'kms = [{ url = "https://a.example:1", address = "192.0.2.8" }, { url = "https://b.example:2" }]',
+)
+
+
 @pytest.fixture
 def deployed(tmp_path):
     """A folder with a folder for each role, and the state folder that signed."""
+    return deploy(tmp_path, PLACES)
+
+
+def deploy(tmp_path, places):
     state = StateFolder(tmp_path / "signing")
     state.prepare()
     keys = open_keys(state)
@@ -40,13 +50,14 @@ def deployed(tmp_path):
     state.contracts.write_bytes(encode_list(terms.contracts))
     state.trust_policy.write_text(format_trust_policy(trust_policy(terms), comment="test"))
     tables = roles.settings(state, keys, terms, found, dict.fromkeys((*roles.ROLES, roles.RELAY_ADMIN), 1))
-    (tmp_path / "machines.toml").write_text(PLACES)
+    (tmp_path / "machines.toml").write_text(places)
     Deployment(read_machines(tmp_path / "machines.toml"), state, tables).write(tmp_path / "deploy")
     return tmp_path / "deploy", state
 
 
-def settings(folder, role):
-    return load(settings_record(role), service=role, config=folder / role / f"{role}.toml", environ={}, flags={})
+def settings(deployed, role, *, folder=None):
+    config = deployed / (folder or role) / f"{role}.toml"
+    return load(settings_record(role), service=role, config=config, environ={}, flags={})
 
 
 def test_each_folder_has_what_its_role_reads_and_no_key_of_another(deployed):
@@ -90,14 +101,26 @@ def test_only_the_kms_writes_to_the_ledger(deployed):
 def test_every_role_calls_the_others_where_they_are_and_shows_its_certificate(deployed):
     folder, _ = deployed
     assert settings(folder, "ledger").witnesses[0].url == "https://witness.example:7100"
-    assert settings(folder, "kms").ledger_url == "https://ledger.example:7101"
-    assert settings(folder, "gateway").kms_url == "https://kms.example:7102"
+    assert settings(folder, "kms").ledger_urls == ("https://ledger.example:7101",)
+    assert settings(folder, "gateway").kms_urls == ("https://kms.example:7102",)
     assert settings(folder, "relay").gateway_urls == ("https://gateway.example:7103/gateway",)
     assert settings(folder, "relay").admin_port is None  # that of this machine says nothing about another
-    assert settings(folder, "relay").bundle_url.startswith("https://kms.example:7102/bundles/")
+    assert settings(folder, "relay").bundle_urls[0].startswith("https://kms.example:7102/bundles/")
     assert settings(folder, "proxy").relay_url == "https://relay.example:7104"
     for role in ("ledger", "kms", "gateway", "relay"):
         assert settings(folder, role).peers.certificate == Path(f"/etc/cloister/{role}/tls.crt")
+
+
+def test_each_instance_of_the_kms_has_a_folder_and_knows_the_others_and_everyone_knows_all(tmp_path):
+    folder, _ = deploy(tmp_path, TWO_INSTANCES)
+    first, second = settings(folder, "kms"), settings(folder, "kms", folder="kms2")
+    assert (first.port, first.replicas) == (1, ("https://b.example:2",))
+    assert (second.port, second.replicas) == (2, ("https://a.example:1",))
+    assert second.tls.certificate == Path("/etc/cloister/kms2/tls.crt")
+    assert "kms" in second.tls.clients
+    assert settings(folder, "gateway").kms_urls == ("https://a.example:1", "https://b.example:2")
+    bundles = settings(folder, "relay").bundle_urls
+    assert [url.partition("/bundles/")[0] for url in bundles] == ["https://a.example:1", "https://b.example:2"]
 
 
 @pytest.mark.parametrize(

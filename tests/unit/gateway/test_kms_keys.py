@@ -9,7 +9,7 @@ import hashlib
 
 import msgspec
 import pytest
-from tests.doubles.kms_system import SECURITY, KmsSystem, WorldTee, served
+from tests.doubles.kms_system import SECURITY, KmsSystem, Link, WorldTee, served
 
 from cloister.crypto.signing import SigningKey
 from cloister.formats.evidence import SecuritySettings
@@ -19,6 +19,7 @@ from cloister.ledger.statements import sign_statement
 from cloister.node.keys import NodeSecrets
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.ohttp.encapsulation import UnknownKey
+from cloister.peers.failover import Failover
 from cloister.peers.kms import KmsClient
 from cloister.provenance.answer import summarise
 from cloister.services.gateway.contract import ServedContract, open_contract, trust_policy
@@ -201,7 +202,7 @@ async def test_after_the_kms_restarts_the_new_epochs_key_is_fetched_and_the_old_
         old = await keys.key_for(1)
         await second.start([system.contract_entry])
         async with served(second) as other_url, KmsClient(other_url) as other:
-            keys._kms, keys._examined_at = other, float("-inf")
+            keys._kms, keys._examined_at = Failover([other]), float("-inf")
             await keys.fetch_ahead()
             assert keys.missing() == []
             new = await keys.key_for(2)
@@ -280,3 +281,46 @@ def test_what_runs_and_the_endpoints_are_in_the_digest():
         for endpoints in (world.ENDPOINTS, ())
     }
     assert len(digests) == 10
+
+
+# Several instances of the KMS.
+
+
+@contextlib.asynccontextmanager
+async def two_instances(system):
+    """Both serve the contract, and the gateway knows both; each is stopped by closing its door."""
+    async with contextlib.AsyncExitStack() as stack:
+        first = await system.started()
+        second = await system.started(peers=[Link(first)])
+        await first.follow()
+        doors = [contextlib.AsyncExitStack() for _ in range(2)]
+        urls = [await door.enter_async_context(served(kms)) for door, kms in zip(doors, (first, second), strict=True)]
+        clients = [await stack.enter_async_context(KmsClient(url)) for url in urls]
+        for door in doors:
+            stack.push_async_callback(door.aclose)
+        keys = KmsKeys(Failover(clients), node_of(system), clock=WitnessedClock(lambda: system.now))
+        yield keys, (first, second), doors
+
+
+async def test_a_key_comes_from_another_instance_where_one_is_gone(system):
+    async with two_instances(system) as (keys, _, doors):
+        await doors[0].aclose()
+        await keys.fetch_ahead()
+        assert keys.missing() == []
+
+
+async def test_a_key_that_the_instance_asked_has_not_comes_from_one_that_has_it(system):
+    async with two_instances(system) as (keys, (first, _), _):
+        bundle = await keys._current_bundle()
+        first._standing.keys.erase_all()
+        await keys._released(bundle, bundle.keys.active)
+        assert keys.held(1) is not None
+
+
+async def test_a_gateway_that_the_kms_refuses_is_refused_by_one_instance_and_asks_no_other(system):
+    async with two_instances(system) as (keys, (_, second), _):
+        keys._node = node_of(system, tee=WorldTee(system.parties.platform, workload=b"?" * 48))
+        challenges = len(second._challenges)
+        with pytest.raises(KeyWithheld, match=r"evidence\.workload"):
+            await keys.fetch_ahead()
+        assert len(second._challenges) == challenges

@@ -13,10 +13,10 @@ CLIENTS = 'client_ca = "ca"\nclients = ["kms.test"]\n'
 GOOD = {
     "witness": 'port = 0\nfolder = "f"\nname = "n"\nkey = "k"\nlogs = ["l"]\n',
     "ledger": 'port = 0\nfolder = "f"\norigin = "o"\nkey = "k"\nwitnesses = []\nquorum = 0\n',
-    "kms": f'port = 0\nledger_url = "{URL}"\nconstitution = "c"\n',
-    "gateway": f'port = 0\nkms_url = "{URL}"\ncontract = "c"\nstate = "s"\nrun_folder = "r"\n',
+    "kms": f'port = 0\nledger_urls = ["{URL}"]\nconstitution = "c"\n',
+    "gateway": f'port = 0\nkms_urls = ["{URL}"]\ncontract = "c"\nstate = "s"\nrun_folder = "r"\n',
     "verifier": 'port = 0\nissuer = "https://v.test"\nfolder = "f"\npolicies = {gateways = "p"}\n',
-    "relay": f'port = 0\nbundle_url = "{URL}/b"\ngateway_urls = ["{URL}"]\n',
+    "relay": f'port = 0\nbundle_urls = ["{URL}/b"]\ngateway_urls = ["{URL}"]\n',
     "proxy": f'port = 0\nrelay_url = "{URL}"\ntrust_policy = "t"\nmemory = "m"\ntoken = "t"\nreceipts = "r"\n',
 }
 SOFTWARE = 'platform_key = "k"\n'

@@ -250,6 +250,15 @@ async def test_the_bundle_is_fetched_once_and_is_the_same_for_all():
     assert b"etag" not in headers
 
 
+async def test_the_bundle_comes_from_another_instance_of_the_kms_where_one_is_gone():
+    kms = bundle(b"max-age=60")
+    nowhere = "http://127.0.0.1:1/"
+    async with serving(kms) as url, relay_before(nowhere, bundle=(nowhere, f"{url}/b")) as origin:
+        client = HttpClient(origin)
+        assert (await ask(client, b"GET", b"/bundle", [], b""))[2] == b"the bundle"
+        await client.close()
+
+
 async def test_a_bundle_that_is_no_longer_fresh_is_fetched_again():
     kms = bundle(b"max-age=1")
     async with relaying(Upstream(ANSWER), kms=kms) as client:

@@ -11,9 +11,9 @@ from tests.doubles.http_peers import connected, exchange_bytes, serving
 from tests.doubles.open_sockets import Silent
 from tests.doubles.relays import relay_before
 
+from cloister.hosting.breaker import FIRST_BREAK_SECONDS
 from cloister.hosting.http_exchange import Response
 from cloister.hosting.http_message import Origin
-from cloister.services.relay.breaker import FIRST_BREAK_SECONDS
 from cloister.services.relay.gateways import SILENT_EXCHANGES
 
 POST = b"POST /gateway HTTP/1.1\r\nHost: h\r\nContent-Type: message/ohttp-req\r\n"

@@ -19,7 +19,7 @@ from cloister.errors import UsageError
 from cloister.hosting.loopback import LOOPBACK
 from cloister.hosting.tls import require_private
 
-CALLERS: Final = {"witness": ("ledger",), "ledger": ("kms",), "kms": ("gateway", "relay"), "gateway": ("relay",)}
+CALLERS: Final = {"witness": ("ledger",), "ledger": ("kms",), "kms": ("gateway", "relay", "kms"), "gateway": ("relay",)}
 CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"  # each machine's own; nothing here makes them
 HTTPS_PORT = 443
 GRACE_SECONDS = 15  # for long answers in flight; the systemd units allow 20 for a stop
@@ -40,13 +40,22 @@ class Machines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     witness: Machine
     ledger: Machine
-    kms: Machine
+    kms: Machine | Annotated[tuple[Machine, ...], msgspec.Meta(min_length=1, max_length=16)]  # a list: its instances
     gateway: Machine
     relay: Machine
     proxy: Machine
     etc: Annotated[str, msgspec.Meta(pattern="^/")] = "/etc/cloister"  # a role's folder lies in it
     lib: Annotated[str, msgspec.Meta(pattern="^/")] = "/var/lib"  # a role keeps its data in cloister-ROLE below it
     run: Annotated[str, msgspec.Meta(pattern="^/")] = "/run"  # and sockets in cloister-ROLE below this
+
+    def of(self, role: str) -> tuple[Machine, ...]:
+        """Where the role is: one machine, or one for each instance of the KMS."""
+        placed: Machine | tuple[Machine, ...] = getattr(self, role)
+        return (placed,) if isinstance(placed, Machine) else placed
+
+    def folders(self) -> dict[str, Machine]:
+        """Every machine by the name of its role's folder."""
+        return {_folder(role, place): one for role in roles.ROLES for place, one in enumerate(self.of(role))}
 
 
 def read_machines(path: Path) -> Machines:
@@ -61,8 +70,7 @@ def read_machines(path: Path) -> Machines:
         raise UsageError(f"the machines {path} cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} does not say where each role is: {error}") from error
-    for role in roles.ROLES:
-        url = getattr(machines, role).url
+    for role, url in [(name, machine.url) for name in roles.ROLES for machine in machines.of(name)]:
         _port(url)
         if role != "proxy" and not _secure(url):
             raise UsageError(f"{url}, of the {role}, is not https: on machines of their own, roles speak TLS only")
@@ -78,21 +86,29 @@ class Deployment:
     tables: Mapping[str, Table]  # as for this machine alone
 
     def write(self, target: Path) -> None:
-        """Write a folder for each role below `target`: its settings, and copies of the files that they name."""
-        for role in roles.ROLES:
-            folder = target / role
+        """Write a folder for each role below `target`: its settings, and copies of the files that they name.
+
+        A second instance of the KMS has the folder `kms2`, and so on.
+        """
+        for role, place in self._places():
+            folder = target / _folder(role, place)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name, source in self._files(role).items():
                 replace_file(folder / name, source.read_bytes())
-            head = f"# Settings of the {role}, made by cloister machines prepare; its folder is {self._etc(role)}.\n"
-            replace_file(folder / f"{role}.toml", (head + toml(self.table(role))).encode())
+            etc = self._etc(role, place)
+            head = f"# Settings of the {role}, made by cloister machines prepare; its folder is {etc}.\n"
+            replace_file(folder / f"{role}.toml", (head + toml(self.table(role, place))).encode())
 
-    def table(self, role: str) -> dict[str, Any]:
-        """A role's settings on its machine."""
+    def table(self, role: str, place: int = 0) -> dict[str, Any]:
+        """A role's settings on its machine, the one at `place` among those of the role."""
         own = {name: value for name, value in self.tables[role].items() if name not in _OF_ONE_MACHINE}
-        machine: Machine = getattr(self.machines, role)
+        machine = self.machines.of(role)[place]
         placed = {"port": _port(machine.url), "address": machine.address}
-        return own | placed | self._paths(role) | self._others(role) | self._tls(role)
+        etc = self._etc(role, place)
+        return own | placed | self._paths(role, etc) | self._others(role, place) | self._tls(role, machine, etc)
+
+    def _places(self) -> list[tuple[str, int]]:
+        return [(role, place) for role in roles.ROLES for place in range(len(self.machines.of(role)))]
 
     def _files(self, role: str) -> dict[str, Path]:
         """The files that `role` reads, by their names in its folder."""
@@ -106,8 +122,8 @@ class Deployment:
             files["trust-policy.toml"] = self.state.trust_policy
         return files
 
-    def _paths(self, role: str) -> dict[str, Any]:
-        etc, lib, run = self._etc(role), Path(self.machines.lib) / f"cloister-{role}", Path(self.machines.run)
+    def _paths(self, role: str, etc: Path) -> dict[str, Any]:
+        lib, run = Path(self.machines.lib) / f"cloister-{role}", Path(self.machines.run)
         contract = etc / "contract.entries"
         paths: dict[str, dict[str, Any]] = {
             "witness": {"folder": lib, "key": etc / "witness.seed"},
@@ -135,40 +151,47 @@ class Deployment:
         }
         return paths[role]
 
-    def _others(self, role: str) -> dict[str, Any]:
+    def _others(self, role: str, place: int) -> dict[str, Any]:
         """Where `role` finds those that it calls."""
         machines = self.machines
-        bundle_path = urlsplit(self.tables["relay"]["bundle_url"]).path
+        instances = [machine.url for machine in machines.of("kms")]
+        bundle_path = urlsplit(self.tables["relay"]["bundle_urls"][0]).path
         witnesses = [witness | {"url": machines.witness.url} for witness in self.tables["ledger"]["witnesses"]]
         found: dict[str, dict[str, Any]] = {
             "ledger": {"witnesses": witnesses},
-            "kms": {"ledger_url": machines.ledger.url},
-            "gateway": {"kms_url": machines.kms.url},
+            "kms": {
+                "ledger_urls": [machines.ledger.url],
+                "replicas": [url for number, url in enumerate(instances) if number != place],
+            },
+            "gateway": {"kms_urls": instances},
             "relay": {
-                "bundle_url": f"{machines.kms.url}{bundle_path}",
+                "bundle_urls": [f"{url}{bundle_path}" for url in instances],
                 "gateway_urls": [f"{machines.gateway.url}/gateway"],
             },
             "proxy": {"relay_url": machines.relay.url},
         }
         return found.get(role, {})
 
-    def _tls(self, role: str) -> dict[str, Any]:
+    def _tls(self, role: str, machine: Machine, etc: Path) -> dict[str, Any]:
         """Who the service shows itself as, and who must show themselves to it. Nobody asks a client who it is."""
-        etc = self._etc(role)
         shown = {"certificate": etc / CERTIFICATE, "key": etc / KEY}
         authority = etc / AUTHORITY
         known = {"client_ca": authority, "clients": CALLERS[role]} if role in CALLERS else {}
         found: dict[str, Any] = {"writers": CALLERS[role]} if role == "ledger" else {}
         if role == "proxy":
             found["relay_ca"] = authority
-        if _secure(getattr(self.machines, role).url):
+        if _secure(machine.url):
             found["tls"] = shown | known
         if role not in ("witness", "proxy"):
             found["peers"] = {"ca": authority} | shown
         return found
 
-    def _etc(self, role: str) -> Path:
-        return Path(self.machines.etc) / role
+    def _etc(self, role: str, place: int) -> Path:
+        return Path(self.machines.etc) / _folder(role, place)
+
+
+def _folder(role: str, place: int) -> str:
+    return role if place == 0 else f"{role}{place + 1}"
 
 
 def _port(url: str) -> int:

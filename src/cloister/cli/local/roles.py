@@ -99,7 +99,7 @@ def settings(
             "witnesses": [{"vkey": witness_key, "url": url(ports["witness"])}],
         },
         "kms": {
-            "ledger_url": url(ports["ledger"]),
+            "ledger_urls": [url(ports["ledger"])],
             "constitution": state.constitutions,
             "contracts": [state.contracts],
             "platform_key": platform,
@@ -107,7 +107,7 @@ def settings(
             "security": msgspec.structs.asdict(found.kms),
         },
         "gateway": {
-            "kms_url": url(ports["kms"]),
+            "kms_urls": [url(ports["kms"])],
             "contract": state.contracts,
             "platform_key": platform,
             "state": state.root,
@@ -116,7 +116,7 @@ def settings(
             "security": msgspec.structs.asdict(found.gateway),
         },
         "relay": {
-            "bundle_url": f"{url(ports['kms'])}/bundles/{line}",
+            "bundle_urls": [f"{url(ports['kms'])}/bundles/{line}"],
             "gateway_urls": [f"{url(ports['gateway'])}/gateway"],
             "admin_port": ports[RELAY_ADMIN],
             "client_rate": 5000,  # the one client is this machine's own proxy

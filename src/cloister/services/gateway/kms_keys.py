@@ -19,13 +19,14 @@ from cloister.node.keys import NodeSecrets
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.ohttp.encapsulation import UnknownKey
 from cloister.peers.exchange import PeerRefused
+from cloister.peers.failover import Failover, is_unavailable
 from cloister.peers.kms import KmsClient
 from cloister.services.gateway.contract import ServedContract
 from cloister.services.gateway.keys import GatewayKey
 from cloister.trust.bundle import VerifiedBundle, examine_bundle
 from cloister.trust.keys import TrustedEpoch
 from cloister.trust.memory import first_contact
-from cloister.trust.release_reply import AskedFor, examine_reply
+from cloister.trust.release_reply import AskedFor, VerifiedRelease, examine_reply
 
 BUNDLE_SECONDS = 0.5  # a bundle is not asked for again before: unknown key ids are cheap to make up
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.2, 2.0
@@ -33,6 +34,17 @@ FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.2, 2.0
 
 class KeyWithheld(Unavailable):
     """The KMS gives this gateway no key, or is not one that this gateway may ask; the sentence names the check."""
+
+
+def _another_may_serve(_error: CloisterError) -> bool:
+    """An instance may be behind the log, or not be this contract's KMS at all: another is examined for itself."""
+    return True
+
+
+def _another_may_release(error: CloisterError) -> bool:
+    """Whether another instance may have what this one has not: the key, or a place in the bundle that was examined."""
+    here = isinstance(error, Refused) and error.check in ("release.epoch", "reply.signature")
+    return here or is_unavailable(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +65,12 @@ class KmsKeys:
     was revoked is gone once a bundle tells so.
     """
 
-    def __init__(self, kms: KmsClient, node: GatewayNode, *, clock: WitnessedClock) -> None:
-        """`clock` hears here when the log was witnessed: share it with all that asks for the time."""
-        self._kms = kms
+    def __init__(self, kms: KmsClient | Failover[KmsClient], node: GatewayNode, *, clock: WitnessedClock) -> None:
+        """`clock` hears here when the log was witnessed: share it with all that asks for the time.
+
+        Several instances of a KMS are one KMS: whichever answers is examined like the others.
+        """
+        self._kms = kms if isinstance(kms, Failover) else Failover([kms])
         self._node = node
         self._clock = clock
         self._memory = first_contact(node.policy.constitution)
@@ -135,8 +150,7 @@ class KmsKeys:
         if self._bundle is not None and monotonic() - self._examined_at < BUNDLE_SECONDS:
             return self._bundle
         try:
-            data = await self._kms.bundle(self._node.contract.line)
-            bundle = self._examined(parse_key_bundle(data))
+            bundle = await self._kms.ask(self._bundle_of, passes_on=_another_may_serve)
         except (Refused, PeerRefused, MalformedInput, TooLarge) as error:
             raise KeyWithheld(str(error)) from error
         if bundle.contract.digest() != self._node.contract.current.digest():
@@ -152,6 +166,9 @@ class KmsKeys:
         }
         return bundle
 
+    async def _bundle_of(self, instance: KmsClient) -> VerifiedBundle:
+        return self._examined(parse_key_bundle(await instance.bundle(self._node.contract.line)))
+
     def _examined(self, data: KeyBundle) -> VerifiedBundle:
         """Examine at the witnessed time; what the bundle tells of that is heard.
 
@@ -163,23 +180,10 @@ class KmsKeys:
         return bundle
 
     async def _released(self, bundle: VerifiedBundle, epoch: TrustedEpoch) -> GatewayKey:
-        node = self._node
         try:
-            challenge = await self._kms.challenge()
-            shown = await asyncio.to_thread(  # of a GPU it takes a second
-                evidence,
-                node.tee,
-                challenge=challenge,
-                settings=node.settings,
-                subject=node.contract.current.digest(),
-                keys=node.secrets.public,
+            released = await self._kms.ask(
+                lambda instance: self._release_of(instance, bundle, epoch), passes_on=_another_may_release
             )
-            request = ReleaseRequest(
-                contract=node.contract.line, key_id=epoch.key_config.key_id, evidence=canonical.encode(shown)
-            )
-            reply = await self._kms.release(request)
-            asked = AskedFor(epoch, node.secrets.public, node.secrets.wrap)
-            released = examine_reply(reply, asked, bundle).require()
             self._clock.hear(released.cosigned_at)
             self._examined(bundle.bundle)  # again: the release may show that this bundle is an old one
         except (Refused, PeerRefused) as error:
@@ -187,6 +191,24 @@ class KmsKeys:
         key = GatewayKey(epoch.key_config.key_id, released.private, epoch.digest, epoch.stale_until)
         self._held[epoch.digest] = key
         return key
+
+    async def _release_of(self, instance: KmsClient, bundle: VerifiedBundle, epoch: TrustedEpoch) -> VerifiedRelease:
+        """Evidence answers a challenge at the instance that gave it, and nowhere else."""
+        node = self._node
+        challenge = await instance.challenge()
+        shown = await asyncio.to_thread(  # of a GPU it takes a second
+            evidence,
+            node.tee,
+            challenge=challenge,
+            settings=node.settings,
+            subject=node.contract.current.digest(),
+            keys=node.secrets.public,
+        )
+        request = ReleaseRequest(
+            contract=node.contract.line, key_id=epoch.key_config.key_id, evidence=canonical.encode(shown)
+        )
+        reply = await instance.release(request)
+        return examine_reply(reply, AskedFor(epoch, node.secrets.public, node.secrets.wrap), bundle).require()
 
     def _forget_stale(self) -> None:
         now = self._clock()

@@ -22,6 +22,7 @@ from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
 from cloister.node.witnessed_clock import WitnessedClock
+from cloister.peers.failover import Failover
 from cloister.peers.kms import KmsClient
 from cloister.sandbox.closure import ECHO, SPEECH, Engine, StagedEngine, stage, staging_folder
 from cloister.sandbox.plan import Plan, plan
@@ -93,9 +94,11 @@ async def serve(
     node = GatewayNode(tee, NodeSecrets.generate(), bound, contract, policy)
     settings.run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = EngineService(planned, staged, settings.run_folder, workers=settings.workers, say=_say)
-    async with KmsClient(settings.kms_url, peers=settings.peers) as kms:
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [KmsClient(url, peers=settings.peers) for url in settings.kms_urls]
+        instances = Failover([await stack.enter_async_context(client) for client in clients])
         witnessed = WitnessedClock(clock)
-        keys = KmsKeys(kms, node, clock=witnessed)
+        keys = KmsKeys(instances, node, clock=witnessed)
         served = Served(settings, node, keys, engine, witnessed, planned.profile.limits.request_seconds)
         listening = listen_to_services(settings.address, settings.port, settings.tls)
         async with _running(engine, keys, stop, seconds=settings.fetch_seconds):

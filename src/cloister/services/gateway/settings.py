@@ -20,7 +20,7 @@ class GatewaySettings:
     """What bears on security is in `security`, and so in the evidence; the rest says where things are."""
 
     port: Port
-    kms_url: str  # http://127.0.0.1:port or https://host:port
+    kms_urls: tuple[str, ...]  # of its instances: http://127.0.0.1:port or https://host:port
     contract: NeededFile  # signed entries, first to current
     state: Path  # engines are staged below it, or where root's sandbox user can get to
     run_folder: Path  # for the engine's socket; made if missing, ours alone
@@ -48,7 +48,8 @@ class GatewaySettings:
             UsageError: they do not.
         """
         require_for_services(self.address, self.tls)
-        require_known(self.kms_url, self.peers)
+        for url in self.kms_urls:
+            require_known(url, self.peers)
         self.tee()
 
     def tee(self) -> TeeSettings:

@@ -98,7 +98,7 @@ class Kms:
         self._bundles: Mapping[bytes, ServedBundle] = {}
         self._intakes: Mapping[bytes, bytes] = {}
         self._active: Mapping[bytes, bytes] = {}  # the active epochs that the bundles show
-        self._renewed_at = 0
+        self._renewed_at = self._published = 0  # the time, and the size of the log, that the bundles are of
         self._lock = asyncio.Lock()
         self.started = False
         self.trouble = ""  # why the last attempt to start, or to follow the log, did not come to its end
@@ -143,7 +143,7 @@ class Kms:
         standing = self._standing
         standing.erase_stale()  # before anything is waited for: a ledger that is down prolongs no key's life
         async with self._lock:
-            size, due = standing.history.checkpoint.size, self._is_due()
+            due = self._is_due()
             if due and self.retired is None:
                 await self._endorse_itself()
             renew = standing.ledger.renew_checkpoint if due else standing.ledger.checkpoint
@@ -157,7 +157,7 @@ class Kms:
         async with self._lock:
             await self._custody.settle()
             await self._begin_due_epochs()
-            if due or size != standing.history.checkpoint.size or self._active != self._actives():
+            if due or self._published != standing.history.checkpoint.size or self._active != self._actives():
                 self._publish()
 
     def challenge(self) -> bytes:
@@ -318,7 +318,8 @@ class Kms:
 
     def _retire(self, refusal: EvidenceRejected) -> None:
         """Serve nothing any more, but hand over for a while: the successor takes over without losing a key."""
-        self._bundles, self.retired, self._retired_at = {}, refusal, self._standing.now()
+        self._bundles, self._intakes = {}, {}
+        self.retired, self._retired_at = refusal, self._standing.now()
         self._standing.erase_stale()
         if not self.started:
             self._end(refusal)
@@ -366,7 +367,8 @@ class Kms:
                 data = make_bundle(moment, line, active)
                 bundles[name] = ServedBundle(data, hashlib.sha256(data).hexdigest()[:32])
         self._intakes = self._custody.intakes()
-        self._bundles, self._active, self._renewed_at = bundles, self._actives(), log.checkpoint.cosigned_at
+        self._bundles, self._active = bundles, self._actives()
+        self._renewed_at, self._published = log.checkpoint.cosigned_at, log.checkpoint.size
 
     def _actives(self) -> Mapping[bytes, bytes]:
         active = {name: self._standing.active(line) for name, line in self._standing.lines().items()}

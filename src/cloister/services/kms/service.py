@@ -76,7 +76,7 @@ async def serve_kms(
     given = [*successors, *(entry for path in settings.contracts for entry in read_entries(path))]
     instance = Instance(tee, NodeSecrets.generate(), settings.security, settings.sealed_roots)
     async with contextlib.AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(LedgerClient(settings.ledger_url, peers=settings.peers))
+        ledger = await stack.enter_async_context(LedgerClient(*settings.ledger_urls, peers=settings.peers))
         clients = [KmsClient(url, seconds=HANDOVER_SECONDS, peers=settings.peers) for url in settings.replicas]
         others = [await stack.enter_async_context(client) for client in clients]
         kms = Kms(ledger, instance, genesis=genesis, clock=clock, endorsing=endorsing, peers=others)

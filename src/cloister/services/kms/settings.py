@@ -21,7 +21,7 @@ class KmsSettings:
     """What bears on security is in `security`, and so in the evidence; the rest says where things are."""
 
     port: Port
-    ledger_url: str  # http://127.0.0.1:port or https://host:port
+    ledger_urls: tuple[str, ...]  # of its front ends: http://127.0.0.1:port or https://host:port
     constitution: NeededFile  # signed entries, the genesis first; what the log lacks of them is logged at the start
     platform: Platform = "software"  # auto: whatever TEE this machine is
     platform_key: NeededFile | None = None  # of the software TEE: 32 bytes, an Ed25519 seed
@@ -45,7 +45,7 @@ class KmsSettings:
             UsageError: they do not.
         """
         require_for_services(self.address, self.tls)
-        for url in (self.ledger_url, *self.replicas):
+        for url in (*self.ledger_urls, *self.replicas):
             require_known(url, self.peers)
         self.tee()
 

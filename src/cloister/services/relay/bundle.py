@@ -9,12 +9,14 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from cloister.errors import CloisterError, Unavailable
 from cloister.hosting.http_client import HttpClient
 from cloister.hosting.http_connection import SlowPeer
 from cloister.hosting.http_message import Headers, Origin, header, status_line
-from cloister.hosting.tls import Shown, peer_tls
+from cloister.hosting.tls import PeerTls, Shown, peer_tls
+from cloister.peers.failover import Failover
 from cloister.services.relay.settings import RelaySettings
 
 MAXIMUM_AGE = 3600  # seconds; no word of the KMS keeps a bundle longer
@@ -54,15 +56,33 @@ class Bundle:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance of the KMS."""
+
+    client: HttpClient
+    target: bytes
+    shown: Shown | None
+
+    @classmethod
+    def at(cls, url: str, peers: PeerTls | None) -> Self:
+        """The one whose bundle is at `url`.
+
+        Raises:
+            UsageError: it is not a URL that services speak to each other at.
+        """
+        origin, target = Origin.split(url)
+        shown = peer_tls(url, peers)
+        return cls(HttpClient(origin, connections=1, tls=None if shown is None else shown.context), target, shown)
+
+
 class BundleCache:
     """One bundle, and at most one fetch at a time."""
 
     def __init__(self, settings: RelaySettings, *, now: Callable[[], float]) -> None:
         """`now` is a monotonic clock in seconds."""
-        origin, self._target = Origin.split(settings.bundle_url)
-        self.shown: Shown | None = peer_tls(settings.bundle_url, settings.peers)
-        context = None if self.shown is None else self.shown.context
-        self._client = HttpClient(origin, connections=1, tls=context)
+        self._instances = [Instance.at(url, settings.peers) for url in settings.bundle_urls]
+        self._failover = Failover(self._instances)
         self._settings = settings
         self._now = now
         self._kept: Bundle | None = None
@@ -89,8 +109,13 @@ class BundleCache:
         return await asyncio.shield(self._fetch)  # a caller that leaves does not end it for the others
 
     async def close(self) -> None:
-        """Close the connection to the KMS."""
-        await self._client.close()
+        """Close the connections to the KMS."""
+        for instance in self._instances:
+            await instance.client.close()
+
+    def shown(self) -> list[Shown]:
+        """The certificates that are shown to it."""
+        return [instance.shown for instance in self._instances if instance.shown is not None]
 
     def _done(self, fetch: asyncio.Task[Bundle]) -> None:
         self._fetch = None
@@ -98,8 +123,12 @@ class BundleCache:
             self._kept = fetch.result()
 
     async def _ask(self) -> Bundle:
+        return await self._failover.ask(self._bundle_of)
+
+    async def _bundle_of(self, instance: Instance) -> Bundle:
+        client, seconds = instance.client, self._settings.bundle_seconds
         try:
-            async with self._client.exchange(b"GET", self._target, [], seconds=self._settings.bundle_seconds) as reply:
+            async with client.exchange(b"GET", instance.target, [], seconds=seconds) as reply:
                 body = await reply.body.read(self._settings.bundle_bytes)
         except SlowPeer as error:
             raise BundleTooSlow("the KMS did not give the bundle in time") from error

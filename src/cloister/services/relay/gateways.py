@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cloister.errors import Unavailable, UsageError
+from cloister.hosting.breaker import Breaker
 from cloister.hosting.http_client import HttpClient
 from cloister.hosting.http_message import Origin
 from cloister.hosting.tls import PeerTls, Shown, peer_tls
-from cloister.services.relay.breaker import Breaker
 from cloister.services.relay.gateway_connection import Asker, GatewayConnection
 from cloister.services.relay.refusals import Busy, NoGateway
 

@@ -69,7 +69,7 @@ class Relay:
 
     def shown(self) -> list[Shown]:
         """The certificates that are shown to the services that it calls."""
-        return [*self.gateways.shown(), *([self.bundle.shown] if self.bundle.shown is not None else [])]
+        return [*self.gateways.shown(), *self.bundle.shown()]
 
     def refuses(self, connection: Connection, client: Client | None) -> CloisterError | None:
         """Take a new connection in, or say why not. The longest idle one leaves where there are too many.

@@ -16,7 +16,7 @@ class RelaySettings:
     """None bears on security: a relay is trusted only not to talk with the gateways about who asked."""
 
     port: Port
-    bundle_url: str  # of the KMS: http://127.0.0.1:port/path or https://host:port/path
+    bundle_urls: tuple[str, ...]  # of the KMS's instances: http://127.0.0.1:port/path or https://host:port/path
     gateway_urls: tuple[str, ...]  # likewise; asked in turn
     ready: Path | None = None  # the port is written there when it is served
     address: str = LOOPBACK  # an IP address; clients on other machines need `tls`
@@ -55,5 +55,5 @@ class RelaySettings:
             UsageError: they do not.
         """
         require_for_everyone(self.address, self.tls)
-        for url in (self.bundle_url, *self.gateway_urls):
+        for url in (*self.bundle_urls, *self.gateway_urls):
             require_known(url, self.peers)

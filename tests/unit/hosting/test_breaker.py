@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloister.services.relay.breaker import FIRST_BREAK_SECONDS, LONGEST_BREAK_SECONDS, Breaker
+from cloister.hosting.breaker import FIRST_BREAK_SECONDS, LONGEST_BREAK_SECONDS, Breaker
 
 
 def broken(patience=3):
