@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "verify": Entry("cloister.cli.verify:verify", "Examine the service, every step of it.", daily=True),
     "doctor": Entry("cloister.cli.doctor:doctor", "Check what this machine has, and say what to do.", daily=True),
     "demo": Entry("cloister.cli.demo:demo", "All of it on one spoken sentence, cleaned up after.", node=True),
+    "contract": Entry("cloister.cli.contract:contract", "Contracts: write, sign, log, change and end them."),
     "receipt": Entry("cloister.cli.receipt:receipt", "Kept receipts: check them, offline."),
     "token": Entry("cloister.cli.token:token", "A verifier's tokens: check them, offline."),
     "ledger": Entry("cloister.cli.ledger:ledger", "The log: copy it, prove what is in it."),

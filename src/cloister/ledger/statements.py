@@ -43,6 +43,21 @@ def sign_statement(kind: Kind, record: msgspec.Struct, keys: Sequence[SigningKey
     return canonical.encode(Statement(kind=kind, payload=payload, signatures=signatures))
 
 
+def cosigned_statement(entries: Sequence[bytes]) -> bytes:
+    """One entry with the signatures of all `entries`, which say the same: parties sign apart, the log takes it once.
+
+    Raises:
+        TooLarge, MalformedInput: one is no entry, or they do not all say the same.
+        BadSignature: a signature does not hold.
+    """
+    if len({(one.kind, one.payload) for one in map(open_statement, entries)}) != 1:
+        raise MalformedInput("the signatures are not on one and the same text")
+    statements = [parse_statement(entry) for entry in entries]
+    by_signer = {CoseSign1.parse(signature).kid: signature for one in statements for signature in one.signatures}
+    ordered = tuple(signature for _, signature in sorted(by_signer.items()))
+    return canonical.encode(msgspec.structs.replace(statements[0], signatures=ordered))
+
+
 def open_statement(entry: bytes) -> SignedStatement:
     """Parse an entry and check every signature on it.
 

@@ -1,0 +1,117 @@
+"""`cloister contract show` and `check`: what a contract says, and whether it is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from cloister.cli.chain import console
+from cloister.cli.contract_files import ReadContract, contract_argument, read_contract, require_form
+from cloister.cli.explained.contract_words import SaidContract, SaidLine, explain_contract
+from cloister.cli.terminal import printable, say_json
+from cloister.contract.draft import still_open
+from cloister.formats.contract import Contract
+
+MARKS = {"agreed": (" ", ""), "enforced": ("✓", "green"), "promise": ("~", "yellow")}
+SHOW_EPILOG = """\b
+Examples:
+  cloister contract show contract.toml
+  cloister contract show contract.signed --json | jq .terms
+
+CONTRACT is TOML, a signed contract, or the entries of a whole line, of which it is the last. ✓ stands before what is
+enforced by checks, ~ before what is promised and nothing enforces.
+"""
+CHECK_EPILOG = """\b
+Examples:
+  cloister contract check contract.toml
+  cloister contract check contract.signed --json | jq -r '.open[]'
+
+Exit code 2 for a file that is no contract, with the key and its line; 3 for one that breaks a rule of its form. What is
+still open is said, and is no error: a contract that leaves it open lets nothing be done.
+"""
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """What `check --json` prints."""
+
+    name: str
+    digest: str
+    open: tuple[str, ...]
+    promises: tuple[str, ...]
+    unsafe: tuple[str, ...]
+    not_signed_by: tuple[str, ...]
+
+
+@click.command(epilog=SHOW_EPILOG)
+@contract_argument
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def show(path: Path, *, as_json: bool) -> None:
+    """Say in sentences what CONTRACT says."""
+    found = read_contract(path)
+    said = explain_contract(found.contract)
+    if as_json:
+        say_json(said)
+    else:
+        _show(console(), said, found)
+
+
+@click.command(epilog=CHECK_EPILOG)
+@contract_argument
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def check(path: Path, *, as_json: bool) -> None:
+    """Check that CONTRACT is well-formed, and say what it leaves open, promises and excepts."""
+    found = read_contract(path)
+    require_form(found.contract)
+    said = _checked(found.contract, found)
+    if as_json:
+        say_json(said)
+        return
+    out = console()
+    out.print(f"{printable(said.name)} is well-formed; its digest is {said.digest}")
+    rows = {
+        "still open": said.open,
+        "a promise, which nothing enforces": said.promises,
+        "an exception": said.unsafe,
+        "not signed by": said.not_signed_by,
+    }
+    for what, ones in rows.items():
+        for one in ones:
+            out.print(f"  {what}: {printable(one)}")
+
+
+def _checked(contract: Contract, found: ReadContract) -> Checked:
+    return Checked(
+        name=contract.name,
+        digest=contract.digest().hex(),
+        open=tuple(still_open(contract)),
+        promises=tuple(term.text for term in contract.terms if not term.checks),
+        unsafe=tuple(contract.appraisal.unsafe),
+        not_signed_by=tuple(found.unsigned),
+    )
+
+
+def _show(out: Console, said: SaidContract, found: ReadContract) -> None:
+    number = "the first of its line" if said.sequence == 0 else f"number {said.sequence} of its line"
+    out.print(Text(printable(said.name), style="bold") + Text(f", {number}"))
+    out.print(f"  in force {said.validity}" + (", on one machine alone" if said.local else ""))
+    out.print(f"  digest {said.digest}\n  under the KMS whose first constitution is {said.constitution}")
+    for flag in said.unsafe:
+        out.print(Text(f"  ! {flag}", style="bold red"))
+    for part in ("parties", "assets", "tasks", "grants", "outcomes", "terms", "changes"):
+        lines: tuple[SaidLine, ...] = getattr(said, part)
+        out.print(Text(f"\n{part.capitalize()}", style="bold"))
+        _lines(out, lines)
+        if not lines:
+            out.print("    none")
+    unsigned = printable(", ".join(found.unsigned))
+    out.print(f"\nnot signed yet by {unsigned}" if unsigned else "\nsigned by every party of its own")
+
+
+def _lines(out: Console, lines: tuple[SaidLine, ...]) -> None:
+    for line in lines:
+        mark, style = MARKS[line.held]
+        out.print(Text("  ") + Text(mark, style=style) + Text(f" {printable(line.subject)}: {printable(line.says)}"))
