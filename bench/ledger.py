@@ -12,8 +12,8 @@ Three raw rates are taken beside each round: `raw`, Ed25519 verifications of the
 in a process for each processor; `raw_one`, in one process; `opened`, all that a check of an entry is, by as many as
 `raw`. Where others share the machine all rates fall, but not evenly: the ledger's several processes get more turns than
 the raw rate's. So the ratio is told in CPU time too, which turns do not touch: `cpu_ratio` is the CPU time of a raw
-check over all that ledger, witness and clients used for an entry. What others took of the machine is shown. The last
-line is JSON.
+check over all that ledger, witness and clients used for an entry. What others took of the machine is shown, and
+what a write costs that is on disk when it returns, since an append waits for nine of them. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pathlib import Path
 
 import aiohttp
 import uvloop
-from ledgers import Busy, RunningLedger, of_others, running_ledger
+from ledgers import Busy, RunningLedger, of_others, running_ledger, synchronised_ms
 from signatures import PROCESSORS, Rate, RawRate, entries
 
 from cloister.crypto.merkle import check_inclusion, leaf_hash
@@ -141,6 +141,7 @@ class Rounds:
     single: list[Told] = field(default_factory=list)
     append_ms: list[float] = field(default_factory=list)
     append_busy_ms: list[float] = field(default_factory=list)
+    synchronised_ms: list[float] = field(default_factory=list)
 
 
 async def measure(given: argparse.Namespace, ledger: RunningLedger, pool: ProcessPoolExecutor) -> Rounds:
@@ -170,6 +171,7 @@ async def one_round(given: argparse.Namespace, raw: RawRate, load: Load, left: I
     found.append_busy_ms += waited
     found.raw.append(await asyncio.to_thread(raw.verified, PROCESSORS))
     found.opened.append(await asyncio.to_thread(raw.opened, PROCESSORS))
+    found.synchronised_ms.append(synchronised_ms(given.folder))
     found.append_ms += await load.latencies(left, ALONE_SECONDS)
     found.single.append(await load.rate(SINGLE_CLIENTS, left, 1, SINGLE_SECONDS))
 
@@ -219,7 +221,8 @@ def main() -> None:
     given = parser.parse_args()
     with ProcessPoolExecutor(PROCESSORS) as pool, tempfile.TemporaryDirectory() as folder:
         list(pool.map(abs, range(PROCESSORS)))
-        with running_ledger(Path(folder), given.database) as ledger:
+        given.folder = Path(folder)
+        with running_ledger(given.folder, given.database) as ledger:
             found = uvloop.run(measure(given, ledger, pool))
     print(f"{PROCESSORS} processors; others took of the machine, by round: ", end="")
     print(", ".join(f"{one.others:.0%}" for one in found.load))
@@ -232,6 +235,7 @@ def main() -> None:
     figures["entry_cpu_us"] = round(told("CPU of an entry, everyone's", [one.cpu_us for one in found.load], "us"), 1)
     figures["single_per_s"] = round(told("entries, one by a request", [one.per_second for one in found.single], "/s"))
     figures |= latency("append", found.append_ms) | latency("append_busy", found.append_busy_ms)
+    figures["synchronised_ms"] = round(told("a write that is on disk", found.synchronised_ms, "ms"), 2)
     print(json.dumps(figures))
 
 

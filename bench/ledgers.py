@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -70,6 +71,18 @@ def service(folder: Path, name: str, more: str) -> Iterator[tuple[str, int]]:
                 raise SystemExit(f"the {name} did not start")
             time.sleep(0.02)
         yield f"http://127.0.0.1:{int(ready.read_text())}", process.pid
+
+
+def synchronised_ms(folder: Path, times: int = 9) -> float:
+    """The median time of a write of 4 KiB that is on disk when it returns: what durable steps cost here and now."""
+    taken = []
+    with (folder / "synchronised").open("wb", buffering=0) as file:
+        for _ in range(times):
+            begin = time.perf_counter()
+            os.pwrite(file.fileno(), os.urandom(4096), 0)
+            os.fsync(file.fileno())
+            taken.append((time.perf_counter() - begin) * 1000)
+    return statistics.median(taken)
 
 
 @dataclass(frozen=True, slots=True)
