@@ -28,6 +28,7 @@ from cloister.attest.snp.authentic import SNP_STEPS
 from cloister.attest.tdx.appraised import SGX_APPRAISAL_STEPS, TDX_APPRAISAL_STEPS
 from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS
 from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
+from cloister.contract.audit.findings import AUDIT_STEPS
 from cloister.contract.handover import HANDED_STEPS, HANDOVER_STEPS, LOGGED_HANDOVER_STEPS
 from cloister.contract.recovery import RECOVERY_STEPS
 from cloister.contract.release_policy import RELEASE_POLICY_STEPS
@@ -120,6 +121,7 @@ def test_the_table_names_every_step_and_no_other():
         *ASSET_REPLY_STEPS,
         *ASSET_STEPS,
         *ATTESTATION_STEPS,
+        *AUDIT_STEPS,
         *AZURE_SNP_APPRAISAL_STEPS,
         *AZURE_SNP_STEPS,
         *AZURE_TOKEN_STEPS,
@@ -167,6 +169,7 @@ def test_no_examination_performs_a_step_twice():
     for steps in (
         ASSET_REPLY_STEPS,
         ASSET_STEPS,
+        AUDIT_STEPS,
         BUNDLE_STEPS,
         DEVICE_STEPS,
         ENDORSEMENT_STEPS,

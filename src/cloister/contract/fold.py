@@ -16,7 +16,7 @@ from cloister.contract.refusals import refusal
 from cloister.contract.releases import release, revocation
 from cloister.contract.state import State
 from cloister.crypto.signing import BadSignature
-from cloister.errors import MalformedInput, Refused, TooLarge
+from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge
 from cloister.ledger.statements import SignedStatement, open_statement
 
 
@@ -46,13 +46,26 @@ def fold(state: State, entries: Iterable[bytes]) -> State:
 
 def advance(state: State, entry: bytes) -> State:
     """The state after one more entry; a void one changes nothing but the counts."""
-    index = state.size
     try:
         statement = open_statement(entry)
-        after = _RULES[statement.kind](state, statement, Placed(index, entry, statement.digest))
+    except (MalformedInput, TooLarge, BadSignature) as error:
+        return void(state, error)
+    return weigh(state, statement, entry)
+
+
+def weigh(state: State, statement: SignedStatement, entry: bytes) -> State:
+    """As `advance`, of an entry that is open already: `statement` is what `entry` says."""
+    try:
+        after = _RULES[statement.kind](state, statement, Placed(state.size, entry, statement.digest))
     except (Refused, MalformedInput, TooLarge, BadSignature) as error:
-        return replace(state, size=index + 1, void=state.void + 1, reason=str(error))
-    return replace(after, size=index + 1, reason="")
+        return void(state, error)
+    return replace(after, size=state.size + 1, reason="", broken="")
+
+
+def void(state: State, error: CloisterError) -> State:
+    """The state after an entry without effect, for the reason that `error` says."""
+    broken = error.check if isinstance(error, Refused) else ""
+    return replace(state, size=state.size + 1, void=state.void + 1, reason=str(error), broken=broken)
 
 
 _RULES: Mapping[str, Callable[[State, SignedStatement, Placed], State]] = {

@@ -110,6 +110,7 @@ class State:
     size: int = 1
     void: int = 0  # entries without effect
     reason: str = ""  # why the last entry has none; empty where it took effect
+    broken: str = ""  # the rule that says so; empty, too, where the entry or its payload cannot be read
 
     @property
     def constitution(self) -> Constitution:
