@@ -279,7 +279,14 @@ def token_targets() -> dict[str, tuple[Parser, list[bytes]]]:
     request = sign_attestation_request(world.kms.sign, shown, policy="p", audience="a", nonce=bytes(32))
     failed = (FailedCheck(check="release.role", shortfall="the contract names no clerk"),)
     refused = Refusal(
-        contract=bytes(32), role="gateway", failed=failed, evidence=bytes(32), node=bytes(32), at=NOON, omitted=7
+        contract=bytes(32),
+        role="gateway",
+        wanted="assets",
+        failed=failed,
+        evidence=bytes(32),
+        node=bytes(32),
+        at=NOON,
+        omitted=7,
     )
     microsoft, google = MadeAzure(), MadeGoogle()
     told = [snp_guest_claims(bytes(64)), trust_domain_claims(bytes(64)), confidential_space_claims("00" * 32)]

@@ -58,6 +58,7 @@ def refused(world):
     return Refusal(
         contract=world.contract.digest(),
         role="gateway",
+        wanted="assets",
         failed=failed,
         evidence=bytes(32),
         node=world.gateway.keys.thumbprint(),

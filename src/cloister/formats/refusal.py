@@ -16,6 +16,9 @@ MAXIMUM_FAILED: Final = 16  # checks; the first are those that say the most
 Shortfall = Annotated[str, msgspec.Meta(max_length=MAXIMUM_SHORTFALL, pattern=r"^[ -~]*\Z")]
 
 
+Wanted = Literal["transport-key", "assets"]  # what the node asked for
+
+
 class FailedCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A step that failed, and by how much, in printable ASCII: never what a node sent, beyond names and digests."""
 
@@ -24,11 +27,12 @@ class FailedCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A node that answered a challenge got no key. Signed by the KMS instance that refused."""
+    """A node that answered a challenge got nothing. Signed by the KMS instance that refused."""
 
     version: Literal[1] = 1
     contract: Digest  # the first contract of the line
     role: Role  # that the node claims
+    wanted: Wanted
     failed: Annotated[tuple[FailedCheck, ...], msgspec.Meta(min_length=1, max_length=MAXIMUM_FAILED)]
     evidence: Digest  # SHA-256 of the evidence, which is not kept
     node: Digest  # thumbprint of the keys that came with it

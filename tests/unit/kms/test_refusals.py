@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from tests.doubles.custody_system import CustodySystem, WantingNode
 from tests.doubles.kms_system import AskingNode, KmsSystem
 
 from cloister.contract.fold import begin, fold
@@ -65,6 +66,7 @@ async def test_every_check_that_failed_is_in_the_log_once_it_is_looked_at(system
     assert [one.check for one in refusal.failed] == ["evidence.subject", "evidence.settings"]
     assert refusal.failed[0].shortfall == "is bound to 0000000000000000..."
     assert (refusal.contract, refusal.role, refusal.at) == (system.line, "gateway", system.now)
+    assert refusal.wanted == "transport-key"
     assert refusal.node == stranger.secrets.public.thumbprint()
     assert refusal.omitted == 0
     await kms.follow()
@@ -119,6 +121,20 @@ async def test_a_node_that_gets_its_key_is_no_refusal(system, node):
     assert logged(system) == []
 
 
+async def test_a_use_beyond_what_is_granted_is_logged_as_refused():
+    custody = CustodySystem(uses=1)
+    kms = await custody.started()
+    await custody.deposit(kms)
+    wanting = WantingNode(custody)
+    await wanting.assets_of(kms)
+    with pytest.raises(Refused, match=r"asset\.uses"):
+        await wanting.ask(kms)
+    await kms.follow()
+    (refusal,) = logged(custody)
+    assert (refusal.wanted, [one.check for one in refusal.failed]) == ("assets", ["asset.uses"])
+    assert refusal.failed[0].shortfall == "password was used 1 times, 1 are granted"
+
+
 async def test_what_could_not_be_logged_is_logged_later_and_once(system, stranger):
     kms = await system.started()
     await refused(kms, stranger)
@@ -170,7 +186,7 @@ def test_a_line_does_not_use_up_anothers_bucket_and_a_ledger_that_is_down_fills_
     refusals, shown = Refusals(clock=lambda: 0.0), evidence()
     for line in range(WAITING // BURST + 1):
         for _ in range(BURST):
-            refusals.note(bytes([line]) * 32, shown, examined("release.role"), at=1)
+            refusals.note(bytes([line]) * 32, shown, examined("release.role"), "assets", at=1)
     lines = []
     while (first := refusals.first()) is not None:
         lines.append(first.contract[0])
@@ -180,7 +196,7 @@ def test_a_line_does_not_use_up_anothers_bucket_and_a_ledger_that_is_down_fills_
 
 def test_the_first_checks_are_told_and_an_entry_stays_small():
     refusals = Refusals(clock=lambda: 0.0)
-    refusals.note(bytes(32), evidence(), examined(*(f"evidence.check{one}" for one in range(99))), at=1)
+    refusals.note(bytes(32), evidence(), examined(*(f"evidence.check{one}" for one in range(99))), "assets", at=1)
     made = refusals.first()
     assert made is not None
     assert [one.check for one in made.failed] == [f"evidence.check{one}" for one in range(16)]

@@ -11,6 +11,7 @@ from cloister.contract.custody_records import DepositRecord, RootRecord
 from cloister.contract.release import ReleaseRefused
 from cloister.crypto.hpke import OpenFailed, unwrap, wrap
 from cloister.errors import Unavailable
+from cloister.examination import Examination
 from cloister.formats import canonical
 from cloister.formats.custody import ASSET_INFO, DEPOSIT_INFO, AssetSeal, Use
 from cloister.formats.custody_messages import AssetReply, WrappedAsset
@@ -30,7 +31,9 @@ async def release_assets(standing: Standing, asked: AssetsAsked) -> bytes:
         Refused: names the check; nothing left, and a use that did not count was spent by nobody.
         Unavailable: ledger or witnesses are down, or the root secret is not here; nothing left.
     """
-    decision = await asyncio.to_thread(_decided, standing, asked)  # of GPUs some tens of milliseconds
+    examination = await asyncio.to_thread(_judge, standing, asked)  # of GPUs some tens of milliseconds
+    standing.note_refusal(asked, examination, "assets")
+    decision = examination.require()
     standing.vendors.met(standing.state.lines[decision.line].current.appraisal, decision.evidence.seen)
     opened = await _opened(standing, decision)  # first: what cannot be opened shall spend no use
     shown = canonical.encode(asked.evidence)
@@ -43,8 +46,8 @@ async def release_assets(standing: Standing, asked: AssetsAsked) -> bytes:
     return _reply(published, entry, appended, opened)
 
 
-def _decided(standing: Standing, asked: AssetsAsked) -> AssetDecision:
-    return examine_assets(standing.state, asked, at=standing.now()).require()
+def _judge(standing: Standing, asked: AssetsAsked) -> Examination[AssetDecision]:
+    return examine_assets(standing.state, asked, at=standing.now())
 
 
 async def _opened(standing: Standing, decision: AssetDecision) -> Opened:

@@ -15,7 +15,7 @@ from typing import Any
 from cloister.examination import Examination, Outcome
 from cloister.formats import canonical
 from cloister.formats.evidence import Evidence
-from cloister.formats.refusal import MAXIMUM_FAILED, FailedCheck, Refusal, told_shortfall
+from cloister.formats.refusal import MAXIMUM_FAILED, FailedCheck, Refusal, Wanted, told_shortfall
 from cloister.hosting.allowance import Allowance, TooMuch
 
 PER_SECOND = 1 / 60  # entries of one contract line, once its bucket is empty
@@ -34,13 +34,14 @@ class Refusals:
         self._omitted: Counter[bytes] = Counter()
         self._waiting: deque[Refusal] = deque()
 
-    def note(self, line: bytes, evidence: Evidence, examination: Examination[Any], *, at: int) -> None:
+    def note(self, line: bytes, evidence: Evidence, found: Examination[Any], wanted: Wanted, *, at: int) -> None:
         """Have a refusal logged, or counted; `line` is one that is served, so that there are few.
 
         Args:
             line: the digest of the first contract of the line.
             evidence: as it was judged.
-            examination: with a step that failed.
+            found: an examination with a step that failed.
+            wanted: what the node asked for.
             at: seconds since 1970.
         """
         allowance = self._allowances.setdefault(line, Allowance(per_second=PER_SECOND, brim=BURST, clock=self._clock))
@@ -52,7 +53,19 @@ class Refusals:
         if len(self._waiting) >= WAITING:
             self._omitted[line] += 1
             return
-        self._waiting.append(_refusal(line, evidence, examination, at=at, omitted=self._omitted.pop(line, 0)))
+        omitted = self._omitted.pop(line, 0)
+        self._waiting.append(
+            Refusal(
+                contract=line,
+                role=evidence.binding.role,
+                wanted=wanted,
+                failed=_failed(found),
+                evidence=hashlib.sha256(canonical.encode(evidence)).digest(),
+                node=evidence.keys.thumbprint(),
+                at=at,
+                omitted=omitted,
+            )
+        )
 
     def first(self) -> Refusal | None:
         """The oldest that waits; it goes on waiting until it was `logged`."""
@@ -63,14 +76,6 @@ class Refusals:
         self._waiting.popleft()
 
 
-def _refusal(line: bytes, evidence: Evidence, examination: Examination[Any], *, at: int, omitted: int) -> Refusal:
-    failed = [step for step in examination.steps if step.outcome is Outcome.FAILED][:MAXIMUM_FAILED]
-    return Refusal(
-        contract=line,
-        role=evidence.binding.role,
-        failed=tuple(FailedCheck(check=step.id, shortfall=told_shortfall(step.detail)) for step in failed),
-        evidence=hashlib.sha256(canonical.encode(evidence)).digest(),
-        node=evidence.keys.thumbprint(),
-        at=at,
-        omitted=omitted,
-    )
+def _failed(found: Examination[Any]) -> tuple[FailedCheck, ...]:
+    failed = [step for step in found.steps if step.outcome is Outcome.FAILED][:MAXIMUM_FAILED]
+    return tuple(FailedCheck(check=step.id, shortfall=told_shortfall(step.detail)) for step in failed)

@@ -32,8 +32,7 @@ async def release(standing: Standing, asked: Asked) -> bytes:
         Unavailable: ledger or witnesses are down; no key left.
     """
     examination = await asyncio.to_thread(judge, standing, asked)  # of GPUs some tens of milliseconds
-    if examination.failed and asked.challenge_live and asked.contract in standing.lines():
-        standing.refusals.note(asked.contract, asked.evidence, examination, at=standing.now())
+    standing.note_refusal(asked, examination, "transport-key")
     decision = examination.require()
     key = held_key(standing, decision)
     standing.vendors.met(standing.state.lines[decision.line].current.appraisal, decision.evidence.seen)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from cloister.contract.asset_release import AssetsAsked
 from cloister.contract.custody_records import RootRecord
 from cloister.contract.epochs import active_epoch, living_epochs
+from cloister.contract.release import Asked
 from cloister.contract.state import ContractLine, EpochRecord, State
+from cloister.examination import Examination
+from cloister.formats.refusal import Wanted
 from cloister.ledger.checkpoints import VerifiedCheckpoint
 from cloister.ledger.statements import sign_statement
 from cloister.node.witnessed_clock import WitnessedClock
@@ -77,6 +82,11 @@ class Standing:
         """
         appended = await self.ledger.append(entry)
         return appended, await self.history.follow(appended.checkpoint)
+
+    def note_refusal(self, asked: Asked | AssetsAsked, found: Examination[Any], wanted: Wanted) -> None:
+        """Have it logged that a node got nothing: one that answered a challenge, for a line that is served."""
+        if found.failed and asked.challenge_live and asked.contract in self.lines():
+            self.refusals.note(asked.contract, asked.evidence, found, wanted, at=self.now())
 
     async def log_refusals(self) -> None:
         """Say in the log who got no key; what cannot be logged now waits for the next look.
