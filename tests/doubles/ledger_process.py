@@ -43,7 +43,7 @@ class Deadly(sqlite3.Connection):
 
 
 if __name__ == "__main__":
-    name, config = sys.argv[1], Path(sys.argv[2])
+    name, config = sys.argv[1].rstrip("0123456789"), Path(sys.argv[2])
     if sys.argv[3:]:
         Deadly.ready, Deadly.left = Path(tomllib.loads(config.read_text())["ready"]), int(sys.argv[3])
         setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Deadly))  # noqa: B010 - mypy

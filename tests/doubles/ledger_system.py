@@ -88,6 +88,7 @@ class System:
         for role, key in self.keys.items():
             write_signing_key(folder / f"{role}.seed", key)
         self.ledger, self.witness = Process(self, "ledger"), Process(self, "witness")
+        self.front_ends: dict[int, Process] = {}
         self._write(
             "witness", 0, f'name = "witness.test"\nlogs = ["{format_vkey(ORIGIN, self.log.key, kind=ED25519)}"]'
         )
@@ -103,15 +104,25 @@ class System:
         self._write("ledger", 0, settings + f'[[witnesses]]\nvkey = "{vkey}"\nurl = "{witness_url}"')
         return await self.ledger.start(**options)
 
+    async def start_front_end(self, number, witness_url, database_url):
+        """One of several ledgers on a database; its process is then in `front_ends`."""
+        name = f"ledger{number}"
+        self.front_ends.setdefault(number, Process(self, name))
+        vkey = format_vkey("witness.test", self.watching.key, kind=COSIGNATURE_V1)
+        settings = f'origin = "{ORIGIN}"\nquorum = 1\nwitness_seconds = 2\nlease_seconds = 1\n'
+        table = f'[database]\nurl = "{database_url}"\nconnect_seconds = 2\nanswer_seconds = 2\n'
+        self._write(name, 0, f'{settings}{table}[[witnesses]]\nvkey = "{vkey}"\nurl = "{witness_url}"', key="ledger")
+        return await self.front_ends[number].start()
+
     async def end(self):
-        for process in (self.ledger, self.witness):
+        for process in (*self.front_ends.values(), self.ledger, self.witness):
             await process.end(signal.SIGTERM)
 
     def verified(self, note):
         return examine_checkpoint(note, log=self.log, witnesses=[self.watching], quorum=1).require()
 
-    def _write(self, name, port, more):
-        lines = [f"port = {port}", f'folder = "{self.folder / name}"', f'key = "{self.folder / name}.seed"']
+    def _write(self, name, port, more, *, key=None):
+        lines = [f"port = {port}", f'folder = "{self.folder / name}"', f'key = "{self.folder / (key or name)}.seed"']
         lines.append(f'ready = "{self.folder / name}.ready"')
         (self.folder / f"{name}.toml").write_text("\n".join([*lines, more]))
 

@@ -7,9 +7,12 @@ transactions asks for its term in the row, and locks that, so that no other take
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cloister.storage.postgresql.database import PostgresDatabase
 from cloister.storage.transaction import Query, Steps
+
+if TYPE_CHECKING:  # its library is an extra
+    from cloister.storage.postgresql.database import PostgresDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Leadership:
     def __init__(self, database: PostgresDatabase, *, url: str, seconds: float) -> None:
         """`url` is where others pass entries on to; a leader that writes nothing for `seconds` is replaced."""
         self._database = database
-        self._url = url
+        self.url = url
         self._seconds = seconds
 
     async def leader(self) -> Leader:
@@ -43,7 +46,7 @@ class Leadership:
         found = await self.leader()
         if not found.over:
             return False
-        term = await self._database.write(lambda: _take_over(found.term, self._url, self._seconds), by_any=True)
+        term = await self._database.write(lambda: _take_over(found.term, self.url, self._seconds), by_any=True)
         self._database.lead(term, seconds=self._seconds)
         return term is not None
 

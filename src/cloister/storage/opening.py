@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cloister.errors import UsageError
 from cloister.storage.database import Database
 from cloister.storage.transaction import Transactions
+
+if TYPE_CHECKING:  # its library is an extra
+    from cloister.storage.postgresql.database import PostgresDatabase
 
 SQLITE = "sqlite"
 
@@ -40,10 +43,8 @@ class Named(Protocol):
         """Whether a server may be used that is not durable."""
 
 
-async def open_database(named: Named, folder: Path, *, service: str, shared: bool = False) -> Transactions:
-    """The database of `service`, at its newest migration: in `folder`, or on the server that is named.
-
-    A server's database that is `shared` has other processes of the service beside this one; see `storage.leadership`.
+async def open_database(named: Named, folder: Path, *, service: str) -> Transactions:
+    """The database of `service`, at its newest migration and for this process alone: in `folder`, or on a server.
 
     Raises:
         UsageError: the server's library is not installed, its URL makes no sense, or it is not durable.
@@ -52,6 +53,18 @@ async def open_database(named: Named, folder: Path, *, service: str, shared: boo
     """
     if named.url == SQLITE:
         return await Database.open(folder / f"{service}.sqlite", migrations=service)
+    return await _open_server(named, service, shared=False)
+
+
+async def open_shared(named: Named, *, service: str) -> PostgresDatabase:
+    """A server's database that other processes of the service share, one of which leads; see `storage.leadership`.
+
+    Raises as `open_database`.
+    """
+    return await _open_server(named, service, shared=True)
+
+
+async def _open_server(named: Named, service: str, *, shared: bool) -> PostgresDatabase:
     try:
         from cloister.storage.postgresql.address import parse_address  # noqa: PLC0415 - an extra
         from cloister.storage.postgresql.database import PostgresDatabase  # noqa: PLC0415

@@ -10,9 +10,15 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from cloister.errors import Unavailable
+
 T = TypeVar("T")
 
 Row = Sequence[Any]
+
+
+class Deposed(Unavailable):
+    """This process does not lead, or no longer: another front end numbers entries. Nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)

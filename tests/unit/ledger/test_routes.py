@@ -22,7 +22,7 @@ from cloister.peers.exchange import PeerRefused
 from cloister.peers.ledger import LedgerClient
 from cloister.services.ledger.routes import Log, build
 from cloister.services.ledger.writers import Writers
-from cloister.storage.blobs import BlobStore
+from cloister.storage.blobs import BlobFiles, BlobStore
 
 SIGNER = SigningKey.generate()
 CBOR = {"content-type": "application/cbor"}
@@ -38,7 +38,7 @@ async def ledger(folder, *, admit=open_statements, capacity=10**9, spent=0):
     """A ledger's life, and a client of it."""
     keys = make_keys()
     async with LedgerLife(folder, keys) as life:
-        blobs = BlobStore(folder / "blobs", maximum=16 * 1024 * 1024, capacity=capacity)
+        blobs = BlobFiles(BlobStore(folder / "blobs", maximum=16 * 1024 * 1024, capacity=capacity))
         writers = Writers((), None, per_second=1000, clock=time.monotonic)
         writers.charge(spent)
         log = Log(life.sequencer, blobs, keys["log"], admit, writers)

@@ -13,8 +13,8 @@ from cloister.storage.database_file import CorruptStore
 from cloister.storage.leadership import Leadership
 from cloister.storage.ledger_store import LedgerStore, StoredCheckpoint
 from cloister.storage.postgresql.address import parse_address
-from cloister.storage.postgresql.database import Deposed, PostgresDatabase
-from cloister.storage.transaction import Query
+from cloister.storage.postgresql.database import PostgresDatabase
+from cloister.storage.transaction import Deposed, Query
 
 KEY = bytes(range(32))
 SECONDS = 600

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,7 +35,7 @@ from cloister.services.ledger.sequencer import Sequencer
 from cloister.services.ledger.signature_checks import Admit, SignatureChecks
 from cloister.services.ledger.tiles import tile_routes
 from cloister.services.ledger.writers import ENTRY_BYTES, Writers
-from cloister.storage.blobs import BlobStore
+from cloister.storage.blobs import Blobs
 
 CBOR = "application/cbor"
 BYTES = "application/octet-stream"
@@ -49,7 +48,7 @@ class Log:
     """What the routes are about."""
 
     sequencer: Sequencer
-    blobs: BlobStore
+    blobs: Blobs
     key: SigningKey
     admit: Admit  # for each entry why it may not be logged, if it may not
     writers: Writers
@@ -83,7 +82,6 @@ class _Api:
         self._key = log.key
         self.checks = SignatureChecks(log.admit)
         self._writers = log.writers
-        self._writing = asyncio.Lock()
 
     async def append(self, request: Request) -> Response:
         self._require_writer(request)
@@ -96,10 +94,12 @@ class _Api:
     async def entries(self, request: Request) -> Response:
         start, end = _numbers(request, "start", "end")
         last = min(end, start + MAXIMUM_PAGE_ENTRIES)
+        await self._sequencer.fresh()
         return Response(encode_list(await self._sequencer.entries(start, last, limit=MAXIMUM_PAGE)), media_type=CBOR)
 
     async def receipt(self, request: Request) -> Response:
         index = parse_size(request.path_params["index"])
+        await self._sequencer.fresh()
         cosigned = self._sequencer.cosigned
         path = self._sequencer.inclusion(index, cosigned.size)
         checkpoint = Checkpoint(self._sequencer.log.origin, cosigned.size, cosigned.root)
@@ -107,11 +107,13 @@ class _Api:
 
     async def proof(self, request: Request) -> Response:
         index = parse_size(request.path_params["index"])
+        await self._sequencer.fresh()
         cosigned = self._sequencer.cosigned
         path = self._sequencer.inclusion(index, cosigned.size)
         return Response(TlogProof(index, path, cosigned.note).encode(), media_type=TLOG_PROOF)
 
     async def checkpoint(self, _request: Request) -> Response:
+        await self._sequencer.fresh()
         return Response(self._sequencer.cosigned.note, media_type=NOTE, headers={"cache-control": "no-cache"})
 
     async def renew(self, request: Request) -> Response:
@@ -121,10 +123,12 @@ class _Api:
 
     async def inclusion(self, request: Request) -> Response:
         index, size = _numbers(request, "index", "size")
+        await self._sequencer.fresh()
         return Response(encode_list(self._sequencer.inclusion(index, size)), media_type=CBOR)
 
     async def consistency(self, request: Request) -> Response:
         old, new = _numbers(request, "old", "new")
+        await self._sequencer.fresh()
         return Response(encode_list(self._sequencer.consistency(old, new)), media_type=CBOR)
 
     async def put_blob(self, request: Request) -> Response:
@@ -132,12 +136,11 @@ class _Api:
         require_media_type(request, BYTES)
         data = await read_body(request, limit=MAXIMUM_BLOB)
         self._writers.charge(len(data))
-        async with self._writing:
-            digest = await asyncio.to_thread(self._blobs.put, data)
+        digest = await self._blobs.put(data)
         return Response(encode_digest(digest), 201, media_type=CBOR)
 
     async def get_blob(self, request: Request) -> Response:
-        blob = await asyncio.to_thread(self._blobs.get, _digest(request.path_params["digest"]))
+        blob = await self._blobs.get(_digest(request.path_params["digest"]))
         if blob is None:
             raise HTTPException(404, "no blob of this digest is stored")
         return Response(blob, media_type=BYTES)

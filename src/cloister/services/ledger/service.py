@@ -10,23 +10,20 @@ from contextlib import AsyncExitStack
 from cloister.errors import Unavailable, UsageError
 from cloister.formats.checkpoint import COSIGNATURE_ML_DSA, COSIGNATURE_V1, parse_vkey
 from cloister.formats.constitution import Witness
-from cloister.formats.ledger_messages import MAXIMUM_BLOB
 from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_services
 from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
 from cloister.ledger.statements import open_statements
 from cloister.peers.witness import WitnessClient
+from cloister.services.ledger.log_opening import open_log
 from cloister.services.ledger.quorum import Quorum
 from cloister.services.ledger.routes import Log, build
 from cloister.services.ledger.sequencer import Sequencer
 from cloister.services.ledger.settings import LedgerSettings, WitnessAddress
 from cloister.services.ledger.writers import Writers
-from cloister.storage.blobs import BlobStore
 from cloister.storage.database_file import advising
 from cloister.storage.key_file import read_signing_key
-from cloister.storage.ledger_store import LedgerStore
-from cloister.storage.opening import open_database
 
 FRETTING_SECONDS = 2.0  # between tries while nothing can be cosigned
 
@@ -59,13 +56,10 @@ async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
     per_second = settings.write_bytes_per_second
     writers = Writers(settings.writers, settings.tls, per_second=per_second, clock=time.monotonic)
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    blobs = BlobStore(settings.folder / "blobs", maximum=MAXIMUM_BLOB, capacity=settings.blobs_bytes)
+    listening = listen_to_services(settings.address, settings.port, settings.tls)
     async with AsyncExitStack() as stack:
+        stack.callback(listening.socket.close)
         stack.enter_context(advising(DAMAGED))
-        database = await open_database(settings.database, settings.folder, service="ledger")
-        stack.push_async_callback(database.close)
-        store = LedgerStore(database)
-        await store.claim(settings.origin, key.public)
         callers = [
             (
                 witness,
@@ -75,13 +69,13 @@ async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
             )
             for witness, url in witnesses
         ]
-        sequencer = Sequencer(settings.origin, key, store, Quorum(callers, needed=settings.quorum))
-        await sequencer.start()
-        stack.push_async_callback(sequencer.stop)
-        stack.callback(asyncio.create_task(keep_cosigned(sequencer, seconds=settings.renew_seconds)).cancel)
-        log = Log(sequencer, blobs, key, open_statements, writers)
-        app = build(log, checks=[database.probe], limits=settings.limits)
-        listening = listen_to_services(settings.address, settings.port, settings.tls)
+        quorum = Quorum(callers, needed=settings.quorum)
+        port = listening.socket.getsockname()[1]
+        opened = await stack.enter_async_context(open_log(settings, key, quorum, port))
+        renewing = asyncio.create_task(keep_cosigned(opened.sequencer, seconds=settings.renew_seconds))
+        stack.callback(renewing.cancel)
+        log = Log(opened.sequencer, opened.blobs, key, open_statements, writers)
+        app = build(log, checks=[opened.probe], limits=settings.limits)
         await serve_until(app, listening.socket, stop, ready=settings.ready, limits=settings.limits, tls=listening.tls)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloister.hosting.database_settings import DatabaseSettings
+from cloister.hosting.database_settings import DatabaseSettings, Seconds
 from cloister.hosting.listening import require_for_services
 from cloister.hosting.logs import LogLevel
 from cloister.hosting.loopback import LOOPBACK, Port
@@ -42,6 +42,8 @@ class LedgerSettings:
     renew_seconds: float = 30  # a checkpoint is cosigned at least this often, so that failing witnesses are noticed
     limits: ServiceLimits = field(default_factory=ServiceLimits)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)  # SQLite in the folder, or a server
+    url: str = ""  # where other front ends on the same database reach this one, if not at `address` and `port`
+    lease_seconds: Seconds = 3  # without a word of the front end that leads, before another takes over
     ready: Path | None = None  # the port is written there when it is served
     witness_seconds: float = 5
     blobs_bytes: int = 4 * 1024 * 1024 * 1024  # all blobs together

@@ -34,6 +34,9 @@ class ShownLog(Protocol):
     def subtree(self, start: int, end: int) -> bytes:
         """The root over a run of leaves."""
 
+    async def fresh(self) -> None:
+        """Know what was acknowledged before this was called."""
+
     async def entries(self, start: int, end: int, *, limit: int) -> list[bytes]:
         """A run of entries, at most `limit` bytes of them."""
 
@@ -46,6 +49,8 @@ def tile_routes(log: ShownLog) -> list[Route]:
             asked = parse_tile_path(f"tile/{request.path_params['path']}")
         except MalformedInput as error:
             raise HTTPException(404, str(error), headers=NOT_YET) from error
+        if not asked.exists(log.cosigned.size):
+            await log.fresh()  # another front end may have made it exist
         if not asked.exists(log.cosigned.size):
             raise HTTPException(404, f"the log has {log.cosigned.size} entries, too few for this tile", headers=NOT_YET)
         data = await _bundle(log, asked) if asked.level == ENTRIES else tile_hashes(asked, log.subtree)

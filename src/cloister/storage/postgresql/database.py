@@ -17,16 +17,12 @@ from cloister.errors import Unavailable
 from cloister.storage.postgresql.address import Address
 from cloister.storage.postgresql.schema import migrate, require_durable, schema_of
 from cloister.storage.postgresql.session import Limits, Session
-from cloister.storage.transaction import Query, Steps, Work
+from cloister.storage.transaction import Deposed, Query, Steps, Work
 
 T = TypeVar("T")
 
 READERS = 3  # sessions that only read
 PROBE_SECONDS = 1.0
-
-
-class Deposed(Unavailable):
-    """This process does not lead, or no longer: another front end numbers entries. Nothing was written."""
 
 
 class PostgresDatabase:
