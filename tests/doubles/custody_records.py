@@ -40,6 +40,7 @@ TERMS = DepositTerms(
     generation=1,
     task="serve",
     workloads=(b"w" * 48,),
+    under="line",
     expires=1_900_000_000,
     commitment=DIGEST,
 )

@@ -60,7 +60,9 @@ class CustodyWorld(World):
             Party(name=name, duties=("custodian",), keys=(key.public,), seal=self.seals[name].public)
             for name, key in self.custodians.items()
         ]
-        secret = Asset(name="password", kind="secret", digest=b"", owner="model owner", recovery="custodians")
+        secret = Asset(
+            name="password", kind="secret", digest=b"", owner="model owner", recovery="custodians", section="none"
+        )
         grant = Grant(asset="password", task="serve", uses=self.uses, not_after=self.now + DAY, policy=())
         usual: dict[str, object] = {
             "parties": (*plain.parties, *parties),
@@ -126,6 +128,7 @@ class CustodyWorld(World):
             generation=1,
             task="serve",
             workloads=(WORKLOAD,),
+            under="line",
             expires=self.now + DAY,
             commitment=self.deposited().commitment(),
         )

@@ -18,6 +18,7 @@ import msgspec
 from tests.doubles.custody_records import SAMPLES
 from tests.doubles.made_evidence import made_evidence
 from tests.doubles.metadata_server import told
+from tests.doubles.section_world import sample_section
 from tests.doubles.tdx_guest_device import answer
 from tests.doubles.tpm_device import TpmDevice
 
@@ -103,6 +104,7 @@ from cloister.formats.refusal import FailedCheck, Refusal, parse_refusal
 from cloister.formats.release import parse_epoch, parse_kms_instance, parse_release
 from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.runtime_log import parse_runtime_log
+from cloister.formats.section import encode_section, parse_section
 from cloister.formats.snp_certificate_table import ARK, VCEK, parse_certificate_table
 from cloister.formats.snp_certificate_table import declared_length as table_length
 from cloister.formats.snp_tcb import Product
@@ -134,6 +136,7 @@ from cloister.ledger.receipts import sign_consistency, sign_inclusion
 from cloister.ohttp import chunked
 from cloister.ohttp.encapsulation import KeyProblem, parse_header
 from cloister.provenance.answer import Answered, sign_receipt, summarise
+from cloister.secret import SecretBytes
 from cloister.testing.azure_hardware import azure_evidence, hcl_report, runtime_data
 from cloister.testing.certificates import Life
 from cloister.testing.event_logs import (
@@ -251,6 +254,10 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         **nvidia_targets(),
         **endorsement_targets(),
         **{parse.__name__: (parse, [canonical.encode(record)]) for parse, record in SAMPLES.items()},
+        "section": (
+            lambda data: parse_section(SecretBytes(data)),
+            [encode_section(sample_section("workload")).reveal()],
+        ),
         "nsm_answer": (nsm_answer, [cbor2.dumps({"Attestation": {"document": b"signed"}})]),
         "nitro_document": (parse_nitro_document, [MadeNitro(NOON).document()]),
         "tsm_report": (parse_tsm_report, [made_evidence()[name] for name in ("tsm-report", "tsm-report:cbor")]),

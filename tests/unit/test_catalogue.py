@@ -39,6 +39,7 @@ from cloister.contract.release_steps import (
     USE_PUBLICATION_STEPS,
 )
 from cloister.contract.replay import REPLAY_STEPS
+from cloister.contract.sections import SECTION_STEPS
 from cloister.ledger.checkpoints import SIGNED_STEPS
 from cloister.ledger.mirror import MIRROR_STEPS
 from cloister.ledger.proofs import PROOF_STEPS
@@ -99,6 +100,7 @@ DOORS = {
     "VerifiedDemand": "attest/request.py",
     "VerifiedHandover": "contract/handover.py",
     "VerifiedReceipt": "trust/receipt.py",
+    "VerifiedSections": "contract/sections.py",
     "VerifiedResult": "attest/result.py",
     "VerifiedRelease": "trust/release_reply.py",
 }
@@ -150,6 +152,7 @@ def test_the_table_names_every_step_and_no_other():
         *REPLAY_STEPS,
         *REPLY_STEPS,
         *RIM_STEPS,
+        *SECTION_STEPS,
         *SGX_APPRAISAL_STEPS,
         *SGX_STEPS,
         *SIGNED_STEPS,
@@ -194,6 +197,7 @@ def test_no_examination_performs_a_step_twice():
         REPLY_STEPS,
         (*SNP_STEPS, *SNP_APPRAISAL_STEPS),
         RIM_STEPS,
+        SECTION_STEPS,
         (*SGX_STEPS, *SGX_APPRAISAL_STEPS),
         (*TDX_STEPS, *TDX_APPRAISAL_STEPS),
         ATTESTATION_STEPS,

@@ -83,6 +83,7 @@ VOID = [
     ("deposit.signature", lambda world: world.deposit(world.parties.operator, number=2)),
     ("deposit.signature", lambda world: world.deposit(world.parties.owner, world.parties.operator, number=2)),
     ("deposit.task", lambda world: world.deposit(number=2, task="train")),
+    ("deposit.contract", lambda world: world.deposit(number=2, under=(bytes(32),))),
     ("deposit.generation", lambda world: world.deposit(number=2, generation=2)),
     ("deposit.number", lambda world: world.deposit(number=1, expires=NOON + 5)),
     ("deposit.expiry", lambda world: world.deposit(number=2, expires=NOON)),

@@ -322,7 +322,9 @@ def a_node_of_which_something_is_asked_that_it_does_not_say(case):
 @breaks("release.policy")
 def a_node_that_the_owner_of_a_secret_did_not_mean(case):
     contract = case.world.contract
-    secret = Asset(name="token", kind="secret", digest=b"", owner=contract.assets[0].owner, recovery="none")
+    secret = Asset(
+        name="token", kind="secret", digest=b"", owner=contract.assets[0].owner, recovery="none", section="none"
+    )
     grant = replace(contract.grants[0], asset="token", policy=("settings.sandbox == ''",))
     case.world.contract = replace(contract, assets=(*contract.assets, secret))
     granting(case, grant)

@@ -23,15 +23,18 @@ def check_use(steps: Steps, line: ContractLine, asset: str, task: str, *, at: in
     terms = deposit.deposit.terms
     # 2. For this task: an owner's word for one task is none for another.
     steps.check("asset.task", terms.task == task, f"{asset} was deposited for {terms.task}, not for {task}")
-    # 3. The contract in force grants it.
+    # 3. Under this version of the contract, or under whichever there is, as its owner said.
+    meant = terms.under == "line" or line.digest in terms.under
+    steps.check("asset.contract", meant, f"{asset} was deposited for another version of the contract")
+    # 4. The contract in force grants it.
     grant = grant_of(line.current, asset, task)
     steps.check("asset.grant", grant is not None, f"no grant lets {task} use {asset}")
     if grant is None:
         return deposit
-    # 4. Both in time …
+    # 5. Both in time …
     end = min(terms.expires, grant.not_after)
     steps.check("asset.expiry", at < end, f"{asset} may be used until {end}, it is {at}")
-    # 5. … and one use is left, counting every use that the log holds before this one.
+    # 6. … and one use is left, counting every use that the log holds before this one.
     used = line.custody.uses.get((asset, task), 0)
     left = grant.uses == "unlimited" or used < grant.uses
     steps.check(

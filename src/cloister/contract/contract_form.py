@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Protocol
+from typing import Protocol, get_args
 
 from cloister.contract.terms import ENFORCING
-from cloister.formats.contract import Contract, Duty
+from cloister.formats.contract import Asset, Contract, Duty
 from cloister.formats.hpke_suite import KEMS, X_WING
 
 OWNS: dict[str, tuple[Duty, ...]] = {
     "model": ("model-owner",),
     "dataset": ("data-provider",),
     "secret": ("model-owner", "data-provider", "operator"),
+}
+OWNS_SECTION: dict[str, tuple[Duty, ...]] = {
+    "workload": ("model-owner",),
+    "environment": ("operator",),
+    "secrets": get_args(Duty),
 }
 
 
@@ -56,9 +61,7 @@ def _parties(contract: Contract, rule: Rule) -> None:
 def _assets(contract: Contract, rule: Rule) -> None:
     _distinct(contract.assets, "asset", rule)
     for asset in contract.assets:
-        duties = OWNS[asset.kind]
-        owners = {party.name for duty in duties for party in contract.with_duty(duty)}
-        rule(asset.owner in owners, f"{asset.owner}, the owner of {asset.name}, is no party with the duty {duties[0]}")
+        _owned(contract, asset, rule)
         size = 0 if asset.kind == "secret" else 32
         rule(len(asset.digest) == size, f"the digest of {asset.name} has {size} bytes")
         recoverable = asset.recovery == "none" or contract.custody != "none"
@@ -68,6 +71,17 @@ def _assets(contract: Contract, rule: Rule) -> None:
         rule(len(set(custody.custodians)) == len(custody.custodians), "a custodian is named twice")
         rule(custody.threshold <= len(custody.custodians), "more shares are needed than there are custodians")
         _known(custody.custodians, (party.name for party in contract.with_duty("custodian")), "custodian", rule)
+
+
+def _owned(contract: Contract, asset: Asset, rule: Rule) -> None:
+    """An asset is of a party whose part it is; a section is of the persona that it is named after."""
+    section = asset.section != "none"
+    rule(not section or asset.kind == "secret", f"{asset.name} is a {asset.kind}, and a section is a secret")
+    duties = OWNS_SECTION[asset.section] if section else OWNS[asset.kind]
+    owners = {party.name for duty in duties for party in contract.with_duty(duty)}
+    what = f"the {asset.section} section " if section else ""
+    shortfall = f"{asset.owner}, the owner of {what}{asset.name}, is no party with the duty {duties[0]}"
+    rule(asset.owner in owners, shortfall)
 
 
 def _tasks(contract: Contract, rule: Rule) -> None:

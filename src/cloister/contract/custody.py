@@ -62,6 +62,10 @@ def deposit(state: State, statement: SignedStatement, placed: Placed) -> State:
     require("deposit.signature", owned, f"is not signed by {asset.owner}, the owner of {terms.asset}, alone")
     tasks = {task.name for task in line.current.tasks}
     require("deposit.task", terms.task in tasks, f"is for a task {terms.task} that the contract has not")
+    meant = terms.under == "line" or line.digest in terms.under
+    require("deposit.contract", meant, "is meant for contracts of which none is in force")
+    named = asset.section == "none" or terms.workloads != "task"
+    require("deposit.workloads", named, f"is the section {terms.asset}, and names no workload that it is meant for")
     sealed = line.custody.root(terms.generation) is not None
     require("deposit.generation", sealed, f"is sealed to root {terms.generation}, which was not made or is retired")
     before = line.custody.deposits.get(terms.asset)

@@ -23,7 +23,8 @@ COMMENTS: Final[Mapping[str, str]] = MappingProxyType(
         "local": "true only for one machine's own system, whose owner signs everything.",
         "parties": "Each party sent its own table (cloister contract party). Any one of its keys signs for it.",
         "assets": "What is used and not shown. digest: SHA-256 of a model or dataset; of a secret it is empty.\n"
-        'recovery: "none", or "custodians" where the contract names some.',
+        'recovery: "none", or "custodians" where the contract names some.\n'
+        'section: "none", or of a secret whose section it is: "workload", "environment", "secrets".',
         "tasks": "What is done with the assets, and by which code alone.",
         "tasks.nodes": "What cloister workload measure and the node's settings say, for each role.",
         "tasks.sandbox": "tier: namespaces < files < sockets < signals (docs/sandbox.md).",
@@ -53,7 +54,7 @@ def draft_contract(terms: DraftTerms) -> Contract:
     """A contract whose digests are `OPEN`: well-formed as soon as its parties have the duties that one needs."""
     names = tuple(party.name for party in terms.parties)
     owners = [party.name for party in terms.parties if "model-owner" in party.duties] or list(names)
-    model = Asset(name="model", kind="model", digest=OPEN, owner=owners[0], recovery="none")
+    model = Asset(name="model", kind="model", digest=OPEN, owner=owners[0], recovery="none", section="none")
     return Contract(
         name=terms.name,
         sequence=0,

@@ -38,7 +38,14 @@ def plain_contract(terms: PlainTerms) -> Contract:
             Party(name="operator", duties=("operator",), keys=(terms.operator,), seal=b""),
         ),
         assets=(
-            Asset(name=terms.model.name, kind="model", digest=terms.model.digest, owner="model owner", recovery="none"),
+            Asset(
+                name=terms.model.name,
+                kind="model",
+                digest=terms.model.digest,
+                owner="model owner",
+                recovery="none",
+                section="none",
+            ),
         ),
         custody="none",
         tasks=(terms.task,),

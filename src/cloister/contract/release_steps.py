@@ -26,7 +26,7 @@ RELEASE_STEPS = (
 PUBLICATION_STEPS = ("release.inclusion", "release.unchanged", "release.effect")
 
 # Of assets: every one asked for has to pass, in the KMS and again in the fold, at the use's place in the log.
-USE_STEPS = ("asset.deposit", "asset.task", "asset.grant", "asset.expiry", "asset.uses")
+USE_STEPS = ("asset.deposit", "asset.task", "asset.contract", "asset.grant", "asset.expiry", "asset.uses")
 
 _OF_EPOCHS = ("release.epoch", "release.epoch-window", "release.revoked")
 ASSET_STEPS = (

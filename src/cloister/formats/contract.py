@@ -17,6 +17,7 @@ from cloister.formats.policy_expression import Expressions, require_expressions
 
 Duty = Literal["model-owner", "data-provider", "operator", "result-recipient", "custodian", "publisher", "auditor"]
 Method = Literal["GET", "POST"]
+SectionKind = Literal["workload", "environment", "secrets"]  # docs/formats/section.md
 Tier = Literal["namespaces", "files", "sockets", "signals"]
 TIERS: Final[tuple[Tier, ...]] = ("namespaces", "files", "sockets", "signals")  # each denies all that those before do
 ANY_ID = "{id}"  # as a path's last segment: any one name that is not empty, see `docs/formats/contract.md`
@@ -43,6 +44,7 @@ class Asset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     digest: Annotated[bytes, msgspec.Meta(max_length=32)]  # empty for a secret: whoever knows it could guess it
     owner: Name
     recovery: Literal["none", "custodians"]  # of its key, where every KMS that holds it is lost
+    section: SectionKind | Literal["none"]  # of a secret that is a section: which persona's
 
 
 class Custody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -32,6 +32,7 @@ DepositNumber = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 WrappedShare = Annotated[bytes, msgspec.Meta(min_length=1, max_length=2048)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Workloads = Annotated[tuple[Measurement, ...], msgspec.Meta(min_length=1, max_length=16)]
+Versions = Annotated[tuple[Digest, ...], msgspec.Meta(min_length=1, max_length=4)]
 
 
 class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,6 +87,7 @@ class DepositTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     workloads: (
         Workloads | Literal["task"]
     )  # measurements it is meant for; `task`: those that the contract in force names
+    under: Versions | Literal["line"]  # digests of the contracts that it is meant for; `line`: whichever is in force
     expires: Seconds
     commitment: Digest  # SHA-256 of the `Deposited` within
 
