@@ -97,3 +97,15 @@ ENDORSEMENTS = '[endorsements]\nfolder = "e"\n[endorsements.vendors]\n'
 def test_what_a_service_would_refuse_is_refused_with_its_settings(tmp_path, service, text, sentence):
     with pytest.raises(BadSettings, match=sentence):
         loaded(tmp_path, service, text)
+
+
+VOUCHED = '[verifier]\nname = "the partner"\nurl = "{url}"\npolicy = "gateways"\naudience = "https://kms.test"\n'
+
+
+def test_a_gateway_is_told_whose_word_it_shows(tmp_path):
+    settings = loaded(tmp_path, "gateway", complete("gateway") + VOUCHED.format(url=URL))
+    assert (settings.verifier.name, settings.verifier.url) == ("the partner", URL)
+    with pytest.raises(BadSettings, match="http://elsewhere"):
+        loaded(tmp_path, "gateway", complete("gateway") + VOUCHED.format(url="http://elsewhere.test"))
+    with pytest.raises(BadSettings, match="policy"):
+        loaded(tmp_path, "gateway", complete("gateway") + VOUCHED.format(url=URL).replace('policy = "gateways"\n', ""))

@@ -10,12 +10,13 @@ import structlog
 
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge, Unavailable
 from cloister.formats import canonical
-from cloister.formats.evidence import SecuritySettings
+from cloister.formats.evidence import Evidence, SecuritySettings
 from cloister.formats.key_bundle import KeyBundle, parse_key_bundle
 from cloister.formats.release import ReleaseRequest
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.node.evidence import Tee, evidence
 from cloister.node.keys import NodeSecrets
+from cloister.node.vouched_evidence import Voucher, vouched_evidence
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.ohttp.encapsulation import UnknownKey
 from cloister.peers.exchange import PeerRefused
@@ -56,6 +57,20 @@ class GatewayNode:
     settings: SecuritySettings
     contract: ServedContract
     policy: TrustPolicy  # for the KMS's bundle
+    voucher: Voucher | None = None  # whose word is shown; without one, raw evidence
+
+    async def evidence(self, challenge: bytes) -> Evidence:
+        """Fresh evidence under the contract, which answers `challenge`.
+
+        Raises:
+            As `node.evidence.evidence` and `node.vouched_evidence.vouched_evidence`.
+        """
+        bound = {"challenge": challenge, "subject": self.contract.current.digest()}
+        if self.voucher is not None:
+            return await vouched_evidence(self.tee, self.secrets, self.voucher, settings=self.settings, **bound)
+        return await asyncio.to_thread(  # of a GPU it takes a second
+            evidence, self.tee, settings=self.settings, keys=self.secrets.public, **bound
+        )
 
 
 class KmsKeys:
@@ -196,14 +211,7 @@ class KmsKeys:
         """Evidence answers a challenge at the instance that gave it, and nowhere else."""
         node = self._node
         challenge = await instance.challenge()
-        shown = await asyncio.to_thread(  # of a GPU it takes a second
-            evidence,
-            node.tee,
-            challenge=challenge,
-            settings=node.settings,
-            subject=node.contract.current.digest(),
-            keys=node.secrets.public,
-        )
+        shown = await node.evidence(challenge)
         request = ReleaseRequest(
             contract=node.contract.line, key_id=epoch.key_config.key_id, evidence=canonical.encode(shown)
         )

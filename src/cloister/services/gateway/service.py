@@ -21,9 +21,11 @@ from cloister.node.device import measured_workload, open_tee
 from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
+from cloister.node.vouched_evidence import Voucher
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.failover import Failover
 from cloister.peers.kms import KmsClient
+from cloister.peers.verifier import VerifierClient
 from cloister.sandbox.closure import ECHO, SPEECH, Engine, StagedEngine, stage, staging_folder
 from cloister.sandbox.plan import Plan, plan
 from cloister.sandbox.process import RunningEngine
@@ -91,12 +93,13 @@ async def serve(
         unsafe=contract.current.appraisal.unsafe,
     )
     policy = trust_policy(contract, settings.security)
-    node = GatewayNode(tee, NodeSecrets.generate(), bound, contract, policy)
     settings.run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = EngineService(planned, staged, settings.run_folder, workers=settings.workers, say=_say)
     async with contextlib.AsyncExitStack() as stack:
         clients = [KmsClient(url, peers=settings.peers) for url in settings.kms_urls]
         instances = Failover([await stack.enter_async_context(client) for client in clients])
+        voucher = await _voucher(settings, stack)
+        node = GatewayNode(tee, NodeSecrets.generate(), bound, contract, policy, voucher)
         witnessed = WitnessedClock(clock)
         keys = KmsKeys(instances, node, clock=witnessed)
         served = Served(settings, node, keys, engine, witnessed, planned.profile.limits.request_seconds)
@@ -106,6 +109,15 @@ async def serve(
                 await served.by_this_process(listening, stop)
             else:
                 await served.by_workers(listening.socket, stop)
+
+
+async def _voucher(settings: GatewaySettings, stack: contextlib.AsyncExitStack) -> Voucher | None:
+    """Whoever is to vouch for this node, where the settings say so."""
+    use = settings.verifier
+    if use is None:
+        return None
+    client = await stack.enter_async_context(VerifierClient(use.url, peers=settings.peers))
+    return Voucher(use.name, use.policy, use.audience, client)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
+from cloister.formats.canonical import Name
+from cloister.formats.contract_verifier import Audience
 from cloister.hosting.listening import require_for_services
 from cloister.hosting.logs import LogLevel
 from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK, Port
@@ -13,6 +17,15 @@ from cloister.hosting.needed_file import NeededFile
 from cloister.hosting.tls import PeerTls, ServerTls, require_known
 from cloister.node.device import Platform, TeeSettings
 from cloister.services.gateway.security import GatewaySecurity
+
+
+class VerifierUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The `[verifier]` table: whose word this gateway shows in place of raw evidence, where the contract takes it."""
+
+    name: Name  # in the contract
+    url: str  # http://127.0.0.1:port or https://host:port
+    policy: Name  # by which it judges, by its own name of it
+    audience: Audience  # that the contract wants of its tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +47,9 @@ class GatewaySettings:
     waiting_seconds: float = 30.0  # that a request waits for an engine
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
     tls: ServerTls | None = None
-    peers: PeerTls | None = None  # for a KMS on another machine
+    peers: PeerTls | None = None  # for a KMS, or a verifier, on another machine
     ready: Path | None = None  # the port is written there when it is served
+    verifier: VerifierUse | None = None  # without one, raw evidence is shown
     fetch_seconds: float = 10.0  # between looks for a new key
     grace_seconds: float = GRACE_SECONDS  # for requests in flight when it is told to stop
     log_level: LogLevel = "info"
@@ -50,6 +64,8 @@ class GatewaySettings:
         require_for_services(self.address, self.tls)
         for url in self.kms_urls:
             require_known(url, self.peers)
+        if self.verifier is not None:
+            require_known(self.verifier.url, self.peers)
         self.tee()
 
     def tee(self) -> TeeSettings:
