@@ -7,12 +7,15 @@ import json
 import cbor2
 import msgspec
 
+from cloister.formats import canonical
 from cloister.formats.event_log import SHA256
+from cloister.formats.evidence import parse_evidence
 from cloister.formats.snp_certificate_table import ARK, ASK, CRL, VCEK
 from cloister.formats.snp_report import SigningKey
 from cloister.formats.snp_tcb import Product
 from cloister.testing.azure_hardware import azure_evidence, hcl_report, report_data_of, runtime_data
 from cloister.testing.event_logs import encode_ccel, encode_event_log, encode_runtime_log, firmware_event, runtime_event
+from cloister.testing.made_verifiers import MadeGoogle, confidential_space_claims, evidence_by
 from cloister.testing.nitro_hardware import MadeNitro
 from cloister.testing.nvidia_hardware import MadeDevice, MadeRim, NvidiaVendor
 from cloister.testing.snp_hardware import LIFE, SnpHardware, certificate_table
@@ -39,6 +42,16 @@ def tsm_json(members):
     """The same in JSON."""
     text = {k: base64.urlsafe_b64encode(v).decode() if isinstance(v, bytes) else v for k, v in members.items()}
     return json.dumps(text).encode()
+
+
+def vouched():
+    """Evidence by Google's word, with a chain."""
+    world, google = World(), MadeGoogle()
+    shown = parse_evidence(world.bundle().evidence)
+    claims = confidential_space_claims(shown.binding.qualifying_data().hex())
+    claims |= {"https://aws.test/tags": {"a b": 1, "a_b": 2}, "\x1b[31m": "red", "": None}
+    token = google.token(claims, x5c=google.chain())
+    return evidence_by("google", token, shown.binding, shown.settings, shown.keys)
 
 
 @functools.cache
@@ -84,4 +97,5 @@ def made_evidence():
         "certificates": b"".join(CHIP.endorsements(SigningKey.VCEK).chain[:1]),
         "revocation-list": CHIP.endorsements(SigningKey.VCEK).revocations[0],
         "cloister-evidence": World().bundle().evidence,
+        "cloister-evidence:verifier": canonical.encode(vouched()),
     }

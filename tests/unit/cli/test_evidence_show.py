@@ -16,6 +16,7 @@ from cloister.cli.explained.formats import FORMATS, MAXIMUM_FILE, UnknownFormat,
 from cloister.errors import TooLarge
 from cloister.formats.snp_report import HOST_VMPL, GuestPolicy, PlatformInfo, SigningKey
 from cloister.formats.td_report import TdAttributes
+from cloister.testing.made_verifiers import IMAGE
 from cloister.testing.tdx_hardware import TD, TdxHardware
 from cloister.testing.world import NOON
 
@@ -102,6 +103,7 @@ def test_a_person_is_told_first_that_nothing_was_verified(name):
         ("event-log", ["event_log"]),
         ("runtime-log", ["event_log"]),
         ("cloister-evidence", ["evidence"]),
+        ("cloister-evidence:verifier", ["evidence", "report"]),
     ],
 )
 def test_what_nobody_signed_is_marked(name, unsigned):
@@ -129,6 +131,18 @@ def test_a_field_of_an_snp_report_is_said(change, field, value):
     before, after = (values(explain(CHIP.sign(report))) for report in (CHIP.report(), replace(CHIP.report(), **change)))
     assert before[field] != value
     assert after[field] == value
+
+
+def test_what_a_verifier_says_in_place_of_a_report_is_told_claim_by_claim():
+    page = explain(MADE["cloister-evidence:verifier"])
+    said = values(page)
+    assert (said["verifier"], said["alg"], said["hwmodel"]) == ("google", "RS256", "GCP_INTEL_TDX")
+    assert said["submods.container.image_digest"] == f"sha256:{IMAGE.hex()}"
+    assert said["submods.confidential_space.support_attributes"] == '["LATEST", "STABLE", "USABLE"]'
+    assert said["eat_nonce"] == said["qualifying_data"]
+    assert said["__31m"] == "red"
+    assert [part.name for part in page.parts][-3:] == ["x5c.0", "x5c.1", "x5c.2"]
+    assert "nobody here sees the evidence" in printed(page)
 
 
 def test_the_components_of_a_tcb_are_those_of_the_product():

@@ -23,6 +23,7 @@ PLATFORMS = {
     "nitro-document": "nitro",
     "nvidia-envelope": "",
     "cloister-evidence": "software",
+    "cloister-evidence:verifier": "verifier",
 }
 
 

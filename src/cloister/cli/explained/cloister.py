@@ -11,6 +11,7 @@ import msgspec
 from cloister.cli.explained.azure import explain_azure_evidence
 from cloister.cli.explained.certificates import chain_part
 from cloister.cli.explained.intel import explain_quote
+from cloister.cli.explained.named_token import explain_named_token
 from cloister.cli.explained.nitro import explain_nitro_document
 from cloister.cli.explained.nvidia import explain_nvidia_report
 from cloister.cli.explained.page import Page, Part, Raw, fields
@@ -18,6 +19,7 @@ from cloister.cli.explained.snp import explain_snp_report
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.cose_sign1 import CoseSign1
 from cloister.formats.evidence import Evidence, parse_evidence, parse_software_report
+from cloister.formats.named_token import BY_VERIFIER
 
 _BOUND: Final = "the report, which carries their SHA-512, if it does"
 _SAYS: Final = MappingProxyType(
@@ -142,5 +144,6 @@ _REPORTS: Final[Mapping[str, Callable[[bytes], Page]]] = MappingProxyType(
         "azure-snp": explain_azure_evidence,
         "azure-tdx": explain_azure_evidence,
         "nitro": explain_nitro_document,
+        BY_VERIFIER: explain_named_token,
     }
 )
