@@ -46,7 +46,7 @@ class CustodySystem(KmsSystem):
     world: CustodyWorld
 
     def __init__(self, *, folder: Path | None = None, **changes: Any) -> None:
-        self.now = worlds.NOON
+        self.now = changes.get("now", worlds.NOON)
         self.folder = folder
         self.world = CustodyWorld(**changes)
         self.world.log.entries.clear()

@@ -10,10 +10,10 @@ import msgspec
 
 from cloister.cli.contract_files import read_entry
 from cloister.cli.ledger_access import LedgerAccess, ledger_access
+from cloister.cli.log_entry import log_entry
 from cloister.cli.terminal import say, say_json
-from cloister.contract.fold import advance
 from cloister.contract.replay import ReplayedLog
-from cloister.errors import CloisterError, UsageError
+from cloister.errors import UsageError
 from cloister.formats.contract import parse_contract
 from cloister.formats.governance import Choice, Vote
 from cloister.formats.release import Revocation
@@ -47,12 +47,6 @@ Examples:
 CONTRACT is the digest of the first contract of the line. Without --target it ends the contract itself, which only a
 party with a veto, or the owner of an asset, may do; there is no way back but a new contract.
 """
-
-
-class NoEffect(CloisterError):
-    """An entry is in the log, and its rules give it no effect there."""
-
-    exit_code = 3
 
 
 class Logged(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,13 +117,8 @@ def _log(ledger: LedgerAccess, entry: bytes, *, as_json: bool) -> None:
 
 async def _appended(ledger: LedgerAccess, entry: bytes) -> Logged:
     async with ledger.client() as client:
-        appended = await client.append(entry)
-        log = await ledger.fetched(client)
-    before = ledger.folded(log.entries[: appended.index])
-    after = advance(before, log.entries[appended.index])
-    if after.void > before.void:
-        raise NoEffect(f"entry {appended.index} is in the log and has no effect there: {after.reason}")
-    return Logged(entry=entry_digest(entry).hex(), index=appended.index, effect=_effect(entry, log.replayed))
+        index, log = await log_entry(ledger, client, entry)
+    return Logged(entry=entry_digest(entry).hex(), index=index, effect=_effect(entry, log.replayed))
 
 
 def _effect(entry: bytes, log: ReplayedLog) -> str:

@@ -34,6 +34,7 @@ class LedgerAccess:
     url: str
     peers: PeerTls | None
     genesis: bytes  # the entry
+    state: StateFolder
 
     def client(self) -> LedgerClient:
         """A client of it, to be entered within a running event loop.
@@ -93,8 +94,8 @@ def ledger_access(command: Callable[..., Any]) -> Any:
         **others: Any,
     ) -> Any:
         peers = None if tls is None else PeerTls(ca=tls[0], certificate=tls[1], key=tls[2])
-        url = _local(state) if ledger_url is None else ledger_url
-        return command(ledger=LedgerAccess(url, peers, _genesis(constitution, state)), **others)
+        url = local_service(state, "ledger") if ledger_url is None else ledger_url
+        return command(ledger=LedgerAccess(url, peers, _genesis(constitution, state), state), **others)
 
     file = click.Path(path_type=Path, dir_okay=False)
     options = (
@@ -119,11 +120,16 @@ def ledger_access(command: Callable[..., Any]) -> Any:
     return decorated
 
 
-def _local(state: StateFolder) -> str:
+def local_service(state: StateFolder, name: str) -> str:
+    """Where a service of the local system is.
+
+    Raises:
+        NotRunning: no local system runs, or it has none.
+    """
     for role in running(state).roles:
-        if role.name == "ledger":
+        if role.name == name:
             return f"http://{LOOPBACK}:{role.port}"
-    raise NotRunning("the local system has no ledger; name one with --ledger URL")
+    raise NotRunning(f"the local system has no {name}; name one with --{name} URL")
 
 
 def _genesis(path: Path | None, state: StateFolder) -> bytes:

@@ -54,6 +54,14 @@ def test_a_clients_commands_need_no_library_of_the_services(command, client_inst
     assert ran.stdout.startswith(f"Usage: cloister {command}")
 
 
+@pytest.mark.parametrize(
+    "command", ["secret put", "secret grant", "key list", "key rotate", "key recover", "release list"]
+)
+def test_owners_and_custodians_need_no_library_of_the_services(command, client_install):
+    ran = client_install(*command.split(), "--help")
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_the_proxy_runs_in_a_clients_install(client_install):
     ran = client_install("service", "proxy")
     assert ran.returncode == 2
