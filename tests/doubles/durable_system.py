@@ -24,6 +24,7 @@ from cloister.formats.appraisal_policy import RoleReference
 from cloister.formats.constitution import Log
 from cloister.formats.cose_sign1 import CoseSign1
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
+from cloister.formats.ledger_messages import Appended
 from cloister.formats.release import Revocation, parse_release_reply
 from cloister.ledger.cosignatures import WitnessKeys
 from cloister.ledger.statements import sign_statement
@@ -33,6 +34,7 @@ from cloister.services.kms.kms import Kms
 from cloister.services.kms.security import security_settings as kms_settings
 from cloister.services.ledger.quorum import Quorum
 from cloister.services.ledger.sequencer import Sequencer
+from cloister.services.ledger.turns import SMALL
 from cloister.services.witness.witness import Witnessing
 from cloister.storage.database import Database
 from cloister.storage.ledger_store import LedgerStore
@@ -167,6 +169,11 @@ class ReachedLedger:
         self._system.model.saw_append(entry, appended)
         return appended
 
+    async def append_all(self, entries):
+        placed = await self._call("a batch", lambda: self._sequencer.append_all(entries))
+        for entry, index, path in zip(entries, placed.indices, placed.paths, strict=True):
+            self._system.model.saw_append(entry, Appended(index=index, checkpoint=placed.checkpoint.note, path=path))
+
     async def entries(self, start, end):
         return await self._call("entries", lambda: self._sequencer.entries(start, end, limit=2**20))
 
@@ -295,10 +302,27 @@ class DurableSystem:
 
     async def append(self, entry: bytes | None = None) -> bool:
         """A party logs a statement: a new one, or one again."""
+        return await self._answered(ReachedLedger(self, None).append(entry or self._noise()))
+
+    async def append_batch(self, again: Sequence[bytes] = ()) -> bool:
+        """A party logs many by one request, some of them `again`, and one twice."""
+        fresh = [self._noise() for _ in range(SMALL)]
+        return await self._answered(ReachedLedger(self, None).append_all([*fresh, *again, fresh[0]]))
+
+    async def leave_a_batch(self, after: int) -> None:
+        """A party sends many, and has left before they are answered, or only just not."""
+        sending = asyncio.create_task(self.append_batch())
+        for _ in range(after):
+            await asyncio.sleep(0)
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+
+    def _noise(self) -> bytes:
+        """A new statement, which counts for nothing."""
         self._said += 1
         revocation = Revocation(contract=self.line, target=hashlib.sha256(b"%d" % self._said).digest(), reason="noise")
-        fresh = sign_statement("revocation", revocation, (self.parties.owner,))
-        return await self._answered(ReachedLedger(self, None).append(entry or fresh))
+        return sign_statement("revocation", revocation, (self.parties.owner,))
 
     async def renew(self) -> bool:
         return await self._answered(ReachedLedger(self, None).renew_checkpoint())

@@ -55,6 +55,7 @@ class WitnessedLog:
         self._cosigned: StoredCheckpoint | None = None
         self._certain = False  # whether the tree is all that is on disk
         self._compared = False  # whether witnesses cosigned no more than that, when this process began to write
+        self._writing = asyncio.Lock()  # to disk and tree, or from disk to tree: never both
         self._publishing = asyncio.Lock()  # one checkpoint at a time, and none while the disk is read back
         self._trouble = ""  # why nothing could be cosigned when last it was tried
         self._cosigned_at = 0.0  # by a monotonic clock
@@ -130,15 +131,17 @@ class WitnessedLog:
 
         Before this nothing is stored and nothing signed: a restored backup would become a second history.
         """
-        if self._certain and self._compared:
-            return
-        async with self._publishing:
-            if not self._certain:
-                await self._recover()
-            if not self._compared:
-                size, note = self._size, self._known_note()
-                await self._cosigners.compare(note, size, self._tree.size)
-                self._compared = True
+        if not (self._certain and self._compared):
+            async with self._publishing:
+                await self._ascertain()
+
+    async def _ascertain(self) -> None:
+        """As `_make_certain`, while nothing is published."""
+        if not self._certain:
+            await self._recover()
+        if not self._compared:
+            await self._cosigners.compare(self._known_note(), self._size, self._tree.size)
+            self._compared = True
 
     def _known_note(self) -> SignedNote:
         """The newest checkpoint as the log signed it; before there is one, that of the empty log."""
@@ -149,20 +152,22 @@ class WitnessedLog:
 
     async def _recover(self) -> None:
         """Read what was stored since the last time, at first everything."""
-        stored = await self._store.load(self._tree)
-        if stored.newest is not None:
-            require_own_note(stored.newest, self.log)
-        self._tree, self._cosigned = stored.tree, stored.newest
-        self._certain = True
+        async with self._writing:
+            stored = await self._store.load(self._tree)
+            if stored.newest is not None:
+                require_own_note(stored.newest, self.log)
+            self._tree, self._cosigned = stored.tree, stored.newest
+            self._certain = True
 
     async def _persist(self, entries: Sequence[bytes]) -> list[int]:
         """The indices of `entries`, which are on disk now."""
-        try:
-            indices = await self._store.append(entries)
-        except BaseException:
-            self._certain = False
-            raise
-        self._tree.extend(_leaves_beyond(self._tree.size, indices, entries))
+        async with self._writing:
+            try:
+                indices = await self._store.append(entries)
+            except BaseException:
+                self._certain = False
+                raise
+            self._tree.extend(_leaves_beyond(self._tree.size, indices, entries))
         return indices
 
     async def _publish(self, *, needed: int | None = None) -> None:
@@ -170,8 +175,8 @@ class WitnessedLog:
 
         Where `needed` is given, nothing is done if so many entries were cosigned while this waited for its turn.
         """
-        await self._make_certain()
         async with self._publishing:
+            await self._ascertain()
             if needed is not None and needed <= self._size:
                 return
             tree, size = self._tree, self._tree.size
