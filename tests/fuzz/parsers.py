@@ -31,6 +31,7 @@ from cloister.attest.snp.endorsement_key import read_endorsement_key
 from cloister.cli.explained.formats import explain
 from cloister.cli.policy_examples import EXAMPLES, example_text
 from cloister.client.transcript_events import TranscriptEvents
+from cloister.crypto.cose import sign1
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed
 from cloister.crypto.signing import SigningKey
 from cloister.engines.api_error import ApiError
@@ -70,6 +71,7 @@ from cloister.formats.dice_certificate import parse_device_name, parse_fwids
 from cloister.formats.endorsement_bundle import EndorsementBundle, encode_file, parse_bundle, parse_file
 from cloister.formats.event_log import SHA256, parse_ccel_log, parse_event_log
 from cloister.formats.evidence import parse_evidence, parse_software_report
+from cloister.formats.foreign_cose import parse_foreign_sign1
 from cloister.formats.governance import Vote, WitnessedTime, parse_vote, parse_witnessed_time
 from cloister.formats.handover import (
     HandedOver,
@@ -518,6 +520,10 @@ def ledger_targets(note: bytes) -> dict[str, tuple[Parser, list[bytes]]]:
         "entries": (parse_entries, [encode_list([b"one", b"two"])]),
         "path": (parse_path, [encode_list(path)]),
         "tile_path": (lambda data: parse_tile_path(data.decode("latin-1")), [b"tile/entries/x001/234.p/255"]),
+        "foreign_sign1": (
+            lambda data: parse_foreign_sign1(data, limit=65_535),
+            [sign1(key, b"payload", content_type="text/plain"), sign_inclusion(key, head, 2, path)],
+        ),
         "tlog_proof": (parse_tlog_proof, [TlogProof(3, path, note, extra).encode() for extra in (None, b"extra")]),
         "entry_bundle": (
             lambda data: parse_entry_bundle(data, Tile(0, 0, 2)),

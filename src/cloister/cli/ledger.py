@@ -14,6 +14,7 @@ VERBS: Final[Mapping[str, Entry]] = {
     "export": Entry("cloister.cli.ledger_export:export", "Copy the log into a folder that any web server serves."),
     "proof": Entry("cloister.cli.ledger_proof:proof", "Get an entry, and a proof of it that stands by itself."),
     "verify-proof": Entry("cloister.cli.ledger_proof:verify_proof", "Verify such a proof, offline."),
+    "verify-receipt": Entry("cloister.cli.ledger_receipt:verify_receipt", "Verify a COSE receipt, offline."),
     "keys": Entry("cloister.cli.ledger_keys:keys", "Print the keys of log and witnesses, as others name them."),
 }
 EPILOG: Final = """\b

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cloister.crypto.merkle import check_consistency, included_root
-from cloister.crypto.signing import BadSignature, SigningKey, check_signature
+from cloister.crypto.signing import BadSignature, SigningKey
+from cloister.crypto.verification_key import VerificationKey
 from cloister.errors import MalformedInput
 from cloister.formats.checkpoint import Checkpoint
 from cloister.formats.cose_receipt import ConsistencyProof, InclusionProof, Receipt, parse_receipt, protected_header
@@ -43,7 +44,7 @@ def sign_consistency(key: SigningKey, checkpoint: Checkpoint, old_size: int, pat
     return _signed(key, checkpoint, (), (ConsistencyProof(old_size, checkpoint.size, path),))
 
 
-def verify_inclusion(data: bytes, *, leaf: bytes, log_key: bytes) -> IncludedLeaf:
+def verify_inclusion(data: bytes, *, leaf: bytes, log_key: VerificationKey) -> IncludedLeaf:
     """Check that a receipt shows `leaf` (a leaf hash, 32 bytes) under a root that `log_key` signed.
 
     Of several proofs, one must; the others may be of other leaves of the same tree.
@@ -63,7 +64,7 @@ def verify_inclusion(data: bytes, *, leaf: bytes, log_key: bytes) -> IncludedLea
     raise BadSignature("the log signed no root that the receipt's proofs lead to")
 
 
-def verify_consistency(data: bytes, *, old_root: bytes, new_root: bytes, log_key: bytes) -> GrownLog:
+def verify_consistency(data: bytes, *, old_root: bytes, new_root: bytes, log_key: VerificationKey) -> GrownLog:
     """Check that a receipt shows that `new_root`, which `log_key` signed, continues `old_root`.
 
     Raises:
@@ -92,9 +93,9 @@ def _signed(
     return Receipt(protected, key.public, inclusion, consistency, signature).encode()
 
 
-def _holds(receipt: Receipt, root: bytes, log_key: bytes) -> bool:
+def _holds(receipt: Receipt, root: bytes, log_key: VerificationKey) -> bool:
     try:
-        check_signature(log_key, receipt.signature, sig_structure(receipt.protected, root))
+        log_key.check(receipt.algorithm, receipt.signature, sig_structure(receipt.protected, root))
     except BadSignature:
         return False
     return True

@@ -3,14 +3,19 @@
 import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.doubles.command_line import cloister_command
 from tests.doubles.made_log import MadeLog
 
 from cloister.cli.log_options import read_rules
 from cloister.cli.state_folder import StateFolder
+from cloister.crypto.merkle import leaf_hash
+from cloister.crypto.signing import SigningKey
 from cloister.errors import UsageError
-from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
+from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, Checkpoint, format_vkey
 from cloister.formats.ledger_messages import encode_list
+from cloister.ledger.receipts import sign_inclusion
 from cloister.testing.world import World
 
 
@@ -86,3 +91,27 @@ def test_whose_word_counts_is_never_left_open(log, tmp_path):
             read_rules(*given, StateFolder(tmp_path))
     with pytest.raises(UsageError, match="there is no local system"):
         read_rules(None, (), None, StateFolder(tmp_path))
+
+
+async def test_a_receipt_is_held_against_the_logs_key(tmp_path):
+    key = SigningKey.generate()
+    head = Checkpoint("log.test", 1, leaf_hash(b"an entry"))
+    public = Ed25519PublicKey.from_public_bytes(key.public)
+    (tmp_path / "key.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (tmp_path / "receipt").write_bytes(sign_inclusion(key, head, 0, ()))
+    (tmp_path / "entry").write_bytes(b"an entry")
+
+    async def run(*arguments):
+        return await cloister_command("ledger", "verify-receipt", *arguments, "--key", "key.pem", home=tmp_path)
+
+    held = await run("receipt", "entry")
+    assert (held.code, held.out) == (
+        0,
+        f"The log signed a root, {head.root.hex()}, with this entry at 0 of 1.\n",
+    )
+    assert json.loads((await run("receipt", "entry", "--json")).out) == {"index": 0, "size": 1, "root": head.root.hex()}
+    (tmp_path / "entry").write_bytes(b"another")
+    assert (await run("receipt", "entry")).code == 3
+    refused = await run("entry", "entry")
+    assert refused.code == 2
+    assert "entry is no receipt" in refused.err

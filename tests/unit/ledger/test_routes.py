@@ -13,6 +13,7 @@ from tests.doubles.served import served
 
 from cloister.crypto.merkle import check_consistency, check_inclusion, leaf_hash, root
 from cloister.crypto.signing import SigningKey
+from cloister.crypto.verification_key import VerificationKey
 from cloister.errors import MalformedInput, Unavailable
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
 from cloister.formats.release import Revocation
@@ -34,14 +35,14 @@ def statement(number):
 
 
 @contextlib.asynccontextmanager
-async def ledger(folder, *, admit=open_statements, capacity=10**9, spent=0):
+async def ledger(folder, *, admit=open_statements, capacity=10**9, spent=0, issuers=None):
     """A ledger's life, and a client of it."""
     keys = make_keys()
     async with LedgerLife(folder, keys) as life:
         blobs = BlobFiles(BlobStore(folder / "blobs", maximum=16 * 1024 * 1024, capacity=capacity))
         writers = Writers((), None, per_second=1000, clock=time.monotonic)
         writers.charge(spent)
-        log = Log(life.sequencer, blobs, keys["log"], admit, writers)
+        log = Log(life.sequencer, blobs, keys["log"], admit, writers, issuers or {})
         async with served(build(log)) as url, LedgerClient(url) as client:
             yield life, client, url
 
@@ -63,7 +64,11 @@ async def test_everything_that_is_logged_proves_itself(tmp_path):
         check_inclusion(leaf_hash(entries[2]), 2, 6, await client.inclusion(2, 6), checkpoint.root)
         old = root([leaf_hash(entry) for entry in entries[:3]])
         check_consistency(3, old, 6, checkpoint.root, await client.consistency(3, 6))
-        found = verify_inclusion(await client.receipt(4), leaf=leaf_hash(entries[4]), log_key=life.sequencer.log.key)
+        found = verify_inclusion(
+            await client.receipt(4),
+            leaf=leaf_hash(entries[4]),
+            log_key=VerificationKey.of_ed25519(life.sequencer.log.key),
+        )
         assert (found.index, found.size) == (4, 6)
 
 

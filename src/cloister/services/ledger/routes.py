@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -29,8 +29,10 @@ from cloister.hosting.application import application, read_body, require_media_t
 from cloister.hosting.guarded_protocol import CALLER
 from cloister.hosting.health import Check, Health, Metrics
 from cloister.hosting.service_limits import ServiceLimits
+from cloister.ledger.foreign_statements import Issuers
 from cloister.ledger.receipts import sign_inclusion
 from cloister.services.ledger.batch_route import batch_route
+from cloister.services.ledger.scitt import Scitt
 from cloister.services.ledger.sequencer import Sequencer
 from cloister.services.ledger.signature_checks import Admit, SignatureChecks
 from cloister.services.ledger.tiles import tile_routes
@@ -52,13 +54,14 @@ class Log:
     key: SigningKey
     admit: Admit  # for each entry why it may not be logged, if it may not
     writers: Writers
+    issuers: Issuers = field(default_factory=dict)  # whose COSE statements are registered, too
 
 
 def build(log: Log, *, checks: Sequence[Check] = (), limits: ServiceLimits | None = None) -> Starlette:
     """The application; it is ready where a quorum cosigns and all `checks` pass."""
     api = _Api(log)
     routes = [
-        Route("/entries", api.append, methods=["POST"]),
+        *Scitt(log.sequencer, log.key, log.issuers, log.writers).routes(api.append),
         batch_route(log.sequencer, api.checks, log.writers),
         Route("/entries", api.entries, methods=["GET"]),
         Route("/entries/{index}/receipt", api.receipt, methods=["GET"]),

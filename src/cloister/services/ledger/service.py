@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 
-from cloister.errors import Unavailable, UsageError
+from cloister.crypto.verification_key import VerificationKey
+from cloister.errors import MalformedInput, Unavailable, UsageError
 from cloister.formats.checkpoint import COSIGNATURE_ML_DSA, COSIGNATURE_V1, parse_vkey
 from cloister.formats.constitution import Witness
 from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_services
 from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
-from cloister.ledger.statements import open_statements
+from cloister.ledger.foreign_statements import Issuers, open_entries
 from cloister.peers.witness import WitnessClient
 from cloister.services.ledger.log_opening import open_log
 from cloister.services.ledger.quorum import Quorum
@@ -52,7 +54,7 @@ async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
         Unavailable: another process has the database, it cannot be reached, or the port is taken.
     """
     key = read_signing_key(settings.key)
-    witnesses = _witnesses(settings)
+    witnesses, issuers = _witnesses(settings), _issuers(settings)
     per_second = settings.write_bytes_per_second
     writers = Writers(settings.writers, settings.tls, per_second=per_second, clock=time.monotonic)
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -74,7 +76,7 @@ async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
         opened = await stack.enter_async_context(open_log(settings, key, quorum, port))
         renewing = asyncio.create_task(keep_cosigned(opened.sequencer, seconds=settings.renew_seconds))
         stack.callback(renewing.cancel)
-        log = Log(opened.sequencer, opened.blobs, key, open_statements, writers)
+        log = Log(opened.sequencer, opened.blobs, key, partial(open_entries, issuers=issuers), writers, issuers)
         app = build(log, checks=[opened.probe], limits=settings.limits)
         await serve_until(app, listening.socket, stop, ready=settings.ready, limits=settings.limits, tls=listening.tls)
 
@@ -86,6 +88,17 @@ async def keep_cosigned(sequencer: Sequencer, *, seconds: float) -> None:
             if sequencer.quiet_for() >= seconds or sequencer.missing():
                 await sequencer.renew()
         await asyncio.sleep(min(seconds, FRETTING_SECONDS) if sequencer.missing() else seconds)
+
+
+def _issuers(settings: LedgerSettings) -> Issuers:
+    found: dict[str, list[VerificationKey]] = {}
+    for one in settings.scitt:
+        try:
+            key = VerificationKey.parse_pem(one.key.read_bytes())
+        except (OSError, MalformedInput) as error:
+            raise UsageError(f"the key of {one.issuer}, {one.key}, cannot be used: {error}") from error
+        found.setdefault(one.issuer, []).append(key)
+    return found
 
 
 def _witnesses(settings: LedgerSettings) -> list[tuple[Witness, str]]:

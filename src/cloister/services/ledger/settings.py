@@ -24,6 +24,13 @@ class WitnessAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ml_dsa_vkey: str = ""  # of its ML-DSA-44 key (type 06), where it is named by one too
 
 
+class ScittIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose COSE statements are registered, too: the issuer as they name it, and a key that signs them."""
+
+    issuer: str
+    key: NeededFile  # PEM: Ed25519, P-256 or P-384
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerSettings:
     """None bears on security: whoever reads the log takes its key, witnesses and quorum from a constitution."""
@@ -34,6 +41,7 @@ class LedgerSettings:
     key: NeededFile  # the log key: 32 bytes, mode 0600
     witnesses: tuple[WitnessAddress, ...]
     quorum: int  # cosignatures before an append is answered
+    scitt: tuple[ScittIssuer, ...] = ()  # one for each key; none: only our own statements are logged
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
     tls: ServerTls | None = None
     peers: PeerTls | None = None  # for witnesses on other machines
