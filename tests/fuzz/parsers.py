@@ -83,6 +83,13 @@ from cloister.formats.handover import (
 )
 from cloister.formats.hcl_report import declared_length, parse_hcl_report, parse_runtime_data
 from cloister.formats.hpke_suite import X25519_HKDF_SHA256
+from cloister.formats.hyper_protect import (
+    EncryptedContract,
+    EncryptedSection,
+    format_encrypted_contract,
+    parse_encrypted_contract,
+)
+from cloister.formats.hyper_protect_section import parse_hyper_protect_section
 from cloister.formats.intel_collateral import parse_collateral, signed_document
 from cloister.formats.intel_quote import parse_quote
 from cloister.formats.jwk import parse_key_set
@@ -107,6 +114,7 @@ from cloister.formats.release import parse_epoch, parse_kms_instance, parse_rele
 from cloister.formats.response_receipt import parse_response_receipt
 from cloister.formats.runtime_log import parse_runtime_log
 from cloister.formats.section import encode_section, parse_section
+from cloister.formats.section_file import format_section_file, parse_section_file
 from cloister.formats.snp_certificate_table import ARK, VCEK, parse_certificate_table
 from cloister.formats.snp_certificate_table import declared_length as table_length
 from cloister.formats.snp_tcb import Product
@@ -167,6 +175,7 @@ from cloister.testing.tpm_hardware import MadeTpm
 from cloister.testing.world import NOON, World, appraisal
 
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\naudio\r\n--b--\r\n'
+HYPER_PROTECT = EncryptedContract(*(EncryptedSection(bytes(256), bytes(8), bytes(32)).token(),) * 2, b"signature")
 OHTTP_KEY = KemPrivateKey.generate(X25519_HKDF_SHA256)
 FIELDS = {"model": "whisper-1", "temperature": "0.5", "language": "en", "response_format": "verbose_json"}
 FIELDS |= {"timestamp_granularities[]": "word", "stream": "false", "chunking_strategy": "auto"}
@@ -256,6 +265,15 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         **nvidia_targets(),
         **endorsement_targets(),
         **{parse.__name__: (parse, [canonical.encode(record)]) for parse, record in SAMPLES.items()},
+        "section_file": (
+            lambda data: parse_section_file(SecretBytes(data)),
+            [format_section_file(sample_section("workload"), comment=no_comment).reveal()],
+        ),
+        "hyper_protect": (parse_encrypted_contract, [format_encrypted_contract(HYPER_PROTECT).encode()]),
+        "hyper_protect_section": (
+            lambda data: parse_hyper_protect_section(SecretBytes(data)),
+            [b"type: env\nlogging:\n  x: y\nsigningKey: |\n  A\nenv:\n  A: 'it''s'\n  B: \"b\"\n  C: plain\n"],
+        ),
         "section": (
             lambda data: parse_section(SecretBytes(data)),
             [encode_section(sample_section("workload")).reveal()],

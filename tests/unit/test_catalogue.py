@@ -45,6 +45,7 @@ from cloister.ledger.mirror import MIRROR_STEPS
 from cloister.ledger.proofs import PROOF_STEPS
 from cloister.trust.asset_reply import ASSET_REPLY_STEPS
 from cloister.trust.bundle import BUNDLE_STEPS
+from cloister.trust.hyper_protect import HYPER_PROTECT_STEPS
 from cloister.trust.intake import INTAKE_STEPS
 from cloister.trust.receipt import RECEIPT_STEPS
 from cloister.trust.release_reply import REPLY_STEPS
@@ -82,6 +83,7 @@ DOORS = {
     "AssetDecision": "contract/asset_release.py",
     "HandoverDecision": "contract/handover.py",
     "PublishedHandover": "contract/handover.py",
+    "ImportedContract": "trust/hyper_protect.py",
     "MirroredLog": "ledger/mirror.py",
     "ProvenEntry": "ledger/proofs.py",
     "PublishedRelease": "contract/release.py",
@@ -137,6 +139,7 @@ def test_the_table_names_every_step_and_no_other():
         *EVIDENCE_STEPS,
         *HANDED_STEPS,
         *HANDOVER_STEPS,
+        *HYPER_PROTECT_STEPS,
         *LOGGED_HANDOVER_STEPS,
         *MIRROR_STEPS,
         *INTAKE_STEPS,
@@ -180,6 +183,7 @@ def test_no_examination_performs_a_step_twice():
         (*HANDOVER_STEPS, *LOGGED_HANDOVER_STEPS),
         HANDED_STEPS,
         INTAKE_STEPS,
+        HYPER_PROTECT_STEPS,
         NVIDIA_APPRAISAL_STEPS,
         AZURE_SNP_STEPS,
         AZURE_SNP_APPRAISAL_STEPS,
