@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from cloister.attest.certificates import ChainRefused, check_chain, parse_certificate
+from cloister.attest.certificates import ChainRefused, check_chain, parse_certificate, require_strong
 from cloister.attest.claims import token_claims
 from cloister.crypto.rs256 import check_rs256
 from cloister.crypto.signing import BadSignature
@@ -129,6 +129,7 @@ def check_chained(jwt: Jwt, roots: Collection[bytes], *, at: int) -> None:
     """
     chain = [parse_certificate(one) for one in jwt.chain]
     check_chain(chain, roots=roots, at=at)
+    require_strong(chain[0])
     _require_signer(chain[0])
     key = chain[0].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     check_rs256(key, jwt.signature, jwt.signed)

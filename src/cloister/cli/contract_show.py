@@ -14,7 +14,9 @@ from cloister.cli.contract_files import ReadContract, contract_argument, read_co
 from cloister.cli.explained.contract_words import SaidContract, SaidLine, explain_contract
 from cloister.cli.terminal import printable, say_json
 from cloister.contract.draft import still_open
+from cloister.formats.appraisal_policy import named_verifiers
 from cloister.formats.contract import Contract
+from cloister.formats.contract_verifier import title_of
 
 MARKS = {"agreed": (" ", ""), "enforced": ("✓", "green"), "promise": ("~", "yellow")}
 SHOW_EPILOG = """\b
@@ -43,6 +45,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     open: tuple[str, ...]
     promises: tuple[str, ...]
     unsafe: tuple[str, ...]
+    verifiers: tuple[str, ...]  # whose word counts in place of evidence
     not_signed_by: tuple[str, ...]
 
 
@@ -76,6 +79,7 @@ def check(path: Path, *, as_json: bool) -> None:
         "still open": said.open,
         "a promise, which nothing enforces": said.promises,
         "an exception": said.unsafe,
+        "whose word counts in place of evidence": said.verifiers,
         "not signed by": said.not_signed_by,
     }
     for what, ones in rows.items():
@@ -90,6 +94,7 @@ def _checked(contract: Contract, found: ReadContract) -> Checked:
         open=tuple(still_open(contract)),
         promises=tuple(term.text for term in contract.terms if not term.checks),
         unsafe=tuple(contract.appraisal.unsafe),
+        verifiers=tuple(map(title_of, named_verifiers(contract.appraisal))),
         not_signed_by=tuple(found.unsigned),
     )
 
@@ -101,6 +106,8 @@ def _show(out: Console, said: SaidContract, found: ReadContract) -> None:
     out.print(f"  digest {said.digest}\n  under the KMS whose first constitution is {said.constitution}")
     for flag in said.unsafe:
         out.print(Text(f"  ! {flag}", style="bold red"))
+    for one in said.verifiers:
+        out.print(Text(f"  ! the word of {printable(one)} counts in place of evidence", style="bold red"))
     for part in ("parties", "assets", "tasks", "grants", "outcomes", "terms", "changes"):
         lines: tuple[SaidLine, ...] = getattr(said, part)
         out.print(Text(f"\n{part.capitalize()}", style="bold"))

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from cloister.errors import MalformedInput
+from cloister.formats.appraisal_policy import named_verifiers
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
 from cloister.formats.contract import Contract, parse_contract
+from cloister.formats.contract_verifier import title_of
 from cloister.formats.cose_sign1 import CoseSign1
 from cloister.formats.key_bundle import KeyBundle, parse_key_bundle
 from cloister.formats.response_receipt import StoredReceipt, parse_response_receipt
@@ -36,6 +38,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     model: str
     unsafe: tuple[str, ...]
+    verifiers: tuple[str, ...]  # whose word counts in place of evidence
     epoch: str
     log_size: int  # entries of the log that the checkpoint covers
 
@@ -62,6 +65,7 @@ def claims(stored: StoredReceipt) -> Claims:
         engine=contract.serving.engine.name,
         model=", ".join(model.name for model in contract.granted(contract.serving.name, "model")),
         unsafe=tuple(contract.appraisal.unsafe),
+        verifiers=tuple(map(title_of, named_verifiers(contract.appraisal))),
         epoch=said.epoch.hex(),
         log_size=parse_checkpoint(parse_note(bundle.checkpoint).text).size,
     )
@@ -79,6 +83,7 @@ def _contract(bundle: KeyBundle) -> Contract:
 def lines(said: Claims) -> list[str]:
     """The claims for a person."""
     accepted = f", accepting {', '.join(said.unsafe)}" if said.unsafe else ""
+    accepted += f", on the word of {', '.join(said.verifiers)}" if said.verifiers else ""
     rows = {
         "made": said.made,
         "asked": f"{said.method} {said.path}",

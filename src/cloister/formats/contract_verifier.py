@@ -84,3 +84,8 @@ class ConfidentialSpaceVerifier(
 
 
 Verifier = EarVerifier | AzureVerifier | ConfidentialSpaceVerifier
+
+
+def title_of(verifier: Verifier) -> str:
+    """A verifier as people are told of it: `eu (azure-attestation of https://…)`."""
+    return f"{verifier.name} ({verifier.__struct_config__.tag} of {verifier.issuer})"

@@ -17,6 +17,7 @@ from cloister.examination import Examination, Steps
 from cloister.formats.appraisal_policy import named_verifiers
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
+from cloister.formats.contract_verifier import title_of
 from cloister.formats.evidence import parse_evidence
 from cloister.formats.key_bundle import KeyBundle
 from cloister.formats.key_config import KeyConfig
@@ -126,8 +127,7 @@ def _check_verifiers(steps: Steps, contract: Contract, policy: TrustPolicy) -> N
     named = named_verifiers(contract.appraisal)
     extra = [one.name for one in named if one.name not in policy.verifiers]
     shortfall = f"the contract takes the word of {', '.join(extra)}; the trust policy does not accept it"
-    told = [f"{one.name} ({one.__struct_config__.tag} of {one.issuer})" for one in named]
-    found = "; ".join(told) or "nobody's word counts in place of evidence"
+    found = "; ".join(map(title_of, named)) or "nobody's word counts in place of evidence"
     steps.check("trust.verifiers", not extra, shortfall, found=found)
 
 

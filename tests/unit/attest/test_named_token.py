@@ -1,5 +1,6 @@
 """A verifier's word in place of evidence: each row breaks one link of one kind's tokens, and nothing else."""
 
+import base64
 import hashlib
 import hmac
 import json
@@ -8,6 +9,7 @@ from dataclasses import replace as changed
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from joserfc import jwt as other_jwt
 from joserfc.jwk import RSAKey
 
@@ -24,6 +26,7 @@ from cloister.formats.evidence import Binding, SecuritySettings
 from cloister.formats.jws import encode_base64url
 from cloister.formats.named_token import NamedToken
 from cloister.formats.verifier_policy import VerifierPolicy
+from cloister.testing.certificates import made_key
 from cloister.testing.made_tokens import MadeVerifier, attestation_result, node_claims, part
 from cloister.testing.made_verifiers import (
     IMAGE,
@@ -236,6 +239,23 @@ def a_chain_to_a_root_that_is_not_pinned(case):
 @breaks("token.signature", GooglePki)
 def a_chain_that_is_over(case):
     case.headers = {"x5c": changed(GOOGLE, life=type(GOOGLE.life)(NOON - 9, NOON - 1)).chain()}
+
+
+@breaks("token.signature", GooglePki)
+def a_certificate_of_another_kind_of_key(case):
+    leaf = GOOGLE.authority.issue("token signer", made_key("a signer on P-384").public_key(), GOOGLE.life)
+    chain = (leaf, *GOOGLE.authority.chain)
+    case.headers = {"x5c": [base64.b64encode(one.public_bytes(Encoding.DER)).decode() for one in chain]}
+
+
+@breaks("token.signature", GooglePki)
+def a_chain_that_is_cut(case):
+    case.headers = {"x5c": GOOGLE.chain()[:2]}
+
+
+@breaks("token.signature", GooglePki)
+def a_certificate_that_is_none(case):
+    case.headers = {"x5c": [base64.b64encode(b"certificate").decode(), *GOOGLE.chain()[1:]]}
 
 
 @breaks("token.signature", GooglePki)

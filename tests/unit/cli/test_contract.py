@@ -11,11 +11,13 @@ from cloister.cli.explained.contract_words import explain_contract, span
 from cloister.contract.contract_form import require_contract_form
 from cloister.contract.draft import still_open, successor_of
 from cloister.errors import CloisterError
+from cloister.formats.appraisal_policy import VerifierPlatform
 from cloister.formats.contract import Custody, Term
 from cloister.formats.contract_file import format_contract_file, parse_contract_file
 from cloister.formats.ledger_messages import encode_list
 from cloister.formats.record_file import no_comment
 from cloister.ledger.statements import open_statement, sign_statement
+from cloister.testing.made_verifiers import MadeAzure
 from cloister.testing.world import World
 
 replace = msgspec.structs.replace
@@ -213,3 +215,15 @@ def test_every_contract_of_ours_is_explained_and_open_in_nothing():
 @pytest.mark.parametrize(("seconds", "said"), [(86_400, "1 day"), (7200, "2 hours"), (60, "1 minute"), (61, "61 s")])
 def test_spans_are_said_as_people_say_them(seconds, said):
     assert span(seconds) == said
+
+
+def test_whose_word_counts_in_place_of_evidence_is_said_first(cloister, folder):
+    draft = read(folder / "contract.toml")
+    verifiers = VerifierPlatform(verifiers=(MadeAzure().verifier(),))
+    believing = replace(draft, appraisal=replace(draft.appraisal, platforms=(verifiers,)))
+    (folder / "believing.toml").write_text(format_contract_file(believing, comment=no_comment))
+    told = "azure (azure-attestation of https://sharedtest.tst.attest.azure.net)"
+    assert f"! the word of {told} counts in place of evidence" in cloister("show", "believing.toml")
+    assert f"whose word counts in place of evidence: {told}" in cloister("check", "believing.toml")
+    assert json.loads(cloister("check", "believing.toml", "--json"))["verifiers"] == [told]
+    assert json.loads(cloister("check", "contract.toml", "--json"))["verifiers"] == []

@@ -8,8 +8,10 @@ from typing import Literal
 
 import msgspec
 
+from cloister.formats.appraisal_policy import named_verifiers
 from cloister.formats.change_rules import ChangeRules
 from cloister.formats.contract import Asset, Contract, Grant, Outcome, Party, Task, Term
+from cloister.formats.contract_verifier import title_of
 
 
 class SaidLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +32,7 @@ class SaidContract(msgspec.Struct, frozen=True, kw_only=True):
     constitution: str
     local: bool
     unsafe: tuple[str, ...]
+    verifiers: tuple[str, ...]  # whose word counts in place of evidence
     parties: tuple[SaidLine, ...]
     assets: tuple[SaidLine, ...]
     tasks: tuple[SaidLine, ...]
@@ -49,6 +52,7 @@ def explain_contract(contract: Contract) -> SaidContract:
         constitution=contract.constitution.hex(),
         local=contract.local,
         unsafe=tuple(contract.appraisal.unsafe),
+        verifiers=tuple(map(title_of, named_verifiers(contract.appraisal))),
         parties=tuple(map(_party, contract.parties)),
         assets=tuple(_asset(one, contract) for one in contract.assets),
         tasks=tuple(map(_task, contract.tasks)),
