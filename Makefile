@@ -61,7 +61,8 @@ altered: $(VENV)/.dev ## Judge EVIDENCE_MUTANTS (100,000) changed copies of reco
 	PYTHONPATH=src:. $(BIN)/python tests/fuzz/evidence.py --mutants $(or $(EVIDENCE_MUTANTS),100000)
 
 crashes: $(VENV)/.dev ## Let ledger, witnesses and KMS die at every durable step; CRASH_EXAMPLES lives of a system.
-	CRASH_EVERY=1 CRASH_EXAMPLES=$(or $(CRASH_EXAMPLES),2000) $(BIN)/python -m pytest tests/properties/test_crashes.py
+	CRASH_EVERY=1 CRASH_EXAMPLES=$(or $(CRASH_EXAMPLES),2000) REPLICA_EXAMPLES=$(or $(CRASH_EXAMPLES),2000) \
+	  $(BIN)/python -m pytest tests/properties/test_crashes.py tests/properties/test_replicas.py
 
 mutants: $(VENV)/.dev ## Change every line of the checks in turn, and list the changes that no test noticed.
 	$(BIN)/mutmut run

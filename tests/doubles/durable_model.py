@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from cloister.crypto.hpke import KemPrivateKey, unwrap
@@ -11,9 +11,11 @@ from cloister.crypto.merkle import check_consistency, check_inclusion, leaf_hash
 from cloister.formats import key_config
 from cloister.formats.checkpoint import SignedNote, parse_checkpoint, parse_note
 from cloister.formats.constitution import Log, Witness
+from cloister.formats.cose_sign1 import CoseSign1
+from cloister.formats.handover import parse_handover
 from cloister.formats.hpke_suite import X_WING
-from cloister.formats.key_bundle import KeyBundle
-from cloister.formats.release import WRAP_INFO, ReleaseReply, parse_epoch
+from cloister.formats.key_bundle import KeyBundle, StateHead, parse_state_head
+from cloister.formats.release import WRAP_INFO, ReleaseReply, parse_epoch, parse_release
 from cloister.ledger.checkpoints import examine_checkpoint
 from cloister.ledger.cosignatures import cosignature_time
 from cloister.ledger.statements import entry_digest, open_statement
@@ -27,6 +29,11 @@ class Violation(AssertionError):
 def require(true: bool, sentence: str) -> None:
     if not true:
         raise Violation(sentence)
+
+
+def head_of(bundle: KeyBundle) -> StateHead:
+    """What the head of an honest bundle says."""
+    return parse_state_head(CoseSign1.parse(bundle.head).payload or b"")
 
 
 class Model:
@@ -43,6 +50,8 @@ class Model:
         self.instances: set[bytes] = set()
         self._used: list[bytes] = []  # epoch entries of which a key went out, or that a client was shown
         self._released: list[tuple[int, bytes]] = []
+        self._in_use: dict[tuple[int, bytes, int], int] = {}  # epochs, by checkpoint and its time
+        self._ends: dict[bytes, int] = {}  # of the life of each epoch in the chain, by its entry's digest
         self._violation = ""  # the first, in words
 
     @property
@@ -104,13 +113,14 @@ class Model:
         epoch = open_statement(reply.epoch_entry)
         named = key_config.decode(parse_epoch(epoch.payload).key_config).public
         require(public == named, "the key that is out is of another epoch")
-        require(open_statement(reply.entry).signers == epoch.signers, "a KMS released a key of another's epoch")
         self._used.append(reply.epoch_entry)
         self._released.append((reply.index, reply.entry))
 
     def saw_bundle(self, bundle: KeyBundle) -> None:
-        """A client gets a bundle."""
-        self.saw_checkpoint(bundle.checkpoint)
+        """A client gets a bundle: at one checkpoint, as witnesses dated it, no two name different epochs."""
+        checkpoint, number = self.saw_checkpoint(bundle.checkpoint), head_of(bundle).epoch
+        known = self._in_use.setdefault((checkpoint.size, checkpoint.root, checkpoint.cosigned_at), number)
+        require(known == number, f"epochs {known} and {number} are in use at one checkpoint")
         self._used += [shown.entry for shown in bundle.epochs]
 
     def saw_log(self, entries: Sequence[bytes]) -> None:
@@ -156,3 +166,30 @@ class Model:
         require(len(keys) == len(chain), "two epochs have one key")
         for entry in self._used:
             require(entry in chain, "a key was used whose epoch is not in the chain of the log")
+        self._ends = {entry_digest(entry): parse_epoch(open_statement(entry).payload).stale_until for entry in chain}
+        self._hold_holders(entries, chain)
+
+    def _hold_holders(self, entries: Sequence[bytes], chain: Sequence[bytes]) -> None:
+        """A key goes from who made it to instances that are in the log, and to nodes only from who may have it."""
+        instances: set[bytes] = set()
+        holders = {entry_digest(entry): set(open_statement(entry).signers) for entry in chain}
+        for entry in entries:
+            statement = open_statement(entry)
+            (signer,) = statement.signers if len(statement.signers) == 1 else (b"",)
+            if statement.kind == "kms":
+                instances.add(signer)
+            elif statement.kind == "handover":
+                handover = parse_handover(statement.payload)
+                require(handover.to in instances, "a key was handed to an instance that is not in the log")
+                for secret in handover.secrets:
+                    known = holders.get(secret.name, set())
+                    require(signer in known, "a key was handed on by an instance that has it from nobody")
+                    known.add(handover.to)
+            elif statement.kind == "release":
+                epoch = parse_release(statement.payload).epoch
+                require(signer in holders.get(epoch, set()), "a KMS released a key that it has from nobody")
+
+    def hold_keys(self, held: Iterable[bytes], *, followed_at: int) -> None:
+        """No key that an instance holds is past its stale window by the clock with which it followed the log."""
+        for digest in held:
+            require(self._ends.get(digest, followed_at + 1) > followed_at, "a key outlived its stale window")

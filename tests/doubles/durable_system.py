@@ -13,21 +13,24 @@ import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+import msgspec
 from tests.doubles.crashes import FULL, Crash, Ending, Machine
-from tests.doubles.durable_model import Model, require
+from tests.doubles.durable_model import Model, head_of, require
 from tests.doubles.kms_system import SECURITY, AskingNode, WorldTee
 
 from cloister.crypto.ml_dsa import MlDsaKey
 from cloister.crypto.signing import SigningKey
 from cloister.errors import Refused, Unavailable
+from cloister.formats import canonical
 from cloister.formats.appraisal_policy import RoleReference
 from cloister.formats.constitution import Log
-from cloister.formats.cose_sign1 import CoseSign1
-from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
+from cloister.formats.contract import Contract
+from cloister.formats.handover import parse_handover_reply
+from cloister.formats.key_bundle import parse_key_bundle
 from cloister.formats.ledger_messages import Appended
-from cloister.formats.release import Revocation, parse_release_reply
+from cloister.formats.release import Revocation, parse_epoch, parse_release_reply
 from cloister.ledger.cosignatures import WitnessKeys
-from cloister.ledger.statements import sign_statement
+from cloister.ledger.statements import entry_digest, open_statement, sign_statement
 from cloister.node.keys import NodeSecrets
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
@@ -67,8 +70,8 @@ class Variant:
     def instance(self, tee) -> Instance:
         return Instance(tee, NodeSecrets.generate(), SECURITY)
 
-    def kms(self, ledger, instance, genesis, clock) -> Kms:
-        return Kms(ledger, instance, genesis=genesis, clock=clock)
+    def kms(self, ledger, instance, genesis, clock, peers) -> Kms:
+        return Kms(ledger, instance, genesis=genesis, clock=clock, peers=peers)
 
 
 class Clocks:
@@ -211,12 +214,40 @@ class ReachedLedger:
         return await self._asker.ask(self._system.ledger, what, work)
 
 
-class KmsMachine(Machine):
-    """The KMS: it has no disk, and each life has keys of its own."""
+class ReachedInstance:
+    """Another instance's calls, over a link on which either end may die, and which may be cut."""
 
-    def __init__(self, system: DurableSystem) -> None:
-        super().__init__("kms", system.folder)
+    def __init__(self, system: DurableSystem, asker: KmsMachine, name: str) -> None:
         self._system = system
+        self._asker = asker
+        self._name = name
+
+    async def challenge(self):
+        async def challenge():
+            return self._other.kms.challenge()
+
+        return await self._asker.ask(self._other, "a challenge", challenge)
+
+    async def handover(self, request):
+        async def handover():
+            return await self._other.kms.handover(canonical.encode(request))
+
+        return parse_handover_reply(await self._asker.ask(self._other, "a handover", handover))
+
+    @property
+    def _other(self) -> KmsMachine:
+        if frozenset({self._asker.name, self._name}) in self._system.cut:
+            raise Unavailable(f"{self._name} cannot be reached")
+        return next(one for one in self._system.instances if one.name == self._name)
+
+
+class KmsMachine(Machine):
+    """An instance of the KMS: it has no disk, and each life has keys of its own."""
+
+    def __init__(self, name: str, system: DurableSystem) -> None:
+        super().__init__(name, system.folder)
+        self._system = system
+        self.followed_at = 0  # by its own clock
 
     async def start(self) -> None:
         """Begin a life; it serves once ledger and witnesses let it, now or at a later `follow`."""
@@ -225,36 +256,43 @@ class KmsMachine(Machine):
         instance = system.variant.instance(system.tee)
         system.model.saw_instance(instance.key)
         ledger = ReachedLedger(system, self)
-        self.kms = system.variant.kms(ledger, instance, system.genesis, system.clocks.of(self.name))
+        others = [ReachedInstance(system, self, one.name) for one in system.instances if one is not self]
+        self.kms = system.variant.kms(ledger, instance, system.genesis, system.clocks.of(self.name), others)
         with contextlib.suppress(Unavailable, Crash):
             await self.kms.start([system.contract_entry])
 
     async def follow(self) -> None:
         """What its timer does."""
+        now = self._system.clocks.of(self.name)()
         if not self.kms.started:
             await self.kms.start([self._system.contract_entry])
         await self.kms.follow()
+        self.followed_at = now
 
 
 class DurableSystem:
     """All of it, and what outsiders do with it. Outsiders live as long as the test."""
 
-    def __init__(self, folder: Path, variant: Variant | None = None) -> None:
+    def __init__(self, folder: Path, variant: Variant | None = None, *, instances: int = 1) -> None:
+        """With so many `instances` of the KMS, which know each other."""
         self.folder = folder
+        self.cut: set[frozenset[str]] = set()  # pairs of them that cannot reach each other
         self.variant = variant or Variant()
         self.clocks = Clocks()
         self.witnesses = [WitnessMachine(number, self) for number in range(WITNESSES)]
         self.ledger = LedgerMachine(self)
-        self.kms = KmsMachine(self)
+        names = ["kms", *(f"kms{number}" for number in range(2, instances + 1))]
+        self.instances = [KmsMachine(name, self) for name in names]
         self.log = Log(origin=ORIGIN, key=self.ledger.key.public)
         self.model = Model(self.log, [machine.witness for machine in self.witnesses], QUORUM)
         self._write_papers()
-        self.memory = first_contact(self.policy.constitution)
+        self._memories = {name: first_contact(self.policy.constitution) for name in names}
+        self._amendment: Contract | None = None  # that may be in the log or not
         self._said = 0
 
     @property
     def machines(self) -> dict[str, WitnessMachine | LedgerMachine | KmsMachine]:
-        machines: list[WitnessMachine | LedgerMachine | KmsMachine] = [*self.witnesses, self.ledger, self.kms]
+        machines: list[WitnessMachine | LedgerMachine | KmsMachine] = [*self.witnesses, self.ledger, *self.instances]
         return {machine.name: machine for machine in machines}
 
     def _write_papers(self) -> None:
@@ -273,9 +311,11 @@ class DurableSystem:
         self.contract_entry = sign_statement("contract", self.contract, self._signers)
         self.policy = world_.policy(constitution=constitution.digest(), contract=self.contract.digest())
 
-    @property
-    def line(self) -> bytes:
-        return self.contract.digest()
+        self.line = self.contract.digest()
+
+    def instance(self, name: str = "kms") -> KmsMachine:
+        """The machine of an instance of the KMS."""
+        return next(one for one in self.instances if one.name == name)
 
     async def start(self, name: str) -> None:
         """Begin a life of a machine that is dead; what is armed may end it at once."""
@@ -327,46 +367,72 @@ class DurableSystem:
     async def renew(self) -> bool:
         return await self._answered(ReachedLedger(self, None).renew_checkpoint())
 
-    async def follow(self) -> bool:
-        """The KMS's timer goes off."""
-        return await self._answered(self.kms.serve("its timer", self.kms.follow))
+    async def amend(self) -> bool:
+        """The parties put a successor of the contract into force."""
+        contract = self._amendment or msgspec.structs.replace(
+            self.contract, sequence=self.contract.sequence + 1, previous=self.contract.digest()
+        )
+        self._amendment = contract
+        answered = await self.append(sign_statement("contract", contract, self._signers))
+        if answered:
+            self.contract, self._amendment = contract, None
+        return answered
 
-    async def ask_for_the_key(self, *, before: int = 0) -> bool:
+    async def revoke_the_epoch(self) -> bool:
+        """A party takes back the epoch that some instance shows."""
+        shown = [epoch for one in self.instances if (epoch := self._epoch_entry(one.name))]
+        if not shown:
+            return False
+        revocation = Revocation(contract=self.line, target=entry_digest(shown[0]), reason="lost")
+        return await self.append(sign_statement("revocation", revocation, (self.parties.owner,)))
+
+    async def follow(self, name: str = "kms") -> bool:
+        """An instance's timer goes off."""
+        machine = self.instance(name)
+        return await self._answered(machine.serve("its timer", machine.follow))
+
+    async def ask_for_the_key(self, name: str = "kms", *, before: int = 0) -> bool:
         """A fresh gateway asks for the key of the epoch that the bundle names, or one so many `before` it."""
         node = AskingNode(self)  # type: ignore[arg-type]
-        node.key_id = max(self.epoch - before, 0) % 256
+        node.key_id = max(self._epoch(name) - before, 0) % 256
+        machine = self.instance(name)
 
         async def release():
-            kms = self.kms.kms
-            return await kms.release(node.request(kms.challenge()))
+            return await machine.kms.release(node.request(machine.kms.challenge()))
 
         async def asking():
-            reply = parse_release_reply(await self.kms.serve("a release", release))
+            reply = parse_release_reply(await machine.serve("a release", release))
             self.model.saw_release(reply, node.secrets.wrap)
 
         return await self._answered(asking())
 
-    @property
-    def epoch(self) -> int:
-        """The number of the epoch that the current bundle names; 0 where there is none."""
-        bundle = self._bundle()
-        return 0 if bundle is None else parse_state_head(CoseSign1.parse(bundle.head).payload or b"").epoch
-
-    async def ask_for_the_bundle(self) -> bool:
+    async def ask_for_the_bundle(self, name: str = "kms") -> bool:
         """A client asks; only the clocks may make it refuse what it gets."""
-        bundle = self._bundle()
+        bundle = self._bundle(name)
         if bundle is None:
             return False
         self.model.saw_bundle(bundle)
-        examination = examine_bundle(bundle, self.policy, self.memory, at=self.clocks.now)
+        examination = examine_bundle(bundle, self.policy, self._memories[name], at=self.clocks.now)
         for step in examination.failed:
             require(step in OF_TIME, f"a client refused an honest bundle: {step}")
         if not examination.failed:
-            self.memory = examination.require().memory
+            self._memories[name] = examination.require().memory
         return not examination.failed
 
-    def _bundle(self):
-        published = self.kms.kms.bundle(self.line) if self.kms.alive else None
+    def _epoch(self, name: str) -> int:
+        """The number of the epoch that an instance's bundle names; 0 where there is none."""
+        bundle = self._bundle(name)
+        return 0 if bundle is None else head_of(bundle).epoch
+
+    def _epoch_entry(self, name: str) -> bytes | None:
+        """The entry of that epoch."""
+        bundle, number = self._bundle(name), self._epoch(name)
+        shown = () if bundle is None else (one.entry for one in bundle.epochs)
+        return next((one for one in shown if parse_epoch(open_statement(one).payload).number == number), None)
+
+    def _bundle(self, name: str):
+        machine = self.instance(name)
+        published = machine.kms.bundle(self.line) if machine.alive else None
         return None if published is None else parse_key_bundle(published.data)
 
     # The operator's backups of the ledger's disk.
@@ -420,6 +486,9 @@ class DurableSystem:
             self.model.saw_proof(old, new, sequencer.consistency(old, new))
         for digest, data in self.model.blobs.items():
             require(self.ledger.blob(digest) == data, "an acknowledged blob is missing")
+        for machine in self.instances:
+            if machine.alive and machine.kms.started:
+                self.model.hold_keys(machine.kms._standing.keys.held(), followed_at=machine.followed_at)
 
     async def recover(self) -> None:
         """Everything is started and left alone, every clock is right and past what it ever said: it must go on."""
@@ -428,10 +497,17 @@ class DurableSystem:
         self.clocks.wrong.clear()
         self.clocks.now += 3 * HOUR
         await self.start_all()
+        self.cut.clear()
         require(await self.append(), "nothing can be logged any more")
-        require(await self.follow(), "the KMS does not come back")
-        require(await self.ask_for_the_bundle(), "no client takes the bundle any more")
-        require(await self.ask_for_the_key(), "no gateway gets the key any more")
+        if self._amendment is not None:
+            require(await self.amend(), "no contract can be amended any more")
+        for _ in range(len(self.instances)):  # who was first asks the others, which may not have started yet
+            for machine in self.instances:
+                require(await self.follow(machine.name), "the KMS does not come back")
+            self.clocks.now += 60 if len(self.instances) > 1 else 0
+        for machine in self.instances:
+            require(await self.ask_for_the_bundle(machine.name), "no client takes the bundle any more")
+            require(await self.ask_for_the_key(machine.name), "no gateway gets the key any more")
         await self.audit()
 
     async def _answered(self, work: Awaitable[object]) -> bool:

@@ -40,12 +40,13 @@ class Crashes(RuleBasedStateMachine):
     """The rules are what outsiders, time and fate do; the invariants are the model's, held at everything it sees."""
 
     variant = Variant
+    instances = 1  # of the KMS
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         self.runner = asyncio.Runner()
-        self.system = DurableSystem(self.folder, self.variant())
+        self.system = DurableSystem(self.folder, self.variant(), instances=self.instances)
 
     @initialize()
     def start(self):
@@ -285,8 +286,8 @@ class ReleasesFirst(Kms):
 
 
 class KmsReleasesFirst(Variant):
-    def kms(self, ledger, instance, genesis, clock):
-        return ReleasesFirst(ledger, instance, genesis=genesis, clock=clock)
+    def kms(self, ledger, instance, genesis, clock, peers):
+        return ReleasesFirst(ledger, instance, genesis=genesis, clock=clock, peers=peers)
 
 
 class KmsKeepsItsKeys(Variant):

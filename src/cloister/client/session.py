@@ -229,8 +229,8 @@ class Session:
 
     async def _proved(self, held: Held, core: bytes, exchange: Exchange) -> tuple[StoredReceipt, VerifiedReceipt]:
         examination = examine_receipt(core, exchange, held.verified)
-        if "receipt.key" in examination.failed:
-            # A gateway that was certified since: the newest bundle knows it, or nobody does.
+        if {"receipt.key", "receipt.epoch"} & set(examination.failed):
+            # A gateway that was certified, or given this key, since: the newest bundle knows of it, or nobody does.
             held = await self._renew(held, other=True)
             examination = examine_receipt(core, exchange, held.verified)
         verified = examination.require()
