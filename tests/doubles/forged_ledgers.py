@@ -87,9 +87,13 @@ class Forger:
                 note = self.note(self.entries[:index], at=cosigned(record.note))
                 self.entries[index] = sign_statement("time", WitnessedTime(note=note), (STRANGER,))
 
+    @property
+    def shown(self) -> Sequence[ShownNote]:
+        """The checkpoints that an auditor gets to see."""
+        return self.notes if self.notes is not None else [ShownNote(self.note())]
+
     def audit(self) -> Audit:
-        notes = self.notes if self.notes is not None else [ShownNote(self.note())]
-        return audit(self.entries, self.blobs, notes, genesis=self.honest.constitution.digest())
+        return audit(self.entries, self.blobs, self.shown, genesis=self.honest.constitution.digest())
 
 
 def cosigned(note: bytes) -> int:
@@ -149,8 +153,9 @@ def signed_by_another_log(forger: Forger) -> None:
 
 
 def forked_since(forger: Forger) -> None:
-    before = ShownNote(forger.note(forger.entries[:12]), "the checkpoint of before", before=True)
-    forger.remove("veto by model owner")
+    veto = forger.at("veto by model owner")
+    before = ShownNote(forger.note(forger.entries[: veto + 1]), "the checkpoint of before", before=True)
+    forger.entries = [*forger.entries[:veto], *forger.entries[veto + 1 : forger.at("approval")]]
     forger.retell()
     forger.notes = [before, ShownNote(forger.note())]
 
@@ -227,7 +232,7 @@ def _vote(forger: Forger, proposal: str, key: SigningKey, choice: Any = "approve
 
 
 def vote_after_the_veto(forger: Forger) -> None:
-    forger.insert(10, _vote(forger, "proposal", forger.honest.auditor))
+    forger.insert(10, _vote(forger, "proposal", forger.honest.parties.owner))
 
 
 def vote_of_a_stranger(forger: Forger) -> None:
@@ -349,7 +354,8 @@ def release_to_a_revoked_node(forger: Forger) -> None:
 
 
 def release_by_an_instance_just_retired(forger: Forger) -> None:
-    forger.insert(forger.at("new kms"), forger.by_kms("last release"))
+    old = forger.record("last release")
+    forger.insert(forger.at("new kms"), forger.by_kms("last release", at=old.at + 1))
 
 
 def release_by_an_instance_long_retired(forger: Forger) -> None:

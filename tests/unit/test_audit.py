@@ -1,12 +1,18 @@
 """`cloister.contract.audit`: nothing is found in an honest ledger, and every forgery is named where it stands."""
 
 import asyncio
+from typing import get_args
 
 import pytest
 from tests.doubles.forged_ledgers import FORGERIES, Forger
 from tests.doubles.honest_ledger import HonestLedger
 
 from cloister.contract.audit.findings import AUDIT_STEPS
+from cloister.contract.audit.payloads import PARSERS
+from cloister.contract.audit.words import WORDS
+from cloister.formats.statement import Kind
+
+KINDS = {kind for part in get_args(Kind) for kind in get_args(part)}
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +49,9 @@ def test_a_forgery_is_named_where_it_stands(honest, name):
     found = forger.audit().findings
     wanted = (forgery.severity, forgery.place(forger), forgery.check)
     assert wanted in [(one.severity, one.index, one.check) for one in found]
+    before = {one.severity for one in found if one.index is not None and one.index < wanted[1]} if wanted[1] else set()
+    assert before <= {"note", "warning"}, "what was changed is not the first that is found"
+
+
+def test_every_kind_of_statement_is_read_and_told():
+    assert KINDS == PARSERS.keys() == WORDS.keys()

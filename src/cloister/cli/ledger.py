@@ -11,6 +11,7 @@ from cloister.cli.main import Entry
 from cloister.cli.verbs import Verbs
 
 VERBS: Final[Mapping[str, Entry]] = {
+    "audit": Entry("cloister.cli.ledger_audit:audit", "Replay the whole log, and say what does not follow in it."),
     "export": Entry("cloister.cli.ledger_export:export", "Copy the log into a folder that any web server serves."),
     "proof": Entry("cloister.cli.ledger_proof:proof", "Get an entry, and a proof of it that stands by itself."),
     "verify-proof": Entry("cloister.cli.ledger_proof:verify_proof", "Verify such a proof, offline."),
@@ -19,12 +20,13 @@ VERBS: Final[Mapping[str, Entry]] = {
 }
 EPILOG: Final = """\b
 A log that needs no trust:
+  cloister ledger audit                        everything that ever happened in it, and whether it follows
   cloister ledger keys                         the keys to hold it against; hand them out
   cloister ledger export /srv/log              a copy for any web server, all of it examined; again: what is new
   cloister ledger proof 7                      entry 7, and what proves it to whoever has the keys
 
 All of these read the log's static files (C2SP tlog-tiles), from the ledger or from any copy: --from URL or DIR.
-docs/formats/tiles.md and docs/formats/proof.md say what is in them.
+docs/formats/tiles.md, docs/formats/proof.md and docs/formats/audit.md say what is in them.
 """
 
 

@@ -60,9 +60,16 @@ def log_options(command: Callable[..., Any]) -> Any:
     @functools.wraps(command)
     def with_log(*, place: str | None, authorities: Path | None, state: StateFolder, **others: Any) -> Any:
         rules = _taken(others, state)
-        return command(log=NamedLog(_place(place, state), authorities, rules), **others)
+        return command(log=NamedLog(place_of(place, state), authorities, rules), **others)
 
     return _decorated(with_log, (*_PLACE, *_RULES))
+
+
+def place_options(command: Callable[..., Any]) -> Any:
+    """The options that say where a log's files are, given to the command as `place` and `authorities`."""
+    for option in reversed(_PLACE):
+        command = option(command)
+    return command
 
 
 def rules_options(command: Callable[..., Any]) -> Any:
@@ -99,7 +106,7 @@ def _decorated(command: Callable[..., Any], options: Sequence[Callable[[Any], An
     return command
 
 
-def _place(place: str | None, state: StateFolder) -> str:
+def place_of(place: str | None, state: StateFolder) -> str:
     """Where the log's files are.
 
     Raises:

@@ -25,6 +25,10 @@ SECONDS = 30.0  # for one file
 AT_ONCE = 8  # files
 
 
+class NotThere(Unavailable):
+    """The log has no such file, now at least."""
+
+
 class TileSource(Protocol):
     """Where a log's files are."""
 
@@ -32,7 +36,8 @@ class TileSource(Protocol):
         """The file at `path` below the log's prefix, at most `limit` bytes.
 
         Raises:
-            Unavailable: it is not there, or not now.
+            NotThere: it is not there.
+            Unavailable: it cannot be read now.
         """
 
 
@@ -49,7 +54,8 @@ class TileSite:
         try:
             async with self._session.get(what, allow_redirects=False) as response:
                 if response.status != 200:
-                    raise Unavailable(f"{what} was answered with {response.status}")
+                    missing = NotThere if response.status == 404 else Unavailable
+                    raise missing(f"{what} was answered with {response.status}")
                 content = bytearray()
                 async for chunk in response.content.iter_chunked(65_536):
                     content += chunk
@@ -75,7 +81,7 @@ class TileFiles:
         except TooLarge as error:
             raise Unavailable(str(error)) from error
         if data is None:
-            raise Unavailable(f"{self._folder.root / path} is not there")
+            raise NotThere(f"{self._folder.root / path} is not there")
         return data
 
 

@@ -25,6 +25,10 @@ class TileFolder:
         """Whether there is such a folder."""
         return self.root.is_dir()
 
+    def has(self, path: str) -> bool:
+        """Whether there is a file at `path` below the folder."""
+        return (self.root / path).is_file()
+
     def read(self, path: str, *, limit: int) -> bytes | None:
         """The file at `path` below the folder, None where there is none.
 

@@ -45,16 +45,20 @@ class Audit:
 class Auditor:
     """Takes a log's entries in their order; each call says what there is to say of them."""
 
-    def __init__(self, *, genesis: bytes, notes: Sequence[ShownNote], since: int = 0) -> None:
+    def __init__(
+        self, *, genesis: bytes, notes: Sequence[ShownNote], since: int = 0, without_evidence: bool = False
+    ) -> None:
         """`genesis` is the digest of the constitution that the log has to begin with.
 
-        Evidence of entries before `since` is not examined again.
+        Evidence of entries before `since` is not examined again; `without_evidence`, none is, and that is a finding.
 
         Raises:
             MalformedInput, TooLarge: one of `notes` is no checkpoint.
         """
         self._genesis = genesis
         self._since = since
+        self._without = without_evidence
+        self._unexamined = 0
         self._notes = Notes(notes)
         self._tree = GrowingTree()
         self._signers, self._order, self._times = Signers(), Order(), StatedTimes()
@@ -100,6 +104,9 @@ class Auditor:
                 self._told.append(Finding("fault", 0, "constitution.genesis", "the log is empty"))
             return
         self._told += self._notes.ended(self.state, self._tree)
+        if self._unexamined:
+            says = f"{self._unexamined} releases were not examined again: there was no evidence to do so"
+            self._told.append(Finding("warning", None, "audit.kept", says))
         if self.checkpoint is not None:
             self._told += self._times.seen(self.checkpoint.size, self.checkpoint.latest_at)
 
@@ -149,7 +156,11 @@ class Auditor:
             yield from self._times.seen(witnessed.size, witnessed.until)
         self._gates.take(taken)
         named = evidence_named(taken.record)
-        if named is not None and taken.index >= self._since:
+        if named is None or not taken.counts or taken.index < self._since:
+            return
+        if self._without:
+            self._unexamined += 1
+        else:
             yield from self._gates.examine(taken, evidence.get(named), self._earlier)
 
 

@@ -21,10 +21,12 @@ from cloister.formats.custody import (
 )
 from cloister.formats.governance import parse_vote, parse_witnessed_time
 from cloister.formats.handover import Handover, parse_handover
+from cloister.formats.refusal import parse_refusal
 from cloister.formats.release import Release, parse_epoch, parse_kms_instance, parse_release, parse_revocation
+from cloister.formats.statement import parse_statement
 from cloister.ledger.statements import SignedStatement
 
-_PARSERS: Final[Mapping[str, Callable[[bytes], msgspec.Struct]]] = {
+PARSERS: Final[Mapping[str, Callable[[bytes], msgspec.Struct]]] = {
     "constitution": parse_constitution,
     "contract": parse_contract,
     "kms": parse_kms_instance,
@@ -39,6 +41,7 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], msgspec.Struct]]] = {
     "retirement": parse_retirement,
     "time": parse_witnessed_time,
     "vote": parse_vote,
+    "refusal": parse_refusal,
     "handover": parse_handover,
 }
 # Fields that hold the digest of an entry or of a document in an earlier one.
@@ -47,9 +50,22 @@ _REFERENCES: Final = ("constitution", "contract", "previous", "epoch", "target",
 
 def read_payload(statement: SignedStatement) -> msgspec.Struct | None:
     """The record that a statement signs; None where it cannot be read."""
-    parse = _PARSERS.get(statement.kind)
+    return _read(statement.kind, statement.payload)
+
+
+def read_entry(entry: bytes) -> msgspec.Struct | None:
+    """The record in an entry whose signatures nobody has checked; None where it cannot be read."""
     try:
-        return None if parse is None else parse(statement.payload)
+        statement = parse_statement(entry)
+    except (MalformedInput, TooLarge):
+        return None
+    return _read(statement.kind, statement.payload)
+
+
+def _read(kind: str, payload: bytes) -> msgspec.Struct | None:
+    parse = PARSERS.get(kind)
+    try:
+        return None if parse is None else parse(payload)
     except (MalformedInput, TooLarge):
         return None
 

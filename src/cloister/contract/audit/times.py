@@ -10,6 +10,7 @@ from cloister.contract.audit.findings import Finding
 from cloister.contract.audit.taken import Taken
 from cloister.formats.custody import Root, Use
 from cloister.formats.handover import Handover
+from cloister.formats.refusal import Refusal
 from cloister.formats.release import KmsInstance, Release
 
 SLACK: Final = 3_600  # seconds by which honest clocks, and entries that wait for the log, may differ from the witnesses
@@ -41,7 +42,9 @@ class StatedTimes:
                 yield taken.finding("fault", "audit.time", f"states a time {ahead} s after witnesses had seen it")
 
 
+_STATING = Handover | KmsInstance | Refusal | Release | Root | Use
+
+
 def stated_time(taken: Taken) -> int | None:
     """When a KMS says that it made an entry that has an effect; None where it says nothing of that."""
-    record = taken.record
-    return record.at if taken.counts and isinstance(record, Handover | KmsInstance | Release | Root | Use) else None
+    return taken.record.at if taken.counts and isinstance(taken.record, _STATING) else None

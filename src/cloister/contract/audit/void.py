@@ -15,7 +15,9 @@ from cloister.formats.constitution import Constitution
 from cloister.formats.release import Epoch, KmsInstance, Release
 
 REMEMBERED: Final = 256  # states before, each after an entry that had an effect
-_OF_INSTANCES: Final = frozenset({"kms", "epoch", "release", "root", "use", "handover"})  # nobody else logs these
+_OF_INSTANCES: Final = frozenset(
+    {"kms", "epoch", "release", "root", "use", "handover", "refusal"}
+)  # nobody else logs these
 
 
 class Earlier:

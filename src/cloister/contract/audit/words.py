@@ -17,7 +17,7 @@ from cloister.formats.evidence import parse_evidence
 
 def words(taken: Taken, order: Order) -> str:
     """One sentence without its full stop; nothing in it is content of users."""
-    describe = _WORDS.get(taken.statement.kind)
+    describe = WORDS.get(taken.statement.kind)
     if taken.record is None or describe is None:
         return f"a {taken.statement.kind} that cannot be read"
     said = describe(taken.record, taken.before, order)
@@ -38,9 +38,7 @@ def _came_of(taken: Taken) -> Iterator[str]:
     yield from _changes("constitution", taken.before.rules, taken.after.rules)
     for name, line in taken.after.lines.items():
         before = taken.before.lines.get(name)
-        if before is None:
-            yield f"contract “{line.current.name}” begins"
-        else:
+        if before is not None:
             yield from _changes(f"contract “{line.current.name}”", before.governed, line.governed)
 
 
@@ -93,6 +91,12 @@ def _handover(record: Any, _state: State, order: Order) -> str:
     return f"hands over {secrets} to the instance {record.to.hex()[:12]}…"
 
 
+def _refusal(record: Any, state: State, _order: Order) -> str:
+    what = "assets" if record.wanted == "assets" else "a transport key"
+    failed = ", ".join(one.check for one in record.failed)
+    return f"refuses {what} of {_line(state, record.contract)} to a {record.role}: {failed}"
+
+
 def _revocation(record: Any, _state: State, order: Order) -> str:
     if record.target == record.contract:
         return f"ends the contract: {record.reason}"
@@ -142,7 +146,7 @@ def _line(state: State, contract: bytes) -> str:
     return f"contract {contract.hex()[:12]}…"
 
 
-_WORDS: Final[Mapping[str, Callable[[Any, State, Order], str]]] = {
+WORDS: Final[Mapping[str, Callable[[Any, State, Order], str]]] = {
     "constitution": _document,
     "contract": _document,
     "kms": _kms,
@@ -157,5 +161,6 @@ _WORDS: Final[Mapping[str, Callable[[Any, State, Order], str]]] = {
     "retirement": _of_root,
     "time": _time,
     "vote": _vote,
+    "refusal": _refusal,
     "handover": _handover,
 }
