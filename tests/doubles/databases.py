@@ -88,6 +88,11 @@ class Postgres:
             await self._open.close()
         self._open = None
 
+    async def beside(self, *statements):
+        """Run these while the database is in use."""
+        first = f"SET search_path = {schema_of(self._name)}"
+        await self._server.execute(";".join((first, *statements)), database=self._database)
+
     async def as_host(self, *statements):
         """Run these with every trigger off; the database is opened again afterwards."""
         await self.aclose()

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sqlite3
+from dataclasses import replace
 
 import pytest
 from tests.doubles.ledger_system import Process, running, statement
@@ -12,9 +13,12 @@ from cloister.errors import CloisterError, Unavailable
 from cloister.formats.add_checkpoint import AddCheckpoint
 from cloister.formats.checkpoint import Checkpoint
 from cloister.formats.ledger_messages import Appended
+from cloister.hosting.settings import load
 from cloister.ledger.checkpoints import sign_checkpoint
 from cloister.peers.ledger import LedgerClient
 from cloister.peers.witness import WitnessClient
+from cloister.services.ledger.backup import make_backup, restore_backup
+from cloister.services.ledger.settings import LedgerSettings
 
 
 async def test_what_is_appended_is_proved_and_both_ends_stop_in_time(tmp_path):
@@ -33,6 +37,29 @@ async def test_what_is_appended_is_proved_and_both_ends_stop_in_time(tmp_path):
             check_consistency(first.size, first.root, 12, last.root, await client.consistency(first.size, 12))
         async with asyncio.timeout(10):
             await system.end()
+
+
+async def test_a_backup_is_made_while_the_ledger_logs(tmp_path):
+    async with running(tmp_path) as system:
+        url = await system.start_ledger(await system.start_witness())
+        settings = load(LedgerSettings, service="ledger", config=tmp_path / "ledger.toml", environ={}, flags={})
+        async with LedgerClient(url) as client:
+            blob = await client.put_blob(b"blob")
+            entries = [statement(number) for number in range(40)]
+            await asyncio.gather(*(client.append(entry) for entry in entries))
+            logging = [asyncio.create_task(client.append(statement(number))) for number in range(40, 140)]
+            sizes = [(await make_backup(settings, tmp_path / f"{number}.backup")).entries for number in range(3)]
+            await asyncio.gather(*logging)
+        assert sizes == sorted(sizes)
+        assert sizes[0] >= 40
+        await system.ledger.end(signal.SIGKILL)
+        (tmp_path / "ledger").rename(tmp_path / "lost")
+        assert (await make_backup(replace(settings, folder=tmp_path / "lost"), tmp_path / "last.backup")).entries == 140
+        await restore_backup(settings, tmp_path / "last.backup")
+        async with LedgerClient(await system.start_ledger(f"http://127.0.0.1:{system.ports['witness']}")) as client:
+            assert (await client.append(statement(140))).index == 140
+            assert sorted(await client.entries(0, 40)) == sorted(entries)
+            assert await client.get_blob(blob) == b"blob"
 
 
 async def test_a_ledger_that_is_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path):

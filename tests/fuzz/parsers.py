@@ -7,6 +7,7 @@ nowhere hardly pass the first check. A find is printed with its input in hex, an
 from __future__ import annotations
 
 import argparse
+import io
 import random
 import sys
 import time
@@ -97,6 +98,7 @@ from cloister.formats.jws import parse_jws
 from cloister.formats.jwt import parse_jwt, parse_jwt_members
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
 from cloister.formats.key_config import KeyConfig
+from cloister.formats.ledger_backup import BackupHead, BackupWriter, Kind, read_backup
 from cloister.formats.ledger_batch import AppendedBatch, RefusedEntry, parse_batch, parse_batch_answers
 from cloister.formats.ledger_messages import Appended, encode_list, parse_appended, parse_entries, parse_path
 from cloister.formats.multipart import parse_multipart
@@ -530,6 +532,7 @@ def ledger_targets(note: bytes) -> dict[str, tuple[Parser, list[bytes]]]:
         "vkey": (lambda data: parse_vkey(data.decode("latin-1")), [vkey.encode()]),
         "receipt": (parse_receipt, [sign_inclusion(key, head, 2, path), sign_consistency(key, head, 3, path)]),
         "appended": (parse_appended, [canonical.encode(Appended(index=7, checkpoint=note, path=path))]),
+        "backup": (lambda data: [*read_backup(io.BytesIO(data).read)], [_backup()]),
         "batch": (parse_batch, [encode_list([b"one", b"two"])]),
         "batch_answers": (
             lambda data: parse_batch_answers(data, number=2),
@@ -571,6 +574,15 @@ def http_targets() -> dict[str, tuple[Parser, list[bytes]]]:
             [b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\n%b\r\n\r\nabc" % line for line in framings],
         ),
     }
+
+
+def _backup() -> bytes:
+    file = io.BytesIO()
+    writer = BackupWriter(file.write, BackupHead(origin="log.test", key=bytes(32)))
+    for kind, body in ((Kind.ENTRY, b"entry"), (Kind.CHECKPOINT, b"note"), (Kind.BLOB, b"blob")):
+        writer.add(kind, body)
+    writer.end()
+    return file.getvalue()
 
 
 def mutate(data: bytes, chance: random.Random) -> bytes:

@@ -16,6 +16,8 @@ VERBS: Final[Mapping[str, Entry]] = {
     "proof": Entry("cloister.cli.ledger_proof:proof", "Get an entry, and a proof of it that stands by itself."),
     "verify-proof": Entry("cloister.cli.ledger_proof:verify_proof", "Verify such a proof, offline."),
     "verify-receipt": Entry("cloister.cli.ledger_receipt:verify_receipt", "Verify a COSE receipt, offline."),
+    "backup": Entry("cloister.cli.ledger_backup:backup", "Back the ledger up into one file, verified.", node=True),
+    "restore": Entry("cloister.cli.ledger_backup:restore", "Restore one into an empty database.", node=True),
     "keys": Entry("cloister.cli.ledger_keys:keys", "Print the keys of log and witnesses, as others name them."),
 }
 EPILOG: Final = """\b

@@ -171,6 +171,30 @@ async def test_a_server_that_became_a_copy_takes_no_entries_and_keeps_what_it_ha
     assert await store.entries(0, 2000, limit=10**6) == [*acknowledged, b"after"]
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("53100", "cannot be used: no room"),  # disk_full
+        ("53200", "cannot be used"),  # out_of_memory
+        ("58030", "cannot be used"),  # io_error
+        ("57P01", "cannot be used"),  # admin_shutdown
+        ("40001", "cannot be used"),  # serialization_failure
+    ],
+)
+async def test_a_server_that_cannot_write_now_says_so_and_has_nothing_of_it(opened, store, state, said):
+    await store.append([b"before"])
+    await opened.beside(
+        "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '{state}'; END $$",
+        "CREATE TRIGGER no_room AFTER INSERT ON entries EXECUTE FUNCTION no_room()",
+    )
+    with pytest.raises(Unavailable, match=said):
+        await store.append([b"entry"])
+    assert Unavailable.retry
+    await opened.beside("DROP TRIGGER no_room ON entries")
+    assert await store.append([b"before", b"entry"]) == [0, 1]
+
+
 async def test_too_many_connections_are_said_and_pass(postgresql):
     await postgresql.execute("CREATE ROLE guest LOGIN")  # a superuser always gets in
     await postgresql.execute("CREATE DATABASE narrow OWNER guest CONNECTION LIMIT 1")

@@ -10,8 +10,6 @@ from functools import partial
 
 from cloister.crypto.verification_key import VerificationKey
 from cloister.errors import MalformedInput, Unavailable, UsageError
-from cloister.formats.checkpoint import COSIGNATURE_ML_DSA, COSIGNATURE_V1, parse_vkey
-from cloister.formats.constitution import Witness
 from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_services
 from cloister.hosting.loopback import run_until_stopped
@@ -22,7 +20,8 @@ from cloister.services.ledger.log_opening import open_log
 from cloister.services.ledger.quorum import Quorum
 from cloister.services.ledger.routes import Log, build
 from cloister.services.ledger.sequencer import Sequencer
-from cloister.services.ledger.settings import LedgerSettings, WitnessAddress
+from cloister.services.ledger.settings import LedgerSettings
+from cloister.services.ledger.witnesses import named_witnesses
 from cloister.services.ledger.writers import Writers
 from cloister.storage.database_file import advising
 from cloister.storage.key_file import read_signing_key
@@ -54,7 +53,7 @@ async def serve_ledger(settings: LedgerSettings, stop: asyncio.Event) -> None:
         Unavailable: another process has the database, it cannot be reached, or the port is taken.
     """
     key = read_signing_key(settings.key)
-    witnesses, issuers = _witnesses(settings), _issuers(settings)
+    witnesses, issuers = named_witnesses(settings), _issuers(settings)
     per_second = settings.write_bytes_per_second
     writers = Writers(settings.writers, settings.tls, per_second=per_second, clock=time.monotonic)
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,25 +98,3 @@ def _issuers(settings: LedgerSettings) -> Issuers:
             raise UsageError(f"the key of {one.issuer}, {one.key}, cannot be used: {error}") from error
         found.setdefault(one.issuer, []).append(key)
     return found
-
-
-def _witnesses(settings: LedgerSettings) -> list[tuple[Witness, str]]:
-    found = [_witness(address) for address in settings.witnesses]
-    names, keys = {witness.name for witness, _ in found}, {witness.key for witness, _ in found}
-    if len(names) != len(found) or len(keys) != len(found):
-        raise UsageError("each witness has its own name and its own key")
-    if not 1 <= settings.quorum <= len(found):
-        raise UsageError(f"a quorum of {settings.quorum} out of {len(found)} witnesses: it is at least 1, and no more")
-    return found
-
-
-def _witness(address: WitnessAddress) -> tuple[Witness, str]:
-    key = parse_vkey(address.vkey)
-    if key.kind != COSIGNATURE_V1:
-        raise UsageError(f"the verifier key of {key.name} is not a witness's Ed25519 key (type 04)")
-    if not address.ml_dsa_vkey:
-        return Witness(name=key.name, key=key.public), address.url
-    second = parse_vkey(address.ml_dsa_vkey)
-    if (second.kind, second.name) != (COSIGNATURE_ML_DSA, key.name):
-        raise UsageError(f"ml_dsa_vkey of {key.name} is not its ML-DSA-44 key (type 06) under the same name")
-    return Witness(name=key.name, key=key.public, ml_dsa=second.public), address.url
