@@ -27,11 +27,12 @@ from cloister.formats.contract import Contract, Endpoint, NamedDigest, Sandbox, 
 from cloister.formats.evidence import Unsafe
 from cloister.formats.ledger_messages import encode_list
 from cloister.formats.trust_policy import TrustPolicy
-from cloister.hosting.loopback import LOOPBACK, listen
+from cloister.hosting.loopback import LOOPBACK, listen, port_of
 from cloister.ledger.statements import sign_statement
 from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
 from cloister.node.witnessed_clock import WitnessedClock
+from cloister.peers.failover import Failover
 from cloister.peers.kms import KmsClient
 from cloister.services.gateway.contract import ServedContract, trust_policy
 from cloister.services.gateway.data_plane import serve_gateway
@@ -82,6 +83,7 @@ class LocalSystem:
     owner: SigningKey = field(default_factory=SigningKey.generate)
     operator: SigningKey = field(default_factory=SigningKey.generate)
     ports: dict[str, int] = field(default_factory=dict)  # by the service's name
+    instances: tuple[str, ...] = ("kms",)  # of the KMS, by the names of their ports
     # On what made-up hardware KMS and gateways run, from their workload; the software TEE where nothing is said.
     kms_on: Callable[[bytes], MadeTee] | None = None
     gateway_on: Callable[[bytes], MadeTee] | None = None
@@ -266,17 +268,26 @@ class LocalSystem:
             ),
         )
 
-    async def run_kms(self, stack: contextlib.AsyncExitStack, *, port: int = 0) -> None:
-        """The KMS; `/ready` says when it serves."""
+    def choose_instances(self, number: int) -> None:
+        """Have so many instances of the KMS, and a port for each: they know each other before they run."""
+        self.instances = ("kms", *(f"kms{place}" for place in range(2, number + 1)))
+        with contextlib.ExitStack() as held:
+            for name in self.instances:
+                self.ports[name] = port_of(held.enter_context(listen(LOOPBACK, 0)))
+
+    async def run_kms(self, stack: contextlib.AsyncExitStack, *, name: str = "kms", port: int = 0) -> None:
+        """An instance of the KMS, by the name of its port; `/ready` says when it serves."""
+        others = tuple(self.url(one) for one in self.instances if one != name)
         constitution, contract = self.write_papers()
         made = [tee for tee in (self.tee, self.gateway_tee) if isinstance(tee, MadeTee)]
         await self._run(
             stack,
-            "kms",
+            name,
             lambda ready, stop: serve_kms(
                 KmsSettings(
-                    port=port,
+                    port=self.ports[name] if len(self.instances) > 1 else port,
                     ledger_urls=(self.url("ledger"),),
+                    replicas=others,
                     constitution=constitution,
                     platform_key=self.write_key("platform", self.platform_key),
                     contracts=(contract,),
@@ -301,9 +312,9 @@ class LocalSystem:
         self, stack: contextlib.AsyncExitStack, engines: Supply, *, queue: QueueLimits | None = None, port: int = 0
     ) -> None:
         """The gateway before engines that run already, until it holds the key."""
-        kms = await stack.enter_async_context(KmsClient(self.url("kms")))
+        clients = [await stack.enter_async_context(KmsClient(self.url(name))) for name in self.instances]
         clock = WitnessedClock(self.gateway_clock)
-        keys = KmsKeys(kms, self.gateway_node(), clock=clock)
+        keys = KmsKeys(Failover(clients), self.gateway_node(), clock=clock)
         gateway = assemble(self.gateway_node(), keys, engines, self.gateway_security, clock=clock, queue=queue)
         fetching = asyncio.create_task(keys.keep_fetching(seconds=1.0))
         stack.callback(fetching.cancel)
@@ -316,14 +327,14 @@ class LocalSystem:
 
     async def run_relay(self, stack: contextlib.AsyncExitStack, *, port: int = 0, **limits: float) -> None:
         """The relay, before the gateway; `limits` are settings of it."""
-        bundle = f"{self.url('kms')}/bundles/{self.contract.digest().hex()}"
+        bundles = tuple(f"{self.url(name)}/bundles/{self.contract.digest().hex()}" for name in self.instances)
         gateways = (f"{self.url('gateway')}/gateway",)
         patient: dict[str, float] = {"client_rate": 5000, "client_burst": 10_000}
         await self._run(
             stack,
             "relay",
             lambda ready, stop: serve_relay(
-                RelaySettings(port=port, bundle_urls=(bundle,), gateway_urls=gateways, ready=ready, **patient | limits),  # type: ignore[arg-type]
+                RelaySettings(port=port, bundle_urls=bundles, gateway_urls=gateways, ready=ready, **patient | limits),  # type: ignore[arg-type]
                 stop,
             ),
         )
