@@ -83,10 +83,17 @@ class Model:
 
     def saw_append(self, entry: bytes, appended) -> None:
         """An entry is acknowledged."""
-        checkpoint = self.saw_checkpoint(appended.checkpoint)
-        check_inclusion(leaf_hash(entry), appended.index, checkpoint.size, appended.path, checkpoint.root)
-        known = self.indices.setdefault(entry, appended.index)
-        require(known == appended.index, f"entry {known} was acknowledged again as {appended.index}")
+        self.saw_batch([entry], [appended.index], [appended.path], appended.checkpoint)
+
+    def saw_batch(
+        self, entries: Sequence[bytes], indices: Sequence[int], paths: Sequence[Sequence[bytes]], note: bytes
+    ) -> None:
+        """Entries are acknowledged together."""
+        checkpoint = self.saw_checkpoint(note)
+        for entry, index, path in zip(entries, indices, paths, strict=True):
+            check_inclusion(leaf_hash(entry), index, checkpoint.size, path, checkpoint.root)
+            known = self.indices.setdefault(entry, index)
+            require(known == index, f"entry {known} was acknowledged again as {index}")
 
     def saw_blob(self, digest: bytes, data: bytes) -> None:
         """A blob is acknowledged."""

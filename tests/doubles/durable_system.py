@@ -27,7 +27,6 @@ from cloister.formats.constitution import Log
 from cloister.formats.contract import Contract
 from cloister.formats.handover import parse_handover_reply
 from cloister.formats.key_bundle import parse_key_bundle
-from cloister.formats.ledger_messages import Appended
 from cloister.formats.release import Revocation, parse_epoch, parse_release_reply
 from cloister.ledger.cosignatures import WitnessKeys
 from cloister.ledger.statements import entry_digest, open_statement, sign_statement
@@ -174,8 +173,7 @@ class ReachedLedger:
 
     async def append_all(self, entries):
         placed = await self._call("a batch", lambda: self._sequencer.append_all(entries))
-        for entry, index, path in zip(entries, placed.indices, placed.paths, strict=True):
-            self._system.model.saw_append(entry, Appended(index=index, checkpoint=placed.checkpoint.note, path=path))
+        self._system.model.saw_batch(entries, placed.indices, placed.paths, placed.checkpoint.note)
 
     async def entries(self, start, end):
         return await self._call("entries", lambda: self._sequencer.entries(start, end, limit=2**20))

@@ -6,6 +6,7 @@ import pytest
 
 from cloister.crypto.merkle import (
     EMPTY_ROOT,
+    RUN,
     BadProof,
     GrowingTree,
     check_consistency,
@@ -75,6 +76,20 @@ def test_a_tree_that_grew_has_every_root_of_before_and_leaves_the_one_it_grew_fr
     assert tree.root(size) == root(leaves[:size])
     assert [grown.root(number) for number in range(21)] == [root(leaves[:number]) for number in range(21)]
     assert others.root(size) == tree.root(size)
+
+
+@pytest.mark.parametrize("size", [RUN - 1, RUN, RUN + 1, 2 * RUN, 5 * RUN + 3])
+def test_a_tree_of_several_runs_has_the_roots_and_paths_of_any_other(size):
+    leaves = [leaf_hash(number.to_bytes(2, "big")) for number in range(size)]
+    before = GrowingTree().grown(leaves[: size - 5])
+    tree, subtree = before.grown(leaves[size - 5 :]), subtrees(leaves)
+    before.append(leaf_hash(b"another"))
+    assert (before.size, tree.size) == (size - 4, size)
+    for smaller in (size, size - 1, size - 4, size // 2, RUN - 2):
+        assert tree.root(smaller) == root(leaves[:smaller])
+        assert consistency_path(smaller, size, tree.subtree) == consistency_path(smaller, size, subtree)
+    for index in (0, RUN - 2, size // 2, size - 1):
+        assert inclusion_path(index, size, tree.subtree) == inclusion_path(index, size, subtree)
 
 
 @pytest.mark.parametrize("size", range(1, 21))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from cloister.contract.amendment import first_constitution
@@ -17,7 +17,9 @@ from cloister.contract.releases import release, revocation
 from cloister.contract.state import State
 from cloister.crypto.signing import BadSignature
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge
-from cloister.ledger.statements import SignedStatement, open_statement
+from cloister.ledger.statements import Opened, SignedStatement, open_statement, open_statements
+
+Opening = Callable[[Sequence[bytes]], Iterable[Opened]]  # as `open_statements`
 
 
 def begin(entry: bytes, *, genesis: bytes) -> State:
@@ -37,10 +39,13 @@ def begin(entry: bytes, *, genesis: bytes) -> State:
     return State(genesis, Governed((placed,), genesis_rules, genesis, 0))
 
 
-def fold(state: State, entries: Iterable[bytes]) -> State:
-    """The state after `entries`, which follow those that made `state`."""
-    for entry in entries:
-        state = advance(state, entry)
+def fold(state: State, entries: Sequence[bytes], *, opening: Opening = open_statements) -> State:
+    """The state after `entries`, which follow those that made `state`.
+
+    `opening` gives what each of them is, in their order: on several processors, where there are several.
+    """
+    for entry, opened in zip(entries, opening(entries), strict=True):
+        state = weigh(state, opened, entry) if isinstance(opened, SignedStatement) else void(state, opened)
     return state
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloister.contract.fold import begin, fold
+from cloister.contract.fold import Opening, begin, fold
 from cloister.contract.placed import EntryVoid
 from cloister.contract.state import State
 from cloister.crypto.merkle import GrowingTree, leaf_hash
 from cloister.errors import Refused
 from cloister.examination import Examination, Steps
 from cloister.ledger.checkpoints import SIGNED_STEPS, VerifiedCheckpoint, check_checkpoint
+from cloister.ledger.statements import open_statements
 
 REPLAY_STEPS = ("kms.genesis", *SIGNED_STEPS, "kms.log", "kms.log-continuity")
 
@@ -33,8 +34,10 @@ class ReplayedLog:
     tree: GrowingTree  # over all entries, to make proofs from; it is not appended to
 
 
-def examine_first_log(entries: Sequence[bytes], note: bytes, *, genesis: bytes) -> Examination[ReplayedLog]:
-    """Examine a whole log, from its first entry, under the cosigned checkpoint `note`."""
+def examine_first_log(
+    entries: Sequence[bytes], note: bytes, *, genesis: bytes, opening: Opening = open_statements
+) -> Examination[ReplayedLog]:
+    """Examine a whole log, from its first entry, under the cosigned checkpoint `note`; `opening` as `fold` takes it."""
     steps = Steps(REPLAY_STEPS, LogRefused)
     if not steps.check("kms.genesis", bool(entries), "the log is empty"):
         return steps.stopped()
@@ -42,11 +45,14 @@ def examine_first_log(entries: Sequence[bytes], note: bytes, *, genesis: bytes) 
     if state is None:
         return steps.stopped()
     steps.check("kms.log-continuity", True, "", found="seen for the first time")
-    return _examine(steps, fold(state, entries[1:]), GrowingTree().grown(map(leaf_hash, entries)), note)
+    state = fold(state, entries[1:], opening=opening)
+    return _examine(steps, state, GrowingTree().grown(map(leaf_hash, entries)), note)
 
 
-def examine_growth(known: ReplayedLog, entries: Sequence[bytes], note: bytes) -> Examination[ReplayedLog]:
-    """Examine the `entries` that follow `known`, under the cosigned checkpoint `note`.
+def examine_growth(
+    known: ReplayedLog, entries: Sequence[bytes], note: bytes, *, opening: Opening = open_statements
+) -> Examination[ReplayedLog]:
+    """Examine the `entries` that follow `known`, under the cosigned checkpoint `note`; `opening` as `fold` takes it.
 
     The new root is that of the tree that this process holds, grown by the new entries, so a log that does not continue
     what was seen cannot have it.
@@ -54,7 +60,7 @@ def examine_growth(known: ReplayedLog, entries: Sequence[bytes], note: bytes) ->
     steps = Steps(REPLAY_STEPS, LogRefused)
     steps.check("kms.genesis", True, "")
     tree = known.tree.grown(map(leaf_hash, entries)) if entries else known.tree
-    return _examine(steps, fold(known.state, entries), tree, note, seen=known.checkpoint.size)
+    return _examine(steps, fold(known.state, entries, opening=opening), tree, note, seen=known.checkpoint.size)
 
 
 def _examine(steps: Steps, state: State, tree: GrowingTree, note: bytes, *, seen: int = 0) -> Examination[ReplayedLog]:

@@ -46,28 +46,38 @@ def subtrees(leaves: Sequence[bytes]) -> Subtree:
     return root
 
 
+RUN = 256  # hashes: what is complete of a level is kept in runs that never change, and that trees share
+
+
 class GrowingTree:
     """The hashes of a log's tree in memory, about 64 bytes a leaf: each complete subtree computed once."""
 
     def __init__(self) -> None:
-        self._levels: list[bytearray] = []  # level n holds the roots of complete subtrees of 2^n leaves
+        self._runs: list[list[bytes]] = []  # level n: roots of complete subtrees of 2^n leaves, in runs of 256
+        self._ends: list[bytearray] = []  # and those after the last whole run
 
     @property
     def size(self) -> int:
         """The number of leaves."""
-        return len(self._levels[0]) // 32 if self._levels else 0
+        return len(self._runs[0]) * RUN + len(self._ends[0]) // 32 if self._ends else 0
 
     def append(self, leaf: bytes) -> None:
         """Add a leaf hash, 32 bytes, at the end."""
         digest, level = leaf, 0
         while True:
-            if level == len(self._levels):
-                self._levels.append(bytearray())
-            nodes = self._levels[level]
-            nodes += digest
-            if len(nodes) % 64:
+            if level == len(self._ends):
+                self._runs.append([])
+                self._ends.append(bytearray())
+            end = self._ends[level]
+            end += digest
+            if len(end) % 64:
                 return
-            digest, level = node_hash(bytes(nodes[-64:-32]), bytes(nodes[-32:])), level + 1
+            digest = node_hash(bytes(end[-64:-32]), bytes(end[-32:]))
+            if len(end) == RUN * 32:
+                # In this order, and `end` left as it is: another thread may be looking a hash up.
+                self._runs[level].append(bytes(end))
+                self._ends[level] = bytearray()
+            level += 1
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add leaf hashes at the end."""
@@ -77,9 +87,9 @@ class GrowingTree:
     def grown(self, leaves: Iterable[bytes]) -> GrowingTree:
         """Another tree, of these leaves and then `leaves`; this one stays as it is, and no hash is made again."""
         tree = GrowingTree()
-        tree._levels = [bytearray(level) for level in self._levels]
-        for leaf in leaves:
-            tree.append(leaf)
+        tree._runs = [runs.copy() for runs in self._runs]
+        tree._ends = [end.copy() for end in self._ends]
+        tree.extend(leaves)
         return tree
 
     def subtree(self, start: int, end: int) -> bytes:
@@ -87,10 +97,16 @@ class GrowingTree:
         length = end - start
         level = length.bit_length() - 1
         if length == 1 << level:
-            at = start >> level << 5
-            return bytes(self._levels[level][at : at + 32])
+            return self._node(level, start >> level)
         middle = start + (1 << level)
         return node_hash(self.subtree(start, middle), self.subtree(middle, end))
+
+    def _node(self, level: int, number: int) -> bytes:
+        run, within = divmod(number, RUN)
+        at = within * 32
+        end = self._ends[level]  # before the runs: what leaves it meanwhile is in them
+        runs = self._runs[level]
+        return runs[run][at : at + 32] if run < len(runs) else bytes(end[at : at + 32])
 
     def root(self, size: int) -> bytes:
         """The root of the tree when it had `size` leaves."""

@@ -6,9 +6,11 @@ fetches what it needs for that, and remembers the last log that held.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from cloister.contract.fold import Opening
 from cloister.contract.replay import LogRefused, ReplayedLog, examine_first_log, examine_growth
 from cloister.contract.state import State
 from cloister.crypto.signing import BadSignature
@@ -16,9 +18,12 @@ from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
 from cloister.formats.constitution import Constitution
 from cloister.ledger.checkpoints import VerifiedCheckpoint, check_log_signature
+from cloister.ledger.statements import open_statements
 from cloister.node.witnessed_clock import WitnessedClock
+from cloister.services.kms.opening import open_on_all_processors
 
-PAGE = 256  # entries asked for at once
+PAGE = 1024  # entries asked for at once: as many as a ledger gives
+FEW = 64  # entries that are opened here and now; more go to all processors, and nobody waits for them
 
 
 class Appended(Protocol):
@@ -98,14 +103,21 @@ class History:
         size = self._announced_size(note)
         seen = 0 if self._log is None else self._log.checkpoint.size
         entries = await self._fetch(seen, size)
-        if self._log is None:
-            log = examine_first_log(entries, note, genesis=self._genesis.digest()).require()
+        if len(entries) <= FEW:
+            log = self._examined(self._log, entries, note, open_statements)
         else:
-            log = examine_growth(self._log, entries, note).require()
+            log = await asyncio.to_thread(self._examined, self._log, entries, note, open_on_all_processors)
         if self._log is None or _age(log.checkpoint) > _age(self._log.checkpoint):
             self._log = log
             self._clock.hear(log.checkpoint.cosigned_at)
         return log.checkpoint
+
+    def _examined(
+        self, known: ReplayedLog | None, entries: Sequence[bytes], note: bytes, opening: Opening
+    ) -> ReplayedLog:
+        if known is None:
+            return examine_first_log(entries, note, genesis=self._genesis.digest(), opening=opening).require()
+        return examine_growth(known, entries, note, opening=opening).require()
 
     def _announced_size(self, note: bytes) -> int:
         """The size in a note that the log signed: nothing is fetched on anyone else's word. Its key never changes."""
