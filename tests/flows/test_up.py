@@ -11,6 +11,7 @@ import pytest_asyncio
 from tests.doubles.installation import Installation, local_system
 from tests.speech import SENTENCES, form, spoken, tone, wav, word_error_rate
 
+from cloister.formats.checkpoint import COSIGNATURE_ML_DSA, COSIGNATURE_V1, parse_vkey
 from cloister.trust.bundle import BUNDLE_STEPS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -181,6 +182,21 @@ async def test_a_second_up_says_that_one_runs(system):
     second = await system.cloister("up")
     assert second.code == 2
     assert f"runs already: cloister status --state {system.state} shows it" in second.err
+
+
+async def test_the_log_is_copied_and_an_entry_of_it_proven_offline_under_both_of_the_witnesss_keys(system, tmp_path):
+    keys = json.loads((await system.cloister("ledger", "keys", "--json")).out)
+    first, second = (parse_vkey(text) for text in keys["witnesses"])
+    assert (first.kind, second.kind, first.name) == (COSIGNATURE_V1, COSIGNATURE_ML_DSA, second.name)
+    copied = await system.cloister("ledger", "export", tmp_path / "copy", "--json")
+    assert (copied.code, copied.err) == (0, "")
+    assert json.loads(copied.out)["witnesses"] == [first.name]
+    made = await system.cloister("ledger", "proof", 0, "--from", tmp_path / "copy", "--out", tmp_path / "genesis")
+    assert made.code == 0, made.err
+    files = [tmp_path / f"genesis.{kind}" for kind in ("tlog-proof", "entry")]
+    assert (await system.cloister("ledger", "verify-proof", *files)).code == 0
+    files[0].write_bytes(files[0].read_bytes().replace(b"index 0", b"index 1"))
+    assert (await system.cloister("ledger", "verify-proof", *files)).code == 3
 
 
 @pytest.mark.parametrize("name", ["witness", "ledger", "kms", "gateway", "relay", "proxy"])

@@ -16,13 +16,21 @@ from cloister.cli.local.terms import (
     what_changed,
 )
 from cloister.contract.amendment import AmendmentRefused
+from cloister.crypto.ml_dsa import MlDsaKey
 from cloister.crypto.signing import SigningKey
 from cloister.services.gateway.security import GatewaySecurity, Runs
 from cloister.services.kms.security import KmsSecurity
 
 NOON = 1_800_000_000
 SANDBOX, ENGINE, MODEL = (hashlib.sha256(name).digest() for name in (b"sandbox", b"engine", b"model"))
-KEYS = LocalKeys(*(SigningKey.generate() for _ in range(5)))
+
+
+def local_keys():
+    platform, log, witness, owner, operator = (SigningKey.generate() for _ in range(5))
+    return LocalKeys(platform, log, witness, owner, operator, MlDsaKey.generate())
+
+
+KEYS = local_keys()
 FOUND = Found(
     workload=hashlib.sha384(b"code").digest(),
     gateway_workload=hashlib.sha384(b"code and sandbox").digest(),
@@ -89,7 +97,7 @@ def test_a_contract_near_its_end_is_renewed_by_a_successor():
 
 
 def test_terms_signed_by_other_keys_are_not_read():
-    others = LocalKeys(*(SigningKey.generate() for _ in range(5)))
+    others = local_keys()
     forged = amended(FIRST, others, found(engine="echo"), at=NOON)
     with pytest.raises(AmendmentRefused, match=r"contract\.signatures|constitution\.signatures"):
         read_terms(forged.constitutions, forged.contracts)

@@ -64,7 +64,7 @@ def test_each_folder_has_what_its_role_reads_and_no_key_of_another(deployed):
     folder, state = deployed
     has = {role: {path.name for path in (folder / role).iterdir()} - {f"{role}.toml"} for role in roles.ROLES}
     assert has == {
-        "witness": {"witness.seed"},
+        "witness": {"witness.seed", "witness-ml-dsa.seed"},
         "ledger": {"log.seed"},
         "kms": {"platform.seed", "constitution.entries", "contract.entries"},
         "gateway": {"platform.seed", "contract.entries"},

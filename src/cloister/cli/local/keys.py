@@ -8,23 +8,32 @@ from pathlib import Path
 
 from cloister.cli.state_folder import StateFolder
 from cloister.client.durable import replace_file
+from cloister.crypto.ml_dsa import MlDsaKey
 from cloister.crypto.signing import SigningKey
 from cloister.errors import UsageError
-from cloister.storage.key_file import read_signing_key, write_signing_key
+from cloister.ledger.cosignatures import WitnessKeys
+from cloister.storage.key_file import read_ml_dsa_key, read_signing_key, write_signing_key
 
 NAMES = ("platform", "log", "witness", "model-owner", "operator")
+WITNESS_ML_DSA = "witness-ml-dsa"
 TOKEN_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class LocalKeys:
-    """One Ed25519 key each."""
+    """One Ed25519 key each, and a second of the witness's, which outlives Ed25519."""
 
     platform: SigningKey
     log: SigningKey
     witness: SigningKey
     model_owner: SigningKey
     operator: SigningKey
+    witness_ml_dsa: MlDsaKey
+
+    @property
+    def witness_keys(self) -> WitnessKeys:
+        """What the witness signs with."""
+        return WitnessKeys(self.witness, self.witness_ml_dsa)
 
     @property
     def parties(self) -> tuple[SigningKey, SigningKey]:
@@ -44,15 +53,17 @@ def open_keys(state: StateFolder) -> LocalKeys:
         UsageError: one is missing although the constitution in the folder names it, or it is damaged.
     """
     signed = state.constitutions.exists()
-    for path in (seed_path(state, name) for name in NAMES):
+    for name in (*NAMES, WITNESS_ML_DSA):
+        path = seed_path(state, name)
         if not path.exists():
             if signed:
                 raise UsageError(
                     f"the key {path} is missing, and what was signed in {state.root} depends on it: restore it,"
                     " or begin anew with another --state DIR"
                 )
-            write_signing_key(path, SigningKey.generate())
-    return LocalKeys(*(read_signing_key(seed_path(state, name)) for name in NAMES))
+            write_signing_key(path, MlDsaKey.generate() if name == WITNESS_ML_DSA else SigningKey.generate())
+    platform, log, witness, owner, operator = (read_signing_key(seed_path(state, name)) for name in NAMES)
+    return LocalKeys(platform, log, witness, owner, operator, read_ml_dsa_key(seed_path(state, WITNESS_ML_DSA)))
 
 
 def make_token(state: StateFolder, *, anew: bool) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cloister.cli.local import roles
-from cloister.cli.local.keys import seed_path
+from cloister.cli.local.keys import WITNESS_ML_DSA, seed_path
 from cloister.cli.local.toml import Table, toml
 from cloister.cli.state_folder import StateFolder
 from cloister.client.durable import replace_file
@@ -114,6 +114,8 @@ class Deployment:
         """The files that `role` reads, by their names in its folder."""
         seeds = {"witness": "witness", "ledger": "log", "kms": "platform", "gateway": "platform"}
         files = {f"{seeds[role]}.seed": seed_path(self.state, seeds[role])} if role in seeds else {}
+        if role == "witness":
+            files[f"{WITNESS_ML_DSA}.seed"] = seed_path(self.state, WITNESS_ML_DSA)
         if role == "kms":
             files["constitution.entries"] = self.state.constitutions
         if role in ("kms", "gateway"):
@@ -126,12 +128,13 @@ class Deployment:
         lib, run = Path(self.machines.lib) / f"cloister-{role}", Path(self.machines.run)
         contract = etc / "contract.entries"
         paths: dict[str, dict[str, Any]] = {
-            "witness": {"folder": lib, "key": etc / "witness.seed"},
+            "witness": {"folder": lib, "key": etc / "witness.seed", "ml_dsa_key": etc / f"{WITNESS_ML_DSA}.seed"},
             "ledger": {"folder": lib, "key": etc / "log.seed"},
             "kms": {
                 "constitution": etc / "constitution.entries",
                 "contracts": [contract],
                 "platform_key": etc / "platform.seed",
+                "sealed_roots": lib,
             },
             "gateway": {
                 "contract": contract,

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from cloister.cli.local.keys import LocalKeys, seed_path
+from cloister.cli.local.keys import WITNESS_ML_DSA, LocalKeys, seed_path
 from cloister.cli.local.terms import Found, Terms, origin_of, trust_policy, witness_name
 from cloister.cli.local.toml import Table, toml
 from cloister.cli.state_folder import StateFolder
 from cloister.client.durable import replace_file
-from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
+from cloister.formats.checkpoint import COSIGNATURE_ML_DSA, COSIGNATURE_V1, ED25519, format_vkey
 from cloister.hosting.loopback import LOOPBACK
 from cloister.hosting.refused_port import refused_port
 
@@ -81,7 +81,11 @@ def settings(
     """The settings of every role, as its TOML file has them."""
     log_key = format_vkey(origin_of(keys.log.public), keys.log.public, kind=ED25519)
     name = witness_name(keys.witness.public)
-    witness_key = format_vkey(name, keys.witness.public, kind=COSIGNATURE_V1)
+    witness = {
+        "vkey": format_vkey(name, keys.witness.public, kind=COSIGNATURE_V1),
+        "ml_dsa_vkey": format_vkey(name, keys.witness_ml_dsa.public, kind=COSIGNATURE_ML_DSA),
+        "url": url(ports["witness"]),
+    }
     platform = seed_path(state, "platform")
     line = trust_policy(terms).contract.hex()
     tables: dict[str, dict[str, Any]] = {
@@ -89,6 +93,7 @@ def settings(
             "folder": state.data / "witness",
             "name": name,
             "key": seed_path(state, "witness"),
+            "ml_dsa_key": seed_path(state, WITNESS_ML_DSA),
             "logs": [log_key],
         },
         "ledger": {
@@ -96,7 +101,7 @@ def settings(
             "origin": origin_of(keys.log.public),
             "key": seed_path(state, "log"),
             "quorum": 1,
-            "witnesses": [{"vkey": witness_key, "url": url(ports["witness"])}],
+            "witnesses": [witness],
         },
         "kms": {
             "ledger_urls": [url(ports["ledger"])],

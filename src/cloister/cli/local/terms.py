@@ -19,7 +19,7 @@ from cloister.contract.walk import unlogged, walk_constitutions, walk_contracts
 from cloister.crypto.hpke import X_WING
 from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SoftwarePlatform
 from cloister.formats.change_rules import ChangeRules
-from cloister.formats.constitution import Amender, Constitution, Log, Witness
+from cloister.formats.constitution import Amender, Constitution, Log
 from cloister.formats.contract import Contract, Endpoint, NamedDigest, Sandbox, Task
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.ledger.statements import open_statement, sign_statement
@@ -171,7 +171,7 @@ def _constitution(keys: LocalKeys, found: Found) -> Constitution:
         sequence=0,
         previous=b"",
         log=Log(origin=origin_of(keys.log.public), key=keys.log.public),
-        witnesses=(Witness(name=witness_name(keys.witness.public), key=keys.witness.public),),
+        witnesses=(keys.witness_keys.named(witness_name(keys.witness.public)),),
         quorum=1,
         kms=_kms(found),
         appraisal=_appraisal(keys),
