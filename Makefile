@@ -60,7 +60,7 @@ vectors: $(VENV)/.dev ## Judge recorded evidence and published logs under CLOIST
 altered: $(VENV)/.dev ## Judge EVIDENCE_MUTANTS (100,000) changed copies of recorded evidence: three minutes, none may pass.
 	PYTHONPATH=src:. $(BIN)/python tests/fuzz/evidence.py --mutants $(or $(EVIDENCE_MUTANTS),100000)
 
-crashes: $(VENV)/.dev ## Let ledger, witnesses and KMS die at every durable step; CRASH_EXAMPLES lives of a system.
+crashes: $(VENV)/.dev ## Let ledger, witnesses and KMS die at every durable step; CRASH_EXAMPLES lives of a system, STORE_EXAMPLES of stores.
 	CRASH_EVERY=1 CRASH_EXAMPLES=$(or $(CRASH_EXAMPLES),2000) REPLICA_EXAMPLES=$(or $(CRASH_EXAMPLES),2000) \
 	  $(BIN)/python -m pytest tests/properties/test_crashes.py tests/properties/test_replicas.py
 
