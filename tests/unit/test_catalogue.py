@@ -96,6 +96,7 @@ DOORS = {
     "TrustedGateway": "trust/keys.py",
     "TrustedKeys": "trust/keys.py",
     "VerifiedAssets": "trust/asset_reply.py",
+    "VerifiedBackup": "ledger/backup.py",
     "VerifiedBundle": "trust/bundle.py",
     "VerifiedIntake": "trust/intake.py",
     "VerifiedCheckpoint": "ledger/checkpoints.py",
