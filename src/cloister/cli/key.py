@@ -21,7 +21,7 @@ When every KMS that held the root secret is lost:
   cloister key list                                  which root it is, and whose shares bring it back
   cloister key recover --custodian Bank --seal bank/seal.key --key bank/sign.seed     each custodian, on its machine
 
-docs/formats/custody.md says what stands in the log.
+docs/howto/secrets-and-recovery.md walks through it; docs/formats/custody.md says what stands in the log.
 """
 
 

@@ -24,7 +24,7 @@ From a secret to the nodes that may have it:
   cloister secret list
 
 A secret leaves this machine only encrypted to a KMS whose whole chain was examined; the operator never sees it.
-docs/formats/custody.md says what stands in the log.
+docs/howto/secrets-and-recovery.md walks through it.
 """
 
 
