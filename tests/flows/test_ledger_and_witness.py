@@ -65,18 +65,24 @@ async def test_a_backup_is_made_while_the_ledger_logs(tmp_path):
 async def test_a_ledger_that_is_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path):
     async with running(tmp_path) as system:
         witness_url = await system.start_witness()
-        acknowledged, number = {}, 0
+        acknowledged: dict[int, bytes] = {}
+        number = 0
         for delay in (0.0, 0.03, 0.1):
             async with LedgerClient(await system.start_ledger(witness_url)) as client:
-                entries = [statement(number + more) for more in range(400)]
+                entries = [statement(number + more) for more in range(200)]
                 appends = [asyncio.create_task(client.append(entry)) for entry in entries]
-                await asyncio.wait(appends, return_when=asyncio.FIRST_COMPLETED)
+                batch = [statement(100_000 + number + more) for more in range(400)] + entries[:20]
+                batched = asyncio.create_task(client.append_all(batch))
+                await asyncio.wait([*appends, batched], return_when=asyncio.FIRST_COMPLETED)
                 await asyncio.sleep(delay)
                 await system.ledger.end(signal.SIGKILL)
-                answers = await asyncio.gather(*appends, return_exceptions=True)
+                answers: list[object] = [*await asyncio.gather(*appends, return_exceptions=True)]
+                (together,) = await asyncio.gather(batched, return_exceptions=True)
+            if isinstance(together, list):  # the whole of it is acknowledged, or nothing is
+                entries, answers = [*entries, *batch], [*answers, *together]
             for entry, answer in zip(entries, answers, strict=True):
                 if isinstance(answer, Appended):
-                    acknowledged[answer.index] = entry
+                    assert acknowledged.setdefault(answer.index, entry) == entry
                     number += 1
                 else:
                     assert isinstance(answer, Unavailable)
