@@ -23,7 +23,7 @@ from cloister.crypto.signing import SigningKey
 from cloister.errors import Refused, Unavailable
 from cloister.formats import canonical
 from cloister.formats.appraisal_policy import RoleReference
-from cloister.formats.constitution import Log
+from cloister.formats.constitution import Constitution, Log
 from cloister.formats.contract import Contract
 from cloister.formats.handover import parse_handover_reply
 from cloister.formats.key_bundle import parse_key_bundle
@@ -286,6 +286,7 @@ class DurableSystem:
         self._write_papers()
         self._memories = {name: first_contact(self.policy.constitution) for name in names}
         self._amendment: Contract | None = None  # that may be in the log or not
+        self._successor: Constitution | None = None  # likewise
         self._said = 0
 
     @property
@@ -302,6 +303,7 @@ class DurableSystem:
         reference = RoleReference(role="kms", workloads=(world.WORKLOAD,), settings=(digest,))
         witnesses = tuple(machine.witness for machine in self.witnesses)
         constitution = world_.make_constitution(kms=reference, log=self.log, witnesses=witnesses, quorum=QUORUM)
+        self.constitution = constitution
         self.genesis = sign_statement("constitution", constitution, self._signers)
         self.contract = world_.make_contract(
             constitution=constitution.digest(), not_after=world.NOON + 1000 * world.DAY
@@ -374,6 +376,17 @@ class DurableSystem:
         answered = await self.append(sign_statement("contract", contract, self._signers))
         if answered:
             self.contract, self._amendment = contract, None
+        return answered
+
+    async def change_the_constitution(self) -> bool:
+        """Its amenders put a successor into force, which names the same code: every instance shows itself again."""
+        successor = self._successor or msgspec.structs.replace(
+            self.constitution, sequence=self.constitution.sequence + 1, previous=self.constitution.digest()
+        )
+        self._successor = successor
+        answered = await self.append(sign_statement("constitution", successor, self._signers))
+        if answered:
+            self.constitution, self._successor = successor, None
         return answered
 
     async def revoke_the_epoch(self) -> bool:
@@ -499,6 +512,8 @@ class DurableSystem:
         require(await self.append(), "nothing can be logged any more")
         if self._amendment is not None:
             require(await self.amend(), "no contract can be amended any more")
+        if self._successor is not None:
+            require(await self.change_the_constitution(), "no constitution can be changed any more")
         for _ in range(len(self.instances)):  # who was first asks the others, which may not have started yet
             for machine in self.instances:
                 require(await self.follow(machine.name), "the KMS does not come back")

@@ -86,6 +86,10 @@ class Replicas(Crashes):
         self.run(self.system.amend())
 
     @rule()
+    def the_amenders_change_the_constitution(self):
+        self.run(self.system.change_the_constitution())
+
+    @rule()
     def a_party_revokes_the_epoch(self):
         self.run(self.system.revoke_the_epoch())
 
