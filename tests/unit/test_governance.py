@@ -1,14 +1,18 @@
 """Governance in the fold: proposals, votes and vetoes, notice by what witnesses said, and no way round it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 import pytest
 
 from cloister.contract.fold import advance, begin, fold
 from cloister.contract.governance import time_awaited
 from cloister.contract.governed import KEPT_PROPOSALS
+from cloister.crypto.hpke import X_WING, KemPrivateKey
 from cloister.crypto.signing import SigningKey
 from cloister.formats.change_rules import Urgent
-from cloister.formats.contract import Party
+from cloister.formats.contract import Contract, Custody, Party
 from cloister.formats.governance import Vote, WitnessedTime
 from cloister.formats.release import Revocation
 from cloister.ledger.checkpoints import examine_checkpoint
@@ -258,6 +262,43 @@ def test_nobody_gives_a_party_another_key_and_signs_with_it():
     assert council.line.current == council.contract
     (proposal,) = council.line.governed.proposals
     assert proposal.approvals == {"operator", "auditor"}
+
+
+SEAL = KemPrivateKey.generate(X_WING).public
+OWN: dict[str, Callable[[Contract], dict[str, Any]]] = {
+    "its asset": lambda contract: {"assets": (replace(contract.assets[0], digest=bytes(32)),)},
+    "the grant of its asset": lambda contract: {"grants": (replace(contract.grants[0], uses=7),)},
+    "its asset taken out": lambda contract: {"assets": (), "grants": ()},
+    "another task for its asset": lambda contract: {"grants": ()},
+    "the keepers of its key": lambda contract: {
+        "parties": (*contract.parties[:2], keeper(contract.parties[2]), contract.parties[3]),
+        "custody": Custody(custodians=("auditor",), threshold=1),
+    },
+    "its seal key": lambda contract: {"parties": (replace(contract.parties[0], seal=SEAL), *contract.parties[1:])},
+    "its duties": lambda contract: {
+        "parties": (replace(contract.parties[0], duties=("model-owner", "auditor")), *contract.parties[1:])
+    },
+}
+
+
+def keeper(party):
+    return replace(party, duties=(*party.duties, "custodian"), seal=SEAL)
+
+
+@pytest.mark.parametrize("what", OWN)
+def test_a_model_owner_is_not_outvoted_about(what):
+    council = Council(notice_seconds=0)
+    successor, proposal = council.propose("operator", "auditor", **OWN[what](council.contract))
+    assert not council.state.reason
+    assert council.standing == ["open"]
+    council.vote(proposal, "model owner")
+    assert council.line.current == successor
+
+
+def test_about_everything_else_the_number_decides():
+    council = Council(notice_seconds=0)
+    successor, _ = council.propose("operator", "auditor", tasks=(serving(endpoints=()),))
+    assert council.line.current == successor
 
 
 def test_a_proposal_that_a_stranger_signed_too_has_no_effect():

@@ -19,8 +19,8 @@ import msgspec
 
 from cloister.contract.amendment import names_of
 from cloister.contract.placed import Placed, require
-from cloister.formats.constitution import Constitution
-from cloister.formats.contract import Contract
+from cloister.formats.constitution import Amender, Constitution
+from cloister.formats.contract import Asset, Contract, Party
 from cloister.formats.governance import Choice
 
 Document = TypeVar("Document", bound=Constitution | Contract)
@@ -137,10 +137,32 @@ def awaits_time(governed: Governed[Document], *, size: int, at: int) -> bool:
 
 
 def must_approve(current: Document, successor: Document) -> frozenset[str]:
-    """Who has to approve beside the number that it takes: whoever is bound anew, and all to a rule of urgent fixes."""
+    """Who has to approve beside the number that it takes.
+
+    Whoever's own part changes or is new; the owner of an asset where what is said of it, who may use it, or who keeps
+    its key changes; and all to a rule of urgent fixes. So nobody is outvoted about what is its own.
+    """
     if successor.changes.urgent not in ("none", current.changes.urgent):
         return frozenset({*current.voters, *successor.voters})
-    return frozenset(name for name, keys in successor.voters.items() if current.voters.get(name) != keys)
+    before, after = _parts(current), _parts(successor)
+    changed = {name for name, part in after.items() if before.get(name) != part}
+    if isinstance(current, Contract) and isinstance(successor, Contract):
+        changed |= {asset.owner for asset in current.assets if _use(asset, current) != _use(asset, successor)}
+    return frozenset(changed)
+
+
+def _parts(document: Constitution | Contract) -> dict[str, Party | Amender]:
+    """What a document says of each who has a say."""
+    if isinstance(document, Contract):
+        return {party.name: party for party in document.parties}
+    return {amender.name: amender for amender in document.amenders}
+
+
+def _use(asset: Asset, contract: Contract) -> tuple[object, ...]:
+    """What a contract says of the asset that has this name in the one before."""
+    named = [one for one in contract.assets if one.name == asset.name]
+    grants = {grant for grant in contract.grants if grant.asset == asset.name}
+    return (*named, frozenset(grants), contract.custody)
 
 
 def only_workloads(current: Document, successor: Document) -> bool:
