@@ -1,5 +1,7 @@
 """Every published case of logs is judged as its source says, or named as not judged with the reason."""
 
+import shutil
+
 import pytest
 from tests.vectors.ledger import Case, NotJudged, Wrong, cases, folder, judged, sets, skip, verdict
 from tests.vectors.ledger.__main__ import main
@@ -85,3 +87,35 @@ def test_cases_that_come_later_are_found_by_the_folders_structure(vectors):
 def test_where_there_is_nothing_the_command_says_where_it_looked(vectors, capsys):
     assert main() == 2
     assert str(vectors) in capsys.readouterr().out
+
+
+def flip(path):
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "tlog-tiles/*/tile/0/000.p/*",
+        "tlog-tiles/*/tile/entries/000.p/*",
+        "tlog-tiles/*/checkpoint.[0-9]*",
+        "model-signing/*/signme-1",
+        "jcs-rfc8785/output/*.json",
+        "cose-receipts/scitt-cose-v1/valid-*/receipt.cose",
+        "cose-receipts/scitt-cose-v1/valid-*/statement.cose",
+        "cose-receipts/scitt-ccf/uvm*.cose",
+        "cose-receipts/ietf-examples/*.cbor",
+    ],
+)
+def test_a_file_that_was_changed_is_judged_wrongly(pattern, vectors, tmp_path, monkeypatch):
+    monkeypatch.delenv("CLOISTER_VECTORS")
+    there = sorted(folder().glob(pattern))
+    if not there:
+        pytest.skip(f"no {pattern} under {folder()}")
+    name = pattern.partition("/")[0]
+    shutil.copytree(folder() / name, vectors / name)
+    flip(vectors / there[0].relative_to(folder()))
+    monkeypatch.setenv("CLOISTER_VECTORS", str(tmp_path))
+    assert any(judged(one, case).right is False for one, case in cases().items())
