@@ -5,6 +5,9 @@ Everything that a forger could hold is at hand too: the keys of log, witnesses, 
 
 from __future__ import annotations
 
+import asyncio
+import functools
+
 import msgspec
 from tests.doubles.kms_system import SECURITY, AskingNode, KmsSystem, WorldTee
 
@@ -189,3 +192,11 @@ class HonestLedger(KmsSystem):
             "genesis": self.constitution.digest(),
         } | changes
         return audit(given["entries"], given["evidence"], given["notes"], genesis=given["genesis"])
+
+
+@functools.cache
+def lived() -> HonestLedger:
+    """One that has lived, for all tests of a process: they change copies of its entries."""
+    ledger = HonestLedger()
+    asyncio.run(ledger.live())
+    return ledger

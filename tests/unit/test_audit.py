@@ -1,11 +1,10 @@
 """`cloister.contract.audit`: nothing is found in an honest ledger, and every forgery is named where it stands."""
 
-import asyncio
 from typing import get_args
 
 import pytest
 from tests.doubles.forged_ledgers import FORGERIES, Forger
-from tests.doubles.honest_ledger import HonestLedger
+from tests.doubles.honest_ledger import lived
 
 from cloister.contract.audit.findings import AUDIT_STEPS
 from cloister.contract.audit.payloads import PARSERS
@@ -17,9 +16,7 @@ KINDS = {kind for part in get_args(Kind) for kind in get_args(part)}
 
 @pytest.fixture(scope="module")
 def honest():
-    ledger = HonestLedger()
-    asyncio.run(ledger.live())
-    return ledger
+    return lived()
 
 
 def test_nothing_is_found_in_an_honest_ledger(honest):

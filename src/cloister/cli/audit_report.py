@@ -33,10 +33,10 @@ class HistoryReport:
         if self._brief:
             return
         signers = ", ".join(str(signer) for signer in one.signers)
-        line = Text(f"{one.index:6}  {one.kind or '?':<12}  ") + Text(printable(one.says))
-        line += Text(printable(f"  ({signers})" if signers else ""), style="dim")
+        line = Text(f"{one.index:6}  {one.kind or '?':<12}  ") + Text(_plain(one.says))
+        line += Text(f"  ({_plain(signers)})" if signers else "", style="dim")
         if not one.counts:
-            line += Text(printable(f"  no effect: {one.lacks}"), style="yellow")
+            line += Text(f"  no effect: {_plain(one.lacks)}", style="yellow")
         self._out.print(line)
 
     def findings(self, found: Iterable[Finding]) -> None:
@@ -51,10 +51,10 @@ class HistoryReport:
             mark, style = MARKS[one.severity]
             where = "log" if one.index is None else f"entry {one.index}"
             told = Text(f"{where:>12}  ") + Text(f"{mark} {one.severity:<7} {one.check:<22}", style=style)
-            self._out.print(told + Text(f" {printable(one.says)}"))
+            self._out.print(told + Text(f" {_plain(one.says)}"))
         self._out.print("")
         for sentence in _sums(auditor, since, looked):
-            self._out.print(printable(sentence))
+            self._out.print(_plain(sentence))
         counted = _by_severity(self._found).items()
         said = ", ".join(f"{number} {severity}{'s' * (number > 1)}" for severity, number in counted if number)
         self._out.print(f"Found: {said}." if said else "Nothing was found that does not follow.")
@@ -116,6 +116,11 @@ def _sums(auditor: Auditor, since: int, looked: int) -> Iterable[str]:
         held = auditor.checkpoint
         yield f"They add up to {held.root.hex()}, as {held.origin} signed"
         yield f"and {', '.join(held.witnesses)} cosigned, {moment(held.cosigned_at)} UTC."
+
+
+def _plain(text: str) -> str:
+    """One line of it: a reason that somebody logged must not look like an entry of its own."""
+    return " ".join(printable(text).split())
 
 
 def _by_severity(found: Iterable[Finding]) -> dict[str, int]:

@@ -64,7 +64,7 @@ async def _audited(asked: AskedAudit, report: HistoryReport | JsonReport) -> tup
     looked = 0
 
     def told() -> None:
-        found = [one for one in auditor.findings() if one.index is None or one.index >= asked.since]
+        found = [one for one in auditor.findings() if _is_told(one, asked.since)]
         report.findings(found)
         faults.extend(one for one in found if one.severity == "fault")
 
@@ -95,3 +95,8 @@ async def _opened(asked: AskedAudit) -> AsyncIterator[AuditedLog]:
         if asked.evidence is not None:
             evidence = await stack.enter_async_context(open_source(asked.evidence, authorities=asked.authorities))
         yield AuditedLog(files, None if asked.without_evidence else evidence)
+
+
+def _is_told(one: Finding, since: int) -> bool:
+    """What was harmless before `since` is not told again; a fault is, wherever it stands."""
+    return one.severity == "fault" or one.index is None or one.index >= since

@@ -1,12 +1,11 @@
 """`cloister ledger audit`, run as its users do: over a copy of an honest ledger, and over forged ones."""
 
-import asyncio
 import json
 
 import pytest
 from tests.doubles.command_line import cloister_command
-from tests.doubles.forged_ledgers import FORGERIES
-from tests.doubles.honest_ledger import HonestLedger
+from tests.doubles.forged_ledgers import FORGERIES, Forger
+from tests.doubles.honest_ledger import HonestLedger, lived
 from tests.doubles.log_files import write_log
 
 from cloister.formats.ledger_messages import encode_list
@@ -14,9 +13,7 @@ from cloister.formats.ledger_messages import encode_list
 
 @pytest.fixture(scope="module")
 def honest():
-    ledger = HonestLedger()
-    asyncio.run(ledger.live())
-    return ledger
+    return lived()
 
 
 @pytest.fixture
@@ -92,7 +89,7 @@ async def test_evidence_may_lie_elsewhere(honest, audit, tmp_path):
 
 async def test_a_kept_checkpoint_is_where_the_next_audit_begins(honest, audit, tmp_path):
     earlier = honest.entries[:12]
-    forger = FORGERIES["an entry logged twice"].made(honest)  # any forger signs checkpoints
+    forger = Forger(honest)
     write_log(tmp_path / "log", earlier, forger.note(earlier), honest.ledger.blobs)
     assert (await audit("--keep", "seen")).code == 0
     write_log(tmp_path / "log", honest.entries, forger.note(honest.entries), honest.ledger.blobs)
@@ -111,6 +108,23 @@ async def test_a_log_that_does_not_continue_a_kept_checkpoint_is_refused_and_kee
     assert ran.code == 3
     assert "audit.fork" in ran.err
     assert (tmp_path / "seen").read_bytes() == before.note
+
+
+async def test_a_log_that_ends_before_a_kept_checkpoint_is_refused(honest, audit, tmp_path):
+    assert (await audit("--keep", "seen", "--brief")).code == 0
+    earlier = honest.entries[:12]
+    write_log(tmp_path / "log", earlier, Forger(honest).note(earlier), honest.ledger.blobs)
+    ran = await audit("--since", "seen", "--brief")
+    assert ran.code == 3
+    assert "audit.size" in ran.err
+
+
+async def test_a_fault_before_where_it_is_told_from_is_told_all_the_same(honest, audit, tmp_path):
+    forger = FORGERIES["a rotation dated back"].made(honest)
+    write_log(tmp_path / "log", forger.entries, forger.note(), forger.blobs)
+    ran = await audit("--since", str(forger.at("epoch after revocation") + 1), "--json", "--brief")
+    assert ran.code == 3
+    assert "audit.window" in {one["check"] for one in told(ran, "finding")}
 
 
 async def test_another_genesis_than_the_pinned_one_is_refused(honest, audit, tmp_path):

@@ -10,7 +10,7 @@ from cloister.contract.audit.order import Order
 from cloister.contract.audit.taken import Taken
 from cloister.contract.governed import Governed
 from cloister.contract.state import State
-from cloister.errors import MalformedInput
+from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
 from cloister.formats.evidence import parse_evidence
 
@@ -66,7 +66,7 @@ def _document(record: Any, _state: State, _order: Order) -> str:
 def _kms(record: Any, _state: State, _order: Order) -> str:
     try:
         platform = parse_evidence(record.evidence).platform
-    except MalformedInput:
+    except (MalformedInput, TooLarge):
         platform = "nothing that can be read"
     return f"a KMS instance shows itself, on {platform}, as of {moment(record.at)}"
 
@@ -111,7 +111,7 @@ def _vote(record: Any, _state: State, order: Order) -> str:
 def _time(record: Any, _state: State, _order: Order) -> str:
     try:
         size = parse_checkpoint(parse_note(record.note).text).size
-    except MalformedInput:
+    except (MalformedInput, TooLarge):
         return "witnesses said nothing that can be read"
     return f"witnesses saw {size} entries"
 
