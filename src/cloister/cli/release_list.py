@@ -1,4 +1,4 @@
-"""`cloister release list`: keys and assets that left a KMS, in the log's order; what had no effect, with the reason."""
+"""`cloister release list`: what left a KMS and what it refused, in the log's order; what had no effect, and why."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cloister.contract.fold import advance, begin
 from cloister.contract.state import State
 from cloister.formats.custody import parse_recovery, parse_use
 from cloister.formats.handover import parse_handover
+from cloister.formats.refusal import parse_refusal
 from cloister.formats.release import parse_release
 from cloister.formats.statement import Statement, parse_statement
 from cloister.ledger.statements import entry_digest
@@ -27,8 +28,8 @@ Examples:
   cloister release list --since 40 --json | jq -r '.[] | select(.effect != "counts") | .effect'
 
 A transport key (release), an asset (use), a secret handed to another KMS instance (handover), a custodian's share
-(recovery). The log is fetched whole and examined as a KMS examines it. `cloister ledger proof INDEX` proves an entry to
-others.
+(recovery), or nothing (refusal), with the checks that failed. The log is fetched whole and examined as a KMS examines
+it. `cloister ledger proof INDEX` proves an entry to others.
 """
 
 
@@ -39,7 +40,7 @@ class SaidRelease(msgspec.Struct, frozen=True, kw_only=True):
     entry: str
     kind: str
     what: str
-    to: str  # the receiver's signing key
+    to: str  # the receiver's signing key; of a refusal the thumbprint of the node's keys
     at: str
     checks: int
     effect: str  # "counts", or why it does not
@@ -136,9 +137,26 @@ def _recovery(_state: State, statement: Statement, index: int, entry: str, effec
     )
 
 
+def _refusal(_state: State, statement: Statement, index: int, entry: str, effect: str) -> SaidRelease:
+    made = parse_refusal(statement.payload)
+    failed = "; ".join(f"{one.check}: {one.shortfall}" for one in made.failed)
+    more = f"; {made.omitted} refusals before it are in no entry" if made.omitted else ""
+    return SaidRelease(
+        index=index,
+        entry=entry,
+        kind="refusal",
+        what=f"no {'assets' if made.wanted == 'assets' else 'transport key'} ({failed}{more})",
+        to=made.node.hex(),
+        at=moment(made.at),
+        checks=0,
+        effect=effect,
+    )
+
+
 _READ: Final[Mapping[str, Callable[[State, Statement, int, str, str], SaidRelease]]] = {
     "release": _release,
     "use": _use,
     "handover": _handover,
     "recovery": _recovery,
+    "refusal": _refusal,
 }

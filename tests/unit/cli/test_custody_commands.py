@@ -265,6 +265,17 @@ async def test_every_release_is_listed_and_what_had_no_effect_with_its_reason(of
     assert "NO EFFECT: kms.signature" in await office.run("release", "list")
 
 
+async def test_who_got_nothing_is_listed_with_the_checks_that_failed(office):
+    node = WantingNode(office.system)
+    with pytest.raises(Refused, match=r"asset\.deposit"):
+        await node.ask(office.kms)
+    await office.kms.follow()
+    (said,) = await office.json("release", "list")
+    assert (said["kind"], said["effect"]) == ("refusal", "counts")
+    assert said["what"].startswith("no assets (asset.deposit: ")
+    assert said["to"] == node.secrets.public.thumbprint().hex()
+
+
 async def test_a_grant_is_a_term_of_the_next_contract(office):
     contract = office.folder / "contract.entries"
     contract.write_bytes(encode_list([office.system.contract_entry]))
