@@ -21,11 +21,13 @@ from cloister.formats.custody import (
 from cloister.formats.custody_messages import (
     AssetReply,
     AssetRequest,
+    CarriedDeposit,
     Intake,
     IntakeHead,
     WrappedAsset,
     parse_asset_reply,
     parse_asset_request,
+    parse_carried_deposit,
     parse_intake,
     parse_intake_head,
 )
@@ -73,6 +75,7 @@ SAMPLES = {
     ),
     parse_intake_head: IntakeHead(checkpoint=DIGEST, contract=LINE, root=DIGEST, generation=1, held=True, at=1),
     parse_intake: Intake(checkpoint=b"note", root=LoggedEntry(index=0, entry=b"entry", path=(DIGEST,)), head=b"head"),
+    parse_carried_deposit: CarriedDeposit(entry=b"entry", blob=b"sealed"),
     parse_asset_request: AssetRequest(contract=LINE, assets=("api-token",), evidence=b"evidence"),
     parse_asset_reply: AssetReply(
         entry=b"use",

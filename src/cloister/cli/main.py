@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "receipt": Entry("cloister.cli.receipt:receipt", "Kept receipts: check them, offline."),
     "token": Entry("cloister.cli.token:token", "A verifier's tokens: check them, offline."),
     "secret": Entry("cloister.cli.secret:secret", "Secrets and asset keys: give, grant, list, take back."),
+    "section": Entry("cloister.cli.section:section", "What each persona alone gives a task: write, seal, carry it."),
     "key": Entry("cloister.cli.key:key", "Keys of a contract: list, rotate, retire, recover."),
     "release": Entry("cloister.cli.release:release", "What a KMS let out, to whom, by the log."),
     "ledger": Entry("cloister.cli.ledger:ledger", "The log: copy it, prove what is in it."),

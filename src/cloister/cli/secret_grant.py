@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import click
 import msgspec
@@ -14,7 +14,7 @@ from cloister.cli.contract_files import contract_argument, read_contract, requir
 from cloister.contract.custody_records import asset_named
 from cloister.contract.draft import successor_of
 from cloister.errors import UsageError
-from cloister.formats.contract import Asset, Contract, Grant
+from cloister.formats.contract import Asset, Contract, Grant, SectionKind
 from cloister.formats.contract_file import format_contract_file
 from cloister.formats.record_file import no_comment
 
@@ -36,6 +36,7 @@ class Wanted:
 
     asset: str
     owner: str | None
+    section: SectionKind | Literal["none"]
     uses: int | Literal["unlimited"]
     until: int
     policy: tuple[str, ...]
@@ -46,6 +47,13 @@ class Wanted:
 @click.option("--asset", required=True, metavar="NAME", help="The asset.")
 @click.option("--owner", metavar="PARTY", help="Makes it a new secret of this party's.  [default: it is there already]")
 @click.option(
+    "--section",
+    type=click.Choice(["none", *get_args(SectionKind)]),
+    default="none",
+    show_default=True,
+    help="With --owner: it is this section of the task's.",
+)
+@click.option(
     "--uses",
     callback=lambda _context, _option, value: _uses(value),
     required=True,
@@ -54,13 +62,11 @@ class Wanted:
 )
 @click.option("--days", type=click.IntRange(1, 3660), default=365, show_default=True, help="That the grant holds.")
 @click.option("--policy", multiple=True, metavar="EXPRESSION", help="What has to hold of the node's evidence; again.")
-def grant(
-    path: Path, *, asset: str, owner: str | None, uses: int | Literal["unlimited"], days: int, policy: tuple[str, ...]
-) -> None:
+def grant(path: Path, *, days: int, **wanted: Any) -> None:
     """Print the successor of CONTRACT in which its task may use an asset."""
     until = int(time.time()) + days * DAY  # noqa: TID251 - a person grants it now
     contract = successor_of(read_contract(path).contract)
-    granted = _granted(contract, Wanted(asset, owner, uses, min(until, contract.not_after), policy))
+    granted = _granted(contract, Wanted(until=min(until, contract.not_after), **wanted))
     require_form(granted)
     click.echo(format_contract_file(granted, comment=no_comment), nl=False)
 
@@ -69,7 +75,14 @@ def _granted(contract: Contract, wanted: Wanted) -> Contract:
     assets = contract.assets
     if wanted.owner is not None:
         recovery: Literal["none", "custodians"] = "none" if contract.custody == "none" else "custodians"
-        new = Asset(name=wanted.asset, kind="secret", digest=b"", owner=wanted.owner, section="none", recovery=recovery)
+        new = Asset(
+            name=wanted.asset,
+            kind="secret",
+            digest=b"",
+            owner=wanted.owner,
+            recovery=recovery,
+            section=wanted.section,
+        )
         assets = (*assets, new)
     elif asset_named(contract, wanted.asset) is None:
         raise UsageError(f"the contract has no asset {wanted.asset}; --owner PARTY makes it a new secret of a party's")

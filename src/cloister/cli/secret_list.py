@@ -82,4 +82,6 @@ def _standing(line: ContractLine, deposit: DepositRecord | None, now: int) -> st
         return "revoked"
     if terms.generation <= line.custody.retired:
         return f"root {terms.generation} is retired"
+    if terms.under != "line" and line.digest not in terms.under:
+        return "deposited for another version of the contract"
     return "expired" if terms.expires <= now else "deposited"

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cloister.cli.contract_log import json_option, key_option
+from cloister.cli.deposits import Wish, log_deposit, terms_of
 from cloister.cli.line_access import LineAccess, kms_access, say_logged
-from cloister.cli.log_entry import log_entry
-from cloister.client.custody import Meant, SealedDeposit, seal_deposit
-from cloister.contract.custody_records import asset_named
-from cloister.contract.state import ContractLine
+from cloister.client.custody import SealedDeposit
 from cloister.crypto.signing import SigningKey
 from cloister.errors import UsageError
-from cloister.formats.canonical import Measurement
-from cloister.formats.contract import Contract
-from cloister.formats.custody import DATA_KEY, MAXIMUM_VALUE
+from cloister.formats.custody import MAXIMUM_VALUE
 from cloister.secret import SecretBytes
 from cloister.storage.key_file import read_signing_key
-from cloister.trust.intake import examine_intake
 
-DAY = 86_400
 EPILOG = """\b
 Examples:
   cloister secret put token.txt --asset api-token --key hospital/sign.seed
@@ -38,16 +30,6 @@ read into memory, sealed to the KMS's intake key once every step of its bundle a
 nothing of it is written to a disk in the clear. By itself it is for the code and the contract in force now: when these
 change, its owner looks, and puts it again. Exit code 3 names the check that failed.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the options ask for."""
-
-    asset: str
-    days: int
-    any_workload: bool
-    any_version: bool
 
 
 @click.command(epilog=EPILOG)
@@ -78,44 +60,8 @@ def put(source: Path, line: LineAccess, *, key: Path, as_json: bool, **wished: A
 
 async def _put(line: LineAccess, value: SecretBytes, wish: Wish, owner: SigningKey) -> tuple[SealedDeposit, int]:
     async with line.kms() as kms, line.ledger.client() as ledger:
-        # 1. The KMS and its key, before anything of the secret is touched.
-        bundle = await line.examined(kms)
-        intake = examine_intake(await kms.intake(line.digest), bundle, line=line.digest).require()
-        # 2. Whether the deposit would count: better said here than by an entry without effect.
-        before = line.of((await line.ledger.fetched(ledger)).replayed.state)
-        meant = _meant(before, bundle.contract, value, wish, owner)
-        # 3. The sealed bytes first, then the word on them.
-        deposit = seal_deposit(intake, value, meant, owner)
-        await ledger.put_blob(deposit.blob)
-        index, _ = await log_entry(line.ledger, ledger, deposit.entry)
-        return deposit, index
-
-
-def _meant(line: ContractLine, contract: Contract, value: SecretBytes, wish: Wish, owner: SigningKey) -> Meant:
-    asset = asset_named(contract, wish.asset)
-    if asset is None:
-        names = ", ".join(one.name for one in contract.assets) or "none"
-        raise UsageError(f"the contract in force has no asset {wish.asset}; it has {names}")
-    if owner.public not in contract.voters[asset.owner]:
-        raise UsageError(f"the key is not one of {asset.owner}, who owns {asset.name}")
-    if asset.kind != "secret" and len(value) != DATA_KEY:
-        raise UsageError(f"{asset.name} is a {asset.kind}: its key has {DATA_KEY} bytes, not {len(value)}")
-    latest = line.custody.deposits.get(asset.name)
-    return Meant(
-        asset=asset.name,
-        number=latest.deposit.terms.number + 1 if latest else 1,
-        task=contract.serving.name,
-        workloads=None if wish.any_workload else _workloads(contract),
-        under=None if wish.any_version else (contract.digest(),),
-        expires=int(time.time()) + wish.days * DAY,  # noqa: TID251 - a person deposits it now
-    )
-
-
-def _workloads(contract: Contract) -> tuple[Measurement, ...]:
-    named = {workload for node in contract.serving.nodes for workload in node.workloads}
-    if not named:
-        raise UsageError("the contract in force names no workload for its task: nothing could have the secret")
-    return tuple(sorted(named))
+        deposit = (await terms_of(line, kms, ledger)).sealed(value, wish, owner)
+        return deposit, await log_deposit(line, ledger, deposit.entry, deposit.blob)
 
 
 def _read(source: Path) -> SecretBytes:

@@ -7,6 +7,7 @@ from typing import Protocol, get_args
 
 from cloister.contract.terms import ENFORCING
 from cloister.formats.contract import Asset, Contract, Duty
+from cloister.formats.custody_messages import MAXIMUM_ASSETS
 from cloister.formats.hpke_suite import KEMS, X_WING
 
 OWNS: dict[str, tuple[Duty, ...]] = {
@@ -96,6 +97,9 @@ def _tasks(contract: Contract, rule: Rule) -> None:
 def _grants(contract: Contract, rule: Rule) -> None:
     pairs = [(grant.asset, grant.task) for grant in contract.grants]
     rule(len(set(pairs)) == len(pairs), "an asset is granted to a task twice")
+    for task in contract.tasks:
+        sections = [asset for asset in contract.granted(task.name, "secret") if asset.section != "none"]
+        rule(len(sections) <= MAXIMUM_ASSETS, f"{task.name} has more than {MAXIMUM_ASSETS} sections")
     _known((asset for asset, _ in pairs), (asset.name for asset in contract.assets), "granted asset", rule)
     _known((task for _, task in pairs), (task.name for task in contract.tasks), "task of a grant", rule)
 

@@ -15,6 +15,7 @@ from cloister.formats.release import MAXIMUM_SENT
 INTAKE_TYPE = "application/vnd.cloister.intake+cbor"
 MAXIMUM_INTAKE = 80 * 1024  # bytes
 MAXIMUM_ASSETS = 16  # that one request names
+MAXIMUM_CARRIED = 136 * 1024  # bytes
 MAXIMUM_ASSET_REPLY = 2 * 1024 * 1024  # bytes
 
 
@@ -37,6 +38,14 @@ class Intake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     checkpoint: Note
     root: LoggedEntry
     head: Annotated[bytes, msgspec.Meta(min_length=1, max_length=4096)]
+
+
+class CarriedDeposit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A deposit on its way to the log by hand: the signed entry, and what it is about, sealed."""
+
+    version: Literal[1] = 1
+    entry: EntryBytes
+    blob: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAXIMUM_SEALED)]
 
 
 class AssetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,6 +83,11 @@ def parse_intake(data: bytes) -> Intake:
 def parse_intake_head(data: bytes) -> IntakeHead:
     """Parse the payload of an intake head."""
     return canonical.decode(data, IntakeHead, limit=1024, items=64)
+
+
+def parse_carried_deposit(data: bytes) -> CarriedDeposit:
+    """Parse a carried deposit, at most 136 KiB."""
+    return canonical.decode(data, CarriedDeposit, limit=MAXIMUM_CARRIED, items=16)
 
 
 def parse_asset_request(data: bytes) -> AssetRequest:

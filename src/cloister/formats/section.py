@@ -62,8 +62,10 @@ def encode_section(section: Section) -> SecretBytes:
 
     Raises:
         TooLarge: over 64 KiB.
+        MalformedInput: it has names, paths or numbers of them that no section may have, and no node would take.
     """
     encoded = SecretBytes(canonical.encode(section))
     if len(encoded) > MAXIMUM_SECTION:
         raise TooLarge(f"a section of {len(encoded)} bytes, the cap is {MAXIMUM_SECTION}")
+    parse_section(encoded)
     return encoded

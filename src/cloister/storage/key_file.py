@@ -40,8 +40,8 @@ def write_signing_key(path: Path, key: SigningKey | MlDsaKey) -> None:
     write_secret(path, key.seed)
 
 
-def read_secret(path: Path, *, limit: int) -> SecretBytes:
-    """What is in `path`; of a longer file `limit` bytes and one more.
+def read_secret(path: Path, *, limit: int, what: str = "key file") -> SecretBytes:
+    """What is in `path`, which is a `what` in messages; of a longer file `limit` bytes and one more.
 
     Raises:
         UsageError: it cannot be read, or others may read it.
@@ -51,14 +51,16 @@ def read_secret(path: Path, *, limit: int) -> SecretBytes:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             secret = SecretBytes(file.read(limit + 1))
     except OSError as error:
-        raise UsageError(f"the key file {path} cannot be read: {error.strerror}") from error
+        raise UsageError(f"the {what} {path} cannot be read: {error.strerror}") from error
     if mode & 0o077:
-        raise UsageError(f"the key file {path} is readable by others (mode {mode:o}); make it 600")
+        raise UsageError(f"the {what} {path} is readable by others (mode {mode:o}); make it 600")
     return secret
 
 
-def write_secret(path: Path, secret: SecretBytes) -> None:
+def write_secret(path: Path, secret: SecretBytes, *, what: str = "key file") -> None:
     """Write `secret` to a new file, mode 0600, on disk when it returns: whole, or not there at all.
+
+    It is a `what` in messages.
 
     Raises:
         UsageError: the file exists or cannot be made.
@@ -75,7 +77,7 @@ def write_secret(path: Path, secret: SecretBytes) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise OSError(error.errno, error.strerror, str(path)) from error
-        raise UsageError(f"the key file {path} cannot be made: {error.strerror}") from error
+        raise UsageError(f"the {what} {path} cannot be made: {error.strerror}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

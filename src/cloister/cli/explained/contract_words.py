@@ -91,7 +91,8 @@ def _asset(asset: Asset, contract: Contract) -> SaidLine:
     if asset.recovery == "custodians" and contract.custody != "none":
         named = ", ".join(contract.custody.custodians)
         lost = f"its key is recovered by {contract.custody.threshold} of {named} together"
-    return SaidLine(subject=asset.name, says=f"a {asset.kind} of {asset.owner}'s{digest}; {lost}")
+    what = f"a {asset.kind}" if asset.section == "none" else f"the {asset.section} section"
+    return SaidLine(subject=asset.name, says=f"{what} of {asset.owner}'s{digest}; {lost}")
 
 
 def _task(task: Task) -> SaidLine:

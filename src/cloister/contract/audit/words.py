@@ -123,7 +123,9 @@ def _root(record: Any, state: State, _order: Order) -> str:
 
 def _deposit(record: Any, _state: State, _order: Order) -> str:
     terms = record.terms
-    return f"{terms.asset}, number {terms.number}, for {terms.task}, until {moment(terms.expires)}"
+    under = "any version" if terms.under == "line" else ", ".join(f"{one.hex()[:12]}…" for one in terms.under)
+    what = f"{terms.asset}, number {terms.number}, for {terms.task}"
+    return f"{what}, under {under} of the contract, until {moment(terms.expires)}"
 
 
 def _recovery(record: Any, _state: State, _order: Order) -> str:
