@@ -29,6 +29,7 @@ from cloister.formats.custody_messages import AssetReply, AssetRequest, parse_as
 from cloister.ledger.statements import sign_statement
 from cloister.node.evidence import evidence
 from cloister.node.keys import NodeSecrets
+from cloister.secret import SecretBytes
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
 from cloister.services.kms.security import security_settings as kms_settings
@@ -117,7 +118,7 @@ class CustodySystem(KmsSystem):
         await self.ledger.append(sign_statement("rotation", record, (self.parties.operator,)))
         await kms.follow()
 
-    async def give_share(self, kms: Kms, name: str) -> None:
+    async def give_share(self, kms: Kms, name: str, share: SecretBytes | None = None) -> None:
         """A custodian opens its share in the log and gives it to `kms`, whose bundle it examined."""
         keys = self.examined(kms).kms.keys
         latest = self.custody(kms).custody.latest
@@ -127,10 +128,10 @@ class CustodySystem(KmsSystem):
             contract=self.line, terms=root.terms, generation=root.generation, intake=root.intake, custodian=name
         )
         wrapped = next(one.wrapped for one in root.shares if one.custodian == name)
-        share = unwrap(self.world.seals[name], wrapped, info=SHARE_INFO, aad=canonical.encode(seal))
+        opened = unwrap(self.world.seals[name], wrapped, info=SHARE_INFO, aad=canonical.encode(seal))
         again = wrap(
             keys.wrap,
-            share.reveal(),
+            (share or opened).reveal(),
             info=RECOVERY_INFO,
             aad=recovery_seal(self.line, root.generation, name, keys.sign),
         )

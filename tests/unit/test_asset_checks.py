@@ -151,6 +151,13 @@ def test_a_node_of_another_contract_or_role_is_refused_as_for_a_transport_key():
     assert case.examine().failed == ["release.challenge"]
 
 
+def test_a_contract_that_was_revoked_lets_nothing_out():
+    case = Case()
+    record = Revocation(contract=case.world.line, target=case.world.line, reason="it is over")
+    case.world.log.append(sign_statement("revocation", record, (case.world.parties.owner,)))
+    assert case.examine().failed == ["release.contract"]
+
+
 def test_whatever_code_the_contract_names_may_have_what_is_meant_for_its_task():
     assert Case(deposit={"workloads": "task"}).examine().failed == []
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.doubles.custody_world import CUSTODIANS, CustodyWorld
 
+from cloister.contract import custody
 from cloister.contract.fold import advance
 from cloister.crypto.signing import SigningKey
 from cloister.formats.canonical import encode
@@ -227,6 +228,21 @@ def test_a_rotation_makes_the_next_root_due_once(world):
     third = world.root(3, entry_digest(second_root(world)))
     assert advance(after, third).reason.startswith("root.")
     assert advance(after, rotation(world)).reason.startswith("rotation.generation")
+
+
+def test_no_more_roots_are_asked_for_than_can_be_kept(world, monkeypatch):
+    monkeypatch.setattr(custody, "MAXIMUM_ROOTS", 2)
+    rotated = (rotation(world), second_root(world))
+    more = rotation(world, generation=2)
+    assert world.state(*rotated, more).reason.startswith("rotation.number")
+    assert world.state(*rotated, retirement(world), more).reason == ""
+
+
+def test_a_revoked_contract_takes_nothing_into_custody(world):
+    ended = Revocation(contract=world.line, target=world.line, reason="it is over")
+    entry = sign_statement("revocation", ended, (world.parties.owner,))
+    for late in (world.deposit(number=2), rotation(world), world.recovery("bank"), world.use(world.log.entries[6])):
+        assert world.state(entry, late).reason.startswith("contract.succession")
 
 
 def test_other_custodians_make_the_next_root_due(world):

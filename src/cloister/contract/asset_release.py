@@ -62,6 +62,7 @@ def examine_assets(state: State, asked: AssetsAsked, *, at: int) -> Examination[
     steps.check("release.contract", line is not None, f"no contract {asked.contract.hex()[:16]}… in the log")
     if line is None:
         return steps.stopped()
+    steps.check("release.contract", not line.ended, "the contract was revoked by one who may")
     contract = line.current
     valid = contract.not_before <= at < contract.not_after
     steps.check("release.validity", valid, "the contract is not valid at this time")
@@ -112,6 +113,7 @@ def examine_use(
     now = checkpoint.cosigned_at  # waiting for the log took time
     unchanged = (
         line is not None
+        and not line.ended
         and line.current.not_before <= now < line.current.not_after
         and line.digest == decision.contract
         and all(line.custody.deposits.get(one.deposit.terms.asset) == one for one in decision.deposits)

@@ -29,7 +29,7 @@ from cloister.formats.custody import (
 from cloister.ledger.statements import SignedStatement
 
 KEPT_USES = 256  # of a line, as records; all are counted
-KEPT_ROOTS = 64  # of a line; what was deposited under older ones has long been deposited anew
+MAXIMUM_ROOTS = 64  # of a line that are not retired: none is ever dropped, since deposits may be sealed under it
 
 
 def root(state: State, statement: SignedStatement, placed: Placed) -> State:
@@ -46,7 +46,7 @@ def root(state: State, statement: SignedStatement, placed: Placed) -> State:
     shared = (made.threshold, tuple(share.custodian for share in made.shares))
     named = (custodians.threshold, tuple(one.name for one in custodians.all))
     require("root.shares", shared == named, "is not shared as the contract says")
-    roots = (*line.custody.roots, RootRecord(placed, made, signer, custodians))[-KEPT_ROOTS:]
+    roots = (*line.custody.roots, RootRecord(placed, made, signer, custodians))
     return _with(state, made.contract, replace(line.custody, roots=roots, recoveries=()))
 
 
@@ -123,6 +123,8 @@ def rotation(state: State, statement: SignedStatement, _placed: Placed) -> State
     latest = line.custody.latest
     same = latest is not None and latest.root.generation == made.generation
     require("rotation.generation", same, f"root {made.generation} is not the latest")
+    in_use = made.generation - line.custody.retired
+    require("rotation.number", in_use < MAXIMUM_ROOTS, f"{in_use} roots are in use: retire some first")
     return _with(state, made.contract, replace(line.custody, asked=made.generation))
 
 
@@ -155,6 +157,7 @@ def _line(state: State, digest: bytes) -> ContractLine:
     line = state.lines.get(digest)
     if line is None:
         raise EntryVoid("contract.succession", "is for a contract that is not in the log")
+    require("contract.succession", not line.ended, "is for a contract that was revoked")
     return line
 
 

@@ -46,5 +46,5 @@ def _roots(state: State) -> Container[bytes]:
         record.placed.digest
         for line in state.lines.values()
         for record in line.custody.roots
-        if record.root.generation > line.custody.retired
+        if record.root.generation > line.custody.retired and not line.ended
     }

@@ -9,6 +9,8 @@ from tests.doubles.kms_system import Link, WorldTee
 
 from cloister.contract.release import ReleaseRefused
 from cloister.errors import Refused, Unavailable
+from cloister.formats.release import Revocation
+from cloister.ledger.statements import sign_statement
 from cloister.secret import SecretBytes
 from cloister.trust.asset_reply import AssetsAskedFor, examine_asset_reply
 from cloister.trust.intake import IntakeRefused
@@ -200,6 +202,40 @@ async def test_all_replicas_lost_two_of_three_custodians_bring_it_back(system):
     await system.give_share(fresh, "auditor")
     assert (await WantingNode(system).assets_of(fresh)).values == {"password": SecretBytes(SECRET)}
     assert system.intake(fresh).generation == 1
+
+
+async def test_a_custodian_that_gave_a_wrong_share_may_give_the_right_one(system):
+    await system.deposit(await system.started())
+    fresh = await system.started()
+    await system.give_share(fresh, "bank", share=SecretBytes(b"a share that is none"))
+    await system.give_share(fresh, "auditor")
+    with pytest.raises(Unavailable):
+        await WantingNode(system).ask(fresh)
+    await system.give_share(fresh, "bank")
+    assert (await WantingNode(system).assets_of(fresh)).values == {"password": SecretBytes(SECRET)}
+
+
+async def test_a_disk_that_took_nothing_is_tried_again(tmp_path, capsys):
+    (tmp_path / "folder").write_bytes(b"in the way")
+    system = CustodySystem(folder=tmp_path / "folder")
+    kms = await system.started()
+    await system.deposit(kms)
+    assert capsys.readouterr().out.count("root secrets were not sealed") == 1
+    (tmp_path / "folder").unlink()
+    await kms.follow()
+    again = await system.started()
+    assert (await WantingNode(system).assets_of(again)).values == {"password": SecretBytes(SECRET)}
+
+
+async def test_a_contract_that_was_revoked_gives_nothing_and_its_secrets_are_erased(system):
+    kms = await system.started()
+    await system.deposit(kms)
+    record = Revocation(contract=system.line, target=system.line, reason="it is over")
+    await system.ledger.append(sign_statement("revocation", record, (system.parties.owner,)))
+    await kms.follow()
+    with pytest.raises(ReleaseRefused, match=r"release\.contract: the contract was revoked"):
+        await WantingNode(system).ask(kms)
+    assert not kms._standing.roots.held()
 
 
 async def test_custodians_of_the_latest_root_bring_those_before_back_too(system):

@@ -13,6 +13,7 @@ from cloister.contract.state import ContractLine
 from cloister.crypto.cose import sign1
 from cloister.crypto.merkle import GrowingTree, inclusion_path
 from cloister.formats import canonical
+from cloister.formats.custody import Recovery
 from cloister.formats.custody_messages import INTAKE_TYPE, Intake, IntakeHead
 from cloister.formats.key_bundle import LoggedEntry
 from cloister.ledger.statements import entry_digest, sign_statement
@@ -31,7 +32,8 @@ class Custody:
         self._standing = standing
         self._sealed = sealed
         self._unsealed: Mapping[bytes, SecretBytes] | None = None  # what the copy held at the start
-        self._tried: dict[bytes, int] = {}  # how many shares were there when recovery was tried, by line
+        self._tried: dict[bytes, tuple[Recovery, ...]] = {}  # the shares with which recovery was tried last, by line
+        self._sealed_all = True  # whether the copy on disk has what is held
 
     async def settle(self) -> None:
         """Take in what can be had, make what is due, seal what is held.
@@ -48,7 +50,8 @@ class Custody:
                 changed = True
         if changed:
             roots.settle(self._standing.lines().values())
-            self._sealed.store(roots.all())
+        if changed or not self._sealed_all:
+            self._sealed_all = self._sealed.store(roots.all())
 
     def intakes(self) -> Mapping[bytes, bytes]:
         """What owners ask for, by line: the latest root at this checkpoint, and this instance's word on it."""
@@ -83,14 +86,14 @@ class Custody:
 
     def _recover(self, name: bytes, line: ContractLine, latest: RootRecord) -> bool:
         standing = self._standing
-        given = sum(one.instance == standing.instance.key for one in line.custody.recoveries)
-        if not given or given == self._tried.get(latest.placed.digest):
+        given = tuple(one for one in line.custody.recoveries if one.instance == standing.instance.key)
+        if not given or given == self._tried.get(name):
             return False
-        self._tried[latest.placed.digest] = given
+        self._tried[name] = given
         examination = examine_recovery(line, name, instance=standing.instance.key, key=standing.instance.secrets.wrap)
         log = structlog.get_logger()
         if examination.failed:
-            log.warning("shares were given, and no root secret yet", failed=examination.failed, shares=given)
+            log.warning("shares were given, and no root secret yet", failed=examination.failed, shares=len(given))
             return False
         log.info("custodians recovered a root secret", generation=latest.root.generation)
         return standing.roots.hold(latest, examination.require().secret)

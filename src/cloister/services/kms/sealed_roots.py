@@ -34,6 +34,7 @@ class SealedCopy:
         """`genesis` is the digest of the constitution's first entry: another system's copy is not opened."""
         self.lacking = ""  # why nothing is sealed, in words
         self._key: SecretBytes | None = None
+        self._failing = False
         # Another version of the code cannot open this one's copy, and must not replace it: one may have to go back.
         self._path = None if folder is None else folder / f"roots-{tee.workload.hex()[:16]}.sealed"
         if folder is None:
@@ -62,10 +63,10 @@ class SealedCopy:
             return {}
         return {one.root: SecretBytes(one.secret) for one in found.roots}
 
-    def store(self, held: Mapping[bytes, SecretBytes]) -> None:
-        """Seal what is held now in place of what was; a disk that takes nothing is told of, and tried again later."""
+    def store(self, held: Mapping[bytes, SecretBytes]) -> bool:
+        """Seal what is held now in place of what was; False where the disk took nothing: it is told of, try again."""
         if self._path is None or self._key is None:
-            return
+            return True
         roots = tuple(SealedRoot(root=digest, secret=secret.reveal()) for digest, secret in sorted(held.items()))
         nonce = secrets.token_bytes(_NONCE)
         sealed = AESGCM(self._key.reveal()).encrypt(nonce, canonical.encode(SealedRoots(roots=roots)), _HEAD)
@@ -73,7 +74,13 @@ class SealedCopy:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_file(self._path, _HEAD + nonce + sealed)
         except OSError as error:
-            structlog.get_logger().warning("root secrets were not sealed", file=str(self._path), reason=error.strerror)
+            if not self._failing:
+                said = {"file": str(self._path), "reason": error.strerror}
+                structlog.get_logger().warning("root secrets were not sealed", **said)
+            self._failing = True
+            return False
+        self._failing = False
+        return True
 
 
 def _opened(data: bytes, key: SecretBytes) -> SealedRoots:
