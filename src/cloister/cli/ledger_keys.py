@@ -7,8 +7,8 @@ import click
 from cloister.cli.log_options import read_rules
 from cloister.cli.state_folder import StateFolder, state_option
 from cloister.cli.terminal import say_json, say_result
-from cloister.formats.checkpoint import COSIGNATURE_ML_DSA, COSIGNATURE_V1, ED25519, format_vkey
-from cloister.ledger.log_rules import LogRules
+from cloister.formats.checkpoint import ED25519, format_vkey
+from cloister.ledger.cosignatures import verifier_keys
 
 EPILOG = """\b
 Examples:
@@ -26,18 +26,10 @@ log, by a way that they trust: all that a copy or a proof shows is worth as much
 def keys(state: StateFolder, *, as_json: bool) -> None:
     """Print the keys of the local system's log and witnesses, and its quorum, as other commands take them."""
     rules = read_rules(None, (), None, state)
-    log, witnesses = format_vkey(rules.log.origin, rules.log.key, kind=ED25519), _witnesses(rules)
+    log = format_vkey(rules.log.origin, rules.log.key, kind=ED25519)
+    witnesses = [key for witness in rules.witnesses for key in verifier_keys(witness)]
     if as_json:
         say_json({"log": log, "witnesses": witnesses, "quorum": rules.quorum})
         return
     for line in (f"--log {log}", *(f"--witness {one}" for one in witnesses), f"--quorum {rules.quorum}"):
         say_result(line)
-
-
-def _witnesses(rules: LogRules) -> list[str]:
-    found = []
-    for witness in rules.witnesses:
-        found.append(format_vkey(witness.name, witness.key, kind=COSIGNATURE_V1))
-        if witness.ml_dsa:
-            found.append(format_vkey(witness.name, witness.ml_dsa, kind=COSIGNATURE_ML_DSA))
-    return found

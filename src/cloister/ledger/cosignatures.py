@@ -20,6 +20,7 @@ from cloister.formats.checkpoint import (
     SignedNote,
     cosigned_head,
     cosigned_message,
+    format_vkey,
     key_id,
     parse_checkpoint,
 )
@@ -37,6 +38,12 @@ class WitnessKeys:
         """The witness `name` with these keys, as a constitution has it."""
         ml_dsa = b"" if self.ml_dsa is None else self.ml_dsa.public
         return Witness(name=name, key=self.ed25519.public, ml_dsa=ml_dsa)
+
+
+def verifier_keys(witness: Witness) -> list[str]:
+    """The witness's keys as text names them, one or two."""
+    first = format_vkey(witness.name, witness.key, kind=COSIGNATURE_V1)
+    return [first, format_vkey(witness.name, witness.ml_dsa, kind=COSIGNATURE_ML_DSA)] if witness.ml_dsa else [first]
 
 
 def cosign(note: SignedNote, name: str, key: SigningKey, *, at: int) -> NoteSignature:

@@ -79,9 +79,11 @@ async def test_an_entry_that_was_exchanged_in_the_database_with_its_digest_is_no
             return [statement(99), *entries[1:]][start:end]
 
         life.sequencer._store.entries = exchanged
-        status, _, body = await get(url, "tile/entries/000.p/2")
-        assert status == 500
-        assert b"entry 0 is not the one that was cosigned" in body
+        for path in ("tile/entries/000.p/2", "entries?start=0&end=2", "entries/0/statement"):
+            status, _, body = await get(url, path)
+            assert status == 500
+            assert b"entry 0 is not the one that was cosigned" in body
+        assert (await get(url, "entries?start=1&end=2"))[0] == 200
 
 
 async def test_a_log_of_more_than_one_tile_is_served_whole(tmp_path):

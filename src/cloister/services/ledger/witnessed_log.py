@@ -14,6 +14,7 @@ from cloister.formats.checkpoint import Checkpoint, SignedNote, parse_note
 from cloister.formats.constitution import Log
 from cloister.ledger.checkpoints import sign_checkpoint
 from cloister.services.ledger.recovery import require_own_note
+from cloister.storage.database_file import CorruptStore
 from cloister.storage.ledger_store import StoredCheckpoint, StoredLog
 
 
@@ -85,14 +86,19 @@ class WitnessedLog:
         """Know what was acknowledged before this was called. Here everything is: entries are numbered here."""
 
     async def entries(self, start: int, end: int, *, limit: int) -> list[bytes]:
-        """Entries that count, from `start` to before `end`.
+        """Entries that count, from `start` to before `end`, each as it is in the tree that the witnesses cosigned.
 
         Raises:
             UsageError: no such run under the latest checkpoint.
+            CorruptStore: an entry in the database is another, although its row is whole.
         """
         if not 0 <= start < end <= self.cosigned.size:
             raise UsageError(f"entries run from 0 to before {self.cosigned.size}")
-        return await self._store.entries(start, end, limit=limit)
+        found = await self._store.entries(start, end, limit=limit)
+        for number, entry in enumerate(found, start=start):
+            if leaf_hash(entry) != self._tree.subtree(number, number + 1):
+                raise CorruptStore(f"entry {number} is not the one that was cosigned")
+        return found
 
     def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
         """The path of entry `index` in the tree of the first `size` entries."""

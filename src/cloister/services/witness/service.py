@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import structlog
+
 from cloister.errors import UsageError
 from cloister.formats.checkpoint import ED25519, parse_vkey
 from cloister.formats.constitution import Log
@@ -12,7 +14,7 @@ from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_services
 from cloister.hosting.loopback import run_until_stopped
 from cloister.hosting.serving import serve_until
-from cloister.ledger.cosignatures import WitnessKeys
+from cloister.ledger.cosignatures import WitnessKeys, verifier_keys
 from cloister.services.witness.routes import build
 from cloister.services.witness.settings import WitnessSettings
 from cloister.services.witness.witness import Witnessing
@@ -46,6 +48,7 @@ async def serve_witness(settings: WitnessSettings, stop: asyncio.Event) -> None:
         Unavailable: another process has the database, it cannot be reached, or the port is taken.
     """
     keys = _keys(settings)
+    structlog.get_logger().info("cosigns by these keys", vkeys=verifier_keys(keys.named(settings.name)))
     logs = _logs(settings)
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with advising(DAMAGED):
