@@ -19,7 +19,7 @@ from cloister.services.kms.security import KmsSecurity
 from cloister.testing.local_system import LocalSystem
 
 REQUEST = UserRequest("POST", "/v1/audio/transcriptions", (("content-type", "audio/wav"),), b"RIFF a voice")
-SHORT = KmsSecurity(head_seconds=1, epoch_seconds=5, pending_seconds=2, stale_seconds=5)
+SHORT = KmsSecurity(head_seconds=1, epoch_seconds=7, pending_seconds=4, stale_seconds=7)
 SECONDS = 60  # by far more than it takes
 
 
@@ -75,15 +75,18 @@ async def test_epochs_rotate_and_each_instance_is_lost_in_turn_and_no_request_is
         asking = Asking(session)
         task = asyncio.create_task(asking.ask())
         stack.callback(task.cancel)
+        ledger = await stack.enter_async_context(LedgerClient(system.url("ledger")))
         await asking.until(1, task)
+        await shared(system, ledger)
         await lives["kms"].aclose()
         await asking.until(2, task)
         await system.run_kms(lives["kms"], name="kms")
         await serves(system, "kms")
+        await shared(system, ledger)
         await lives["kms2"].aclose()
         await asking.until(3, task)
         assert asking.answers > 100
-        state = await replayed(system, await stack.enter_async_context(LedgerClient(system.url("ledger"))))
+        state = await replayed(system, ledger)
     epochs = [record.epoch for record in state.lines[system.contract.digest()].epochs]
     assert [epoch.number for epoch in epochs] == list(range(1, len(epochs) + 1))
     # Each begins when the one before ends: none was replaced since its key was lost.
@@ -98,6 +101,16 @@ async def serves(system, name):
             with contextlib.suppress(Unavailable):
                 return await kms.bundle(system.contract.digest())
             await asyncio.sleep(0.05)
+
+
+async def shared(system, ledger):
+    """Wait until the newest epoch's key was handed over: then either instance may go."""
+    while True:
+        state = await replayed(system, ledger)
+        newest = state.lines[system.contract.digest()].epochs[-1].placed.digest
+        if any(secret.name == newest for record in state.handovers for secret in record.handover.secrets):
+            return
+        await asyncio.sleep(0.05)
 
 
 async def replayed(system, ledger):

@@ -95,7 +95,9 @@ class LostKeys:
     doubles the wait; one that was given ends it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_wait: int = FIRST_WAIT) -> None:
+        """`first_wait` in seconds, from 1 to 30: by far less than an epoch is pending."""
+        self._first_wait = min(max(first_wait, 1), FIRST_WAIT)
         self._since: dict[bytes, int] = {}  # when a key was asked for in vain first, by the digest of its epoch's entry
         self._given_up = 0  # since somebody gave one
         self._came = 0
@@ -122,7 +124,7 @@ class LostKeys:
 
     def among(self, line: ContractLine, *, at: int) -> frozenset[bytes]:
         """Those of the line's epochs whose keys are lost."""
-        wait = min(FIRST_WAIT * 2**self._given_up, LONGEST_WAIT)
+        wait = min(self._first_wait * 2**self._given_up, LONGEST_WAIT)
         return frozenset(
             record.placed.digest
             for record in line.epochs

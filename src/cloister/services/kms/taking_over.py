@@ -23,7 +23,7 @@ class TakingOver:
     def __init__(self, standing: Standing, peers: Sequence[Peer]) -> None:
         self._standing = standing
         self._peers = peers
-        self.lost = LostKeys()
+        self.lost = LostKeys(standing.instance.security.pending_seconds // 8)
         self.in_vain = ""  # why the last round brought not all, in words
         self._rounds = 0  # in vain, in a row
         self._again_at = 0
@@ -43,9 +43,11 @@ class TakingOver:
         if standing.now() < self._again_at and digests <= self._asked_for:
             return
         reasons = [reason for peer in self._peers if (reason := await self._ask(peer, lock))]
-        lacking, roots = standing.lacking(), standing.lacking_roots()
-        self.lost.asked_in_vain(lacking, at=standing.now())
-        self._note([*lacking, *roots], "; ".join(reasons) or "no other instance is known")
+        # What came into the log meanwhile was asked of nobody yet.
+        still = [record for record in standing.lacking() if record.placed.digest in digests]
+        roots = [record for record in standing.lacking_roots() if record.placed.digest in digests]
+        self.lost.asked_in_vain(still, at=standing.now())
+        self._note([*still, *roots], "; ".join(reasons) or "no other instance is known")
 
     async def _ask(self, peer: Peer, lock: asyncio.Lock) -> str:
         """Take what one instance gives; why it gave nothing, in words."""
@@ -70,4 +72,4 @@ class TakingOver:
             structlog.get_logger().warning("no instance hands over a key", keys=len(lacking), reason=reason)
         self.in_vain, self._rounds = reason, self._rounds + 1
         self._asked_for = frozenset(record.placed.digest for record in lacking)
-        self._again_at = self._standing.now() + min(2 ** min(self._rounds, 8), LONGEST_PAUSE)
+        self._again_at = self._standing.now() + min(2 ** min(self._rounds - 1, 8), LONGEST_PAUSE)
