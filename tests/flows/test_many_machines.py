@@ -90,6 +90,7 @@ class Load:
                     await asyncio.sleep(0.05)
         if self._asking.done():
             await self._asking
+        assert not self.refused, self.refused[:3]
         assert self.done >= enough, f"{self.done} answered and no more: {self.failed}, {self.last}"
 
 

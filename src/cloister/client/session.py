@@ -29,6 +29,10 @@ from cloister.trust.receipt import Exchange, VerifiedReceipt, examine_receipt
 
 MAXIMUM_PLAIN = 65_536  # bytes of a body that goes in one piece, where it asks for no stream
 PATIENCE_SECONDS = 15  # that a request waits for the relay to have a newer bundle
+RENEWALS = 2  # of bundles that do not know a gateway, before nobody does
+# What a bundle fails that is of a KMS instance a moment behind the one of before. These checks stand against an older
+# log, too: so another is asked for once, and then it is refused.
+BEHIND = frozenset({"checkpoint.rollback", "epoch.rollback"})
 PAUSE_SECONDS = 10  # after a bundle did not come, while the one that is held still serves
 
 
@@ -229,8 +233,11 @@ class Session:
 
     async def _proved(self, held: Held, core: bytes, exchange: Exchange) -> tuple[StoredReceipt, VerifiedReceipt]:
         examination = examine_receipt(core, exchange, held.verified)
-        if {"receipt.key", "receipt.epoch"} & set(examination.failed):
-            # A gateway that was certified, or given this key, since: the newest bundle knows of it, or nobody does.
+        for _ in range(RENEWALS):
+            if {"receipt.key", "receipt.epoch"}.isdisjoint(examination.failed):
+                break
+            # A gateway that was certified, or given this key, since: the newest bundle knows of it, or nobody does. The
+            # first that comes may be of a KMS instance that is a moment behind another.
             held = await self._renew(held, other=True)
             examination = examine_receipt(core, exchange, held.verified)
         verified = examination.require()
@@ -266,8 +273,12 @@ class Session:
             data, fresh_seconds = await self._relay.bundle()
             if useless is not None and data == useless.data and fresh_seconds <= PATIENCE_SECONDS:
                 await asyncio.sleep(fresh_seconds + 1)
-                data, _ = await self._relay.bundle()
-            self._examine_bundle(data).require()
+                data, fresh_seconds = await self._relay.bundle()
+            examination = self._examine_bundle(data)
+            if BEHIND.issuperset(examination.failed[:1]) and examination.failed and fresh_seconds <= PATIENCE_SECONDS:
+                await asyncio.sleep(fresh_seconds + 1)
+                examination = self._examine_bundle((await self._relay.bundle()).data)
+            examination.require()
         except RelayUnavailable as error:
             self._failure = error
             raise

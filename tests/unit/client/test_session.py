@@ -10,6 +10,7 @@ from cloister.client.exchange import DATE_PROBLEM_TYPE, MAXIMUM_REQUEST, AnswerN
 from cloister.client.relay import Relay, RelayUnavailable
 from cloister.client.session import BundleTooOld
 from cloister.errors import TooLarge, UsageError
+from cloister.formats import canonical
 from cloister.formats.key_bundle import parse_key_bundle
 from cloister.hosting.http_exchange import Response
 from cloister.hosting.problem import Problem
@@ -169,6 +170,35 @@ async def test_a_relay_that_still_has_the_bundle_from_before_is_given_its_time(s
         answer = await session.send(REQUEST)
     assert answer.verified.gateway == other.sign.public
     assert (bundles(service), posts(service)) == (3, 1)
+
+
+def shown_now(service):
+    """A bundle of the log as it stands: of another instance than the one asked before, a second later."""
+    bundle = service.world.bundle(service.world.log.checkpoint(at=NOON + 1))
+    return Response(200, [(b"content-type", b"application/cbor")], canonical.encode(bundle))
+
+
+async def test_an_instance_a_moment_behind_has_not_the_last_word_on_a_gateway(service, tmp_path):
+    async with session_with(service, tmp_path) as session:
+        await session.send(REQUEST)
+        other = Node()
+        service.signer = other.sign
+        service.bundle_answer = shown_now(service)
+        service.after_bundle_answer = lambda: service.certify(other)
+        answer = await session.send(REQUEST)
+    assert answer.verified.gateway == other.sign.public
+    assert (bundles(service), posts(service)) == (3, 2)
+
+
+async def test_after_an_instance_a_moment_behind_another_is_asked(service, tmp_path):
+    behind = shown_now(service)
+    service.certify(Node())
+    async with session_with(service, tmp_path) as session:
+        await session.send(REQUEST)
+    async with session_with(service, tmp_path) as session:
+        service.bundle_answer, service.after_bundle_answer = behind, lambda: None
+        await session.send(REQUEST)
+    assert (bundles(service), posts(service)) == (3, 2)
 
 
 async def test_a_receipt_of_a_key_that_nobody_certified_is_refused(service, tmp_path):
