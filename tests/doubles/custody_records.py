@@ -33,6 +33,7 @@ from cloister.formats.custody_messages import (
 )
 from cloister.formats.evidence import NodeKeys
 from cloister.formats.key_bundle import LoggedEntry
+from cloister.formats.sealed_roots import SealedRoot, SealedRoots, parse_sealed_roots
 
 LINE, DIGEST, KEY = b"l" * 32, b"d" * 32, b"k" * 1216
 TERMS = DepositTerms(
@@ -47,6 +48,7 @@ TERMS = DepositTerms(
     commitment=DIGEST,
 )
 SAMPLES = {
+    parse_sealed_roots: SealedRoots(roots=(SealedRoot(root=DIGEST, secret=KEY[:32]),)),
     parse_root: Root(
         contract=LINE,
         terms=DIGEST,

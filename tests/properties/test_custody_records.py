@@ -47,3 +47,5 @@ def test_a_field_more_is_refused(parse):
 def test_no_value_is_printed():
     deposited = next(one for one in SAMPLES.values() if type(one).__name__ == "Deposited")
     assert repr(deposited) == "<Deposited, 5 bytes>"
+    sealed = next(one for one in SAMPLES.values() if type(one).__name__ == "SealedRoots")
+    assert "kkk" not in repr(sealed)

@@ -38,6 +38,7 @@ from cloister.formats.release import (
     parse_revocation,
 )
 from cloister.formats.response_receipt import parse_response_receipt, parse_stored_receipt
+from cloister.formats.sealed_roots import parse_sealed_roots
 from cloister.formats.statement import parse_statement
 from cloister.formats.trust_policy import parse_trust_policy
 
@@ -69,6 +70,7 @@ PARSERS = [
     parse_revocation,
     parse_root,
     parse_rotation,
+    parse_sealed_roots,
     parse_software_report,
     parse_state_head,
     parse_statement,
