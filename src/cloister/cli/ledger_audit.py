@@ -11,6 +11,7 @@ import click
 
 from cloister.cli.audit_options import AskedAudit, audit_options
 from cloister.cli.audit_report import HistoryReport, JsonReport
+from cloister.cli.audited_backup import AuditedBackup, is_backup, open_backup
 from cloister.client.durable import replace_file
 from cloister.contract.audit.auditor import Auditor
 from cloister.contract.audit.findings import Finding
@@ -25,6 +26,7 @@ Examples:
   cloister ledger audit --keep seen                         … and keep the checkpoint that held
   cloister ledger audit --since seen --keep seen            next time: what is new, and that nothing before changed
   cloister ledger audit --from copy --constitution constitution.entries        a copy, offline
+  cloister ledger audit --from log.backup                   a ledger's backup, offline
   cloister ledger audit --json --brief | jq 'select(.finding)'
 
 A copy with the evidence in it is made by cloister ledger export --evidence. Exit code 3 when a fault was found:
@@ -88,8 +90,11 @@ async def _audited(asked: AskedAudit, report: HistoryReport | JsonReport) -> tup
 
 
 @contextlib.asynccontextmanager
-async def _opened(asked: AskedAudit) -> AsyncIterator[AuditedLog]:
+async def _opened(asked: AskedAudit) -> AsyncIterator[AuditedLog | AuditedBackup]:
     async with contextlib.AsyncExitStack() as stack:
+        if is_backup(asked.place):
+            yield stack.enter_context(open_backup(asked.place))
+            return
         files = await stack.enter_async_context(open_source(asked.place, authorities=asked.authorities))
         evidence = files
         if asked.evidence is not None:

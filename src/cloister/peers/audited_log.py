@@ -28,7 +28,7 @@ async def copy_evidence(source: TileSource, folder: TileFolder, size: int) -> in
     """
     lacking = 0
     async for entries, _ in AuditedLog(TileFiles(folder), None).bundles(size, since=0):
-        for digest in _named(entries):
+        for digest in evidence_named_in(entries):
             path = evidence_path(digest)
             if folder.has(path):
                 continue
@@ -46,6 +46,12 @@ async def copy_evidence(source: TileSource, folder: TileFolder, size: int) -> in
 def evidence_path(digest: bytes) -> str:
     """Where evidence lies below a log's prefix."""
     return f"blobs/{digest.hex()}"
+
+
+def evidence_named_in(entries: Iterable[bytes]) -> list[bytes]:
+    """The digests of the evidence that entries name, each once."""
+    named = (evidence_named(read_entry(entry)) for entry in entries)
+    return sorted({digest for digest in named if digest is not None})
 
 
 class AuditedLog:
@@ -82,7 +88,7 @@ class AuditedLog:
 
     async def _evidence_of(self, entries: Iterable[bytes]) -> dict[bytes, bytes]:
         """What is kept of the evidence that these entries name, by its digest."""
-        found = await asyncio.gather(*map(self._kept, _named(entries)))
+        found = await asyncio.gather(*map(self._kept, evidence_named_in(entries)))
         return {digest: blob for digest, blob in found if blob is not None}
 
     async def _kept(self, digest: bytes) -> tuple[bytes, bytes | None]:
@@ -92,9 +98,3 @@ class AuditedLog:
             return digest, await self._evidence.read(evidence_path(digest), limit=MAXIMUM_BLOB)
         except NotThere:
             return digest, None
-
-
-def _named(entries: Iterable[bytes]) -> list[bytes]:
-    """The digests of the evidence that entries name, each once."""
-    named = (evidence_named(read_entry(entry)) for entry in entries)
-    return sorted({digest for digest in named if digest is not None})

@@ -8,6 +8,7 @@ from tests.doubles.forged_ledgers import FORGERIES, Forger
 from tests.doubles.honest_ledger import HonestLedger, lived
 from tests.doubles.log_files import write_log
 
+from cloister.formats.ledger_backup import BackupHead, BackupWriter, Kind
 from cloister.formats.ledger_messages import encode_list
 
 
@@ -163,3 +164,37 @@ async def test_a_copy_that_lacks_a_file_is_told_apart_from_a_log_that_does_not_f
     ran = await audit()
     assert ran.code == 4
     assert "is not there" in ran.err
+
+
+def write_backup(path, honest, entries, notes):
+    with path.open("wb") as file:
+        log = honest.world.log.log
+        writer = BackupWriter(file.write, BackupHead(origin=log.origin, key=log.key))
+        bodies = {Kind.ENTRY: entries, Kind.CHECKPOINT: notes, Kind.BLOB: honest.ledger.blobs.values()}
+        for kind, records in bodies.items():
+            for body in records:
+                writer.add(kind, body)
+        writer.end()
+
+
+async def test_a_backup_is_audited_with_the_evidence_in_it(honest, audit, tmp_path):
+    note = honest.audit().checkpoint.note
+    write_backup(tmp_path / "log.backup", honest, [*honest.entries, b"not cosigned yet"], [note])
+    ran = await audit("--from", "log.backup", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert [one["index"] for one in told(ran, "entry")] == list(range(len(honest.entries)))
+    forger = FORGERIES["a rotation that names another previous"].made(honest)
+    write_backup(tmp_path / "log.backup", honest, forger.entries, [forger.note()])
+    ran = await audit("--from", "log.backup", "--brief")
+    assert ran.code == 3
+    assert "epoch.chain" in ran.err
+
+
+@pytest.mark.parametrize("kept", [0, 40, -1], ids=["empty", "begun", "without-its-end"])
+async def test_a_part_of_a_backup_is_refused_as_none(honest, audit, tmp_path, kept):
+    path = tmp_path / "log.backup"
+    write_backup(path, honest, honest.entries, [honest.audit().checkpoint.note])
+    path.write_bytes(path.read_bytes()[:kept])
+    ran = await audit("--from", "log.backup")
+    assert ran.code == 2
+    assert "log.backup is neither" in ran.err

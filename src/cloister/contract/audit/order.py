@@ -15,7 +15,7 @@ class Order:
 
     def __init__(self) -> None:
         self._places: dict[bytes, int] = {}
-        self._awaited: dict[bytes, list[Taken]] = {}  # entries that name a digest that was not there yet
+        self._awaited: dict[bytes, list[tuple[int, bytes]]] = {}  # who names a digest that was not there: index, digest
 
     def place(self, digest: bytes) -> int | None:
         """The index of the entry that this digest names."""
@@ -31,10 +31,10 @@ class Order:
             self._places.setdefault(document, taken.index)
         self._places.setdefault(digest, taken.index)
         for name in (digest, document):
-            for earlier in self._awaited.pop(name, ()):
+            for index, earlier in self._awaited.pop(name, ()):
                 says = f"names entry {taken.index}, which stands after it: it was put before, or that was put behind"
-                yield earlier.finding("fault", "audit.order", says)
+                yield Finding("fault", index, "audit.order", says, earlier)
         if not taken.counts and taken.signed_by("instance", "amender", "party"):
             for name in references(taken.record):
                 if name not in self._places:
-                    self._awaited.setdefault(name, []).append(taken)
+                    self._awaited.setdefault(name, []).append((taken.index, digest))

@@ -20,14 +20,14 @@ class StatedTimes:
     """A time may lie neither before what witnesses had said nor after they had seen the entry."""
 
     def __init__(self) -> None:
-        self._unseen: deque[tuple[Taken, int]] = deque()  # with the time stated, until a checkpoint covers the entry
+        self._unseen: deque[tuple[int, bytes, int]] = deque()  # index, digest, time, until a checkpoint covers it
 
     def take(self, taken: Taken) -> Iterator[Finding]:
         """Hold an entry's time against what the log before it says."""
         stated = stated_time(taken)
         if stated is None:
             return
-        self._unseen.append((taken, stated))
+        self._unseen.append((taken.index, taken.statement.digest, stated))
         behind = taken.before.time - stated
         if behind > SLACK:
             says = f"states a time {behind} s before what witnesses had said by then: it is backdated, or was held back"
@@ -35,11 +35,12 @@ class StatedTimes:
 
     def seen(self, size: int, until: int) -> Iterator[Finding]:
         """A checkpoint of `size` entries was cosigned at `until` (seconds since 1970) at the latest."""
-        while self._unseen and self._unseen[0][0].index < size:
-            taken, stated = self._unseen.popleft()
+        while self._unseen and self._unseen[0][0] < size:
+            index, digest, stated = self._unseen.popleft()
             ahead = stated - until
             if ahead > SLACK:
-                yield taken.finding("fault", "audit.time", f"states a time {ahead} s after witnesses had seen it")
+                says = f"states a time {ahead} s after witnesses had seen it"
+                yield Finding("fault", index, "audit.time", says, digest)
 
 
 _STATING = Handover | KmsInstance | Refusal | Release | Root | Use

@@ -14,7 +14,7 @@ from cloister.contract.state import State
 from cloister.formats.constitution import Constitution
 from cloister.formats.release import Epoch, KmsInstance, Release
 
-REMEMBERED: Final = 256  # states before, each after an entry that had an effect
+REMEMBERED: Final = 64  # states before, each after an entry that had an effect
 _OF_INSTANCES: Final = frozenset(
     {"kms", "epoch", "release", "root", "use", "handover", "refusal"}
 )  # nobody else logs these
