@@ -1,6 +1,9 @@
 """What a reader of CBOR is never given: few bytes that become many items, keys that collide."""
 
+from pathlib import Path
+
 import cbor2
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +116,15 @@ def test_a_nitro_payload_holds_no_tags(payload):
     message = cbor2.dumps([bytes.fromhex("a1013822"), {}, payload, bytes(96)], canonical=True)
     with pytest.raises(MalformedInput, match=r"tag"):
         parse_nitro_document(message)
+
+
+def test_a_name_with_another_line_behind_it_is_another_name_and_none():
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert("operator\n", canonical.Name)
+
+
+def test_no_pattern_of_a_field_ends_before_a_line_feed():
+    written = [text for module in Path("src/cloister").rglob("*.py") for text in module.read_text().splitlines()]
+    patterns = [text for text in written if "Meta(" in text and "pattern=" in text]
+    assert len(patterns) > 20
+    assert not [text for text in patterns if "$" in text]  # which also matches before a line feed at the end

@@ -26,10 +26,10 @@ CPU: Final = "cpu"  # the submodule of the processor; those of GPUs are gpu0, gp
 UNSAFE_FLAGS: Final = frozenset(name for names in get_args(Unsafe) for name in get_args(names))
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=r"^[ -~]+\Z")]
-PolicyId = Annotated[str, msgspec.Meta(max_length=57, pattern=r"^ni:///sha-256;[A-Za-z0-9_-]{43}$")]  # RFC 6920
-Hex32 = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9a-f]{64}$")]
-Hex48 = Annotated[str, msgspec.Meta(max_length=96, pattern=r"^[0-9a-f]{96}$")]
-Base64Url = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
+PolicyId = Annotated[str, msgspec.Meta(max_length=57, pattern=r"^ni:///sha-256;[A-Za-z0-9_-]{43}\Z")]  # RFC 6920
+Hex32 = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9a-f]{64}\Z")]
+Hex48 = Annotated[str, msgspec.Meta(max_length=96, pattern=r"^[0-9a-f]{96}\Z")]
+Base64Url = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[A-Za-z0-9_-]+\Z")]
 
 
 class _Members(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -19,7 +19,7 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]  # SHA-256
 Measurement = Annotated[bytes, msgspec.Meta(min_length=48, max_length=48)]  # SHA-384
 PublicKey = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]  # Ed25519, raw
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/+:@-]*$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/+:@-]*\Z")]
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # since 1970, or a duration
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 

@@ -21,7 +21,7 @@ SectionKind = Literal["workload", "environment", "secrets"]  # docs/formats/sect
 Tier = Literal["namespaces", "files", "sockets", "signals"]
 TIERS: Final[tuple[Tier, ...]] = ("namespaces", "files", "sockets", "signals")  # each denies all that those before do
 ANY_ID = "{id}"  # as a path's last segment: any one name that is not empty, see `docs/formats/contract.md`
-Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9/_.-]{0,200}$|^/([A-Za-z0-9/_.-]{0,195}/)?\{id\}$")]
+Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9/_.-]{0,200}\Z|^/([A-Za-z0-9/_.-]{0,195}/)?\{id\}\Z")]
 SealKey = Annotated[bytes, msgspec.Meta(max_length=1216)]  # X-Wing, 1,216 bytes; empty: nothing is sealed to it
 Sentence = Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
 Uses = Annotated[int, msgspec.Meta(ge=1, le=2**53)]

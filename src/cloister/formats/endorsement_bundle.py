@@ -24,7 +24,7 @@ Der = Annotated[bytes, msgspec.Meta(min_length=1, max_length=16 * 1024)]
 Revocations = Annotated[bytes, msgspec.Meta(min_length=1, max_length=1024 * 1024)]  # DER
 # Two of these in hex digits, with both documents, are an endorsement of at most 2 MiB.
 IntelRevocations = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAXIMUM_INTEL_LIST)]  # DER
-ManifestId = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+ManifestId = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
 Kind = Literal[
     "amd-key",
     "amd-revocations",

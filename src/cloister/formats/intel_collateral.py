@@ -15,10 +15,10 @@ from cloister.errors import MalformedInput, TooLarge
 
 MAXIMUM_COLLATERAL: Final = 8 * 1024 * 1024  # bytes; a list of revoked platforms may have thousands of entries
 _SIGNATURE_SIZE: Final = 64
-Hexes = Annotated[str, msgspec.Meta(pattern=r"^(?:(?:[0-9a-f]{2})+|(?:[0-9A-F]{2})+)$")]
+Hexes = Annotated[str, msgspec.Meta(pattern=r"^(?:(?:[0-9a-f]{2})+|(?:[0-9A-F]{2})+)\Z")]
 Chain = Annotated[str, msgspec.Meta(max_length=64 * 1024)]
 Document = Annotated[str, msgspec.Meta(max_length=256 * 1024)]
-Signature = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{128}|[0-9A-F]{128})$")]
+Signature = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{128}|[0-9A-F]{128})\Z")]
 
 
 class IntelCollateral(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -16,7 +16,7 @@ MAXIMUM_KEY_SET: Final = 64 * 1024  # bytes
 KEY_SET_TYPE: Final = "application/jwk-set+json"
 COORDINATE_SIZE: Final = 48  # bytes
 
-Coordinate = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]{64}$")]  # base64url of 48 bytes
+Coordinate = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]{64}\Z")]  # base64url of 48 bytes
 
 
 class TokenKey(msgspec.Struct, frozen=True, kw_only=True):

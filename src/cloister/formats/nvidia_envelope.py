@@ -28,7 +28,7 @@ _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=64 * 1024)]
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     arch: _Written
-    nonce: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64}|[0-9A-F]{64})$")]
+    nonce: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64}|[0-9A-F]{64})\Z")]
     evidence: _Text
     certificate: _Text
 

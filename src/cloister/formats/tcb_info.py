@@ -21,16 +21,16 @@ MAXIMUM_DOCUMENT: Final = 256 * 1024  # bytes; real ones have up to 10 KiB
 Svn = Annotated[int, msgspec.Meta(ge=0, le=0xFF)]
 WideSvn = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-Moment = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+Moment = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")]
 Advisories = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=256)]
 Levels = msgspec.Meta(min_length=1, max_length=256)
-Hex2 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{4}$")]
-Hex4 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{8}$")]
-Hex6 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{12}$")]
-Hex8 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{16}$")]
-Hex16 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{32}$")]
-Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{64}$")]
-Hex48 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{96}$")]
+Hex2 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{4}\Z")]
+Hex4 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{8}\Z")]
+Hex6 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{12}\Z")]
+Hex8 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{16}\Z")]
+Hex16 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{32}\Z")]
+Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{64}\Z")]
+Hex48 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{96}\Z")]
 
 
 class TcbStatus(StrEnum):
@@ -111,7 +111,7 @@ class TdxModule(_Member, frozen=True, kw_only=True):
 class TdxModuleIdentity(TdxModule, frozen=True, kw_only=True):
     """The same for one major version of the module, with its levels; `id` is `TDX_` and the version in hex."""
 
-    id: Annotated[str, msgspec.Meta(pattern=r"^(?i:tdx_[0-9a-f]{2})$")]
+    id: Annotated[str, msgspec.Meta(pattern=r"^(?i:tdx_[0-9a-f]{2})\Z")]
     tcb_levels: Annotated[tuple[EnclaveLevel, ...], Levels]
 
 

@@ -17,7 +17,7 @@ Ppid = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Fmspc = Annotated[bytes, msgspec.Meta(min_length=6, max_length=6)]
 Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Bits = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]  # as the quote has them, little-endian
-Advisory = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]+-[A-Z]+-[0-9]{5}$")]
+Advisory = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]+-[A-Z]+-[0-9]{5}\Z")]
 Listed = msgspec.Meta(max_length=4096)
 Images = msgspec.Meta(max_length=64)
 Stance = Literal["required", "allowed", "refused"]

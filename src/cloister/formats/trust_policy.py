@@ -15,7 +15,7 @@ from cloister.formats.evidence import Unsafe
 MAXIMUM_TRUST_POLICY = 64 * 1024  # bytes
 KEM_NAMES = {"X-Wing": 0x647A, "X25519": 0x0020}
 
-HexDigest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+HexDigest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class TrustPolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

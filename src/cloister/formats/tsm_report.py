@@ -16,7 +16,7 @@ from cloister.formats.hcl_report import base64url
 
 MAXIMUM_TSM: Final = 256 * 1024  # bytes
 
-Provider = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\n?$")]  # as the file has it, with its end of line
+Provider = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\n?\Z")]  # as the file has it, with its end of line
 Blob = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAXIMUM_TSM)]
 
 

@@ -19,7 +19,7 @@ from cloister.hosting.needed_file import NeededFile
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.tls import ServerTls
 
-Issuer = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^https?://[!-~]+[^/]$")]
+Issuer = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^https?://[!-~]+[^/]\Z")]
 
 
 class VerifierLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
