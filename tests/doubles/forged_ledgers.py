@@ -454,7 +454,7 @@ FORGERIES: Mapping[str, Forgery] = {
         release_by_an_instance_long_retired, "kms.signature", lambda forger: len(forger.entries) - 1
     ),
     "a release dated back": Forgery(release_dated_back, "audit.time", here("last release")),
-    "a release dated ahead": Forgery(release_dated_ahead, "audit.time", here("release")),
+    "a release dated ahead": Forgery(release_dated_ahead, "audit.time", here("release"), severity="warning"),
     "a KMS that the constitution does not name": Forgery(
         kms_that_is_not_named, "evidence.settings", lambda _: 5, severity="warning"
     ),

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Sequence
 
 import msgspec
-from tests.doubles.kms_system import SECURITY, AskingNode, KmsSystem, WorldTee
+from tests.doubles.kms_system import SECURITY, AskingNode, KmsSystem, Link, WorldTee
 
 from cloister.contract.audit.auditor import Audit, audit
 from cloister.contract.audit.notes import ShownNote
@@ -102,11 +103,11 @@ class HonestLedger(KmsSystem):
         self.now += seconds
         await kms.follow()
 
-    async def instance(self, name: str, tee: WorldTee | None = None) -> Kms:
+    async def instance(self, name: str, tee: WorldTee | None = None, *, peers: Sequence[Link] = ()) -> Kms:
         """A KMS instance that serves."""
         secrets = NodeSecrets.generate()
         instance = Instance(tee or self.tee, secrets, SECURITY)
-        kms = Kms(self.ledger, instance, genesis=self.genesis, clock=lambda: self.now)
+        kms = Kms(self.ledger, instance, genesis=self.genesis, clock=lambda: self.now, peers=peers)
         self.places[name] = len(self.entries) if self.entries else 2
         await kms.start([self.contract_entry])
         self.instances[name] = secrets.sign

@@ -2,14 +2,19 @@
 
 from typing import get_args
 
+import msgspec
 import pytest
 from tests.doubles.forged_ledgers import FORGERIES, Forger
-from tests.doubles.honest_ledger import lived
+from tests.doubles.honest_ledger import HonestLedger, lived
+from tests.doubles.kms_system import Link
 
 from cloister.contract.audit.findings import AUDIT_STEPS
-from cloister.contract.audit.payloads import PARSERS
+from cloister.contract.audit.payloads import PARSERS, read_entry
 from cloister.contract.audit.words import WORDS
 from cloister.formats.statement import Kind
+from cloister.ledger.statements import sign_statement
+
+replace = msgspec.structs.replace
 
 KINDS = {kind for part in get_args(Kind) for kind in get_args(part)}
 
@@ -52,3 +57,44 @@ def test_a_forgery_is_named_where_it_stands(honest, name):
 
 def test_every_kind_of_statement_is_read_and_told():
     assert KINDS == PARSERS.keys() == WORDS.keys()
+
+
+# What honest KMS instances do to each other is no fault.
+
+
+def said(system, index):
+    record = read_entry(system.entries[index])
+    assert record is not None
+    return record
+
+
+async def test_nothing_is_found_where_one_instance_hands_its_keys_to_another():
+    system = HonestLedger()
+    to_first = Link()
+    first = to_first.kms = await system.instance("first")
+    await system.release("release", first)
+    second = await system.instance("second", peers=[to_first])
+    await system.release("release of a key that was handed over", second)
+    assert "handover" in [entry.kind for entry in system.audit().entries]
+    assert system.audit().findings == ()
+
+
+async def test_an_instance_that_releases_a_key_which_nobody_handed_to_it_is_found():
+    system = HonestLedger()
+    first = await system.instance("first")
+    await system.release("release", first)
+    await system.instance("second")
+    release = said(system, system.places["release"])
+    await system.log("stolen", sign_statement("release", release, (system.instances["second"],)))
+    (found,) = system.audit().findings
+    assert (found.severity, found.index, found.check) == ("fault", system.places["stolen"], "release.epoch")
+
+
+async def test_of_two_instances_that_rotate_at_once_the_second_is_a_note():
+    system = HonestLedger()
+    await system.instance("first")
+    record = replace(said(system, system.places["first"] + 1), stale_until=system.now + 86_401)
+    other = sign_statement("epoch", record, (system.instances["first"],))
+    await system.log("late", other)
+    (found,) = system.audit().findings
+    assert (found.severity, found.index, found.check) == ("note", system.places["late"], "audit.overtaken")

@@ -39,8 +39,8 @@ class StatedTimes:
             index, digest, stated = self._unseen.popleft()
             ahead = stated - until
             if ahead > SLACK:
-                says = f"states a time {ahead} s after witnesses had seen it"
-                yield Finding("fault", index, "audit.time", says, digest)
+                says = f"states a time {ahead} s after witnesses had seen it: its host's clock was ahead"
+                yield Finding("warning", index, "audit.time", says, digest)
 
 
 _STATING = Handover | KmsInstance | Refusal | Release | Root | Use

@@ -75,7 +75,7 @@ def check_void(taken: Taken, earlier: Earlier) -> Iterator[Finding]:
     """What an entry without effect means."""
     if taken.counts:
         return
-    check, lacks = taken.after.broken or "audit.entry", taken.after.reason
+    check, lacks = taken.after.broken or f"{taken.statement.kind}.form", taken.after.reason
     who = ", ".join(signer.name for signer in taken.signers)
     if _second_genesis(taken):
         grave = taken.signed_by("amender", "party")
