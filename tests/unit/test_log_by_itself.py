@@ -229,19 +229,21 @@ def test_rules_are_read_from_verifier_keys():
     )
 
 
+NO_RULES = [
+    (W1, [W1], 1, "not a log's"),
+    (LOG_VKEY, [], 1, "out of 0"),
+    (LOG_VKEY, [W1], 0, "a quorum of 0"),
+    (LOG_VKEY, [W1, W2], 3, "a quorum of 3 out of 2"),
+    (LOG_VKEY, [LOG_VKEY], 1, "type 04 or 06"),
+    (LOG_VKEY, [W1, W1], 1, "none comes twice"),
+    (LOG_VKEY, [W2_MORE], 1, "beside one of type 04"),
+    (LOG_VKEY, [W1, format_vkey("w3.test", FIRST, kind=COSIGNATURE_V1)], 1, "its own keys"),
+    (LOG_VKEY, ["words"], 1, "a verifier key is"),
+]
+
+
 @pytest.mark.parametrize(
-    ("log", "witnesses", "quorum", "sentence"),
-    [
-        (W1, [W1], 1, "not a log's"),
-        (LOG_VKEY, [], 1, "out of 0"),
-        (LOG_VKEY, [W1], 0, "a quorum of 0"),
-        (LOG_VKEY, [W1, W2], 3, "a quorum of 3 out of 2"),
-        (LOG_VKEY, [LOG_VKEY], 1, "type 04 or 06"),
-        (LOG_VKEY, [W1, W1], 1, "none comes twice"),
-        (LOG_VKEY, [W2_MORE], 1, "beside one of type 04"),
-        (LOG_VKEY, [W1, format_vkey("w3.test", FIRST, kind=COSIGNATURE_V1)], 1, "its own keys"),
-        (LOG_VKEY, ["words"], 1, "a verifier key is"),
-    ],
+    ("log", "witnesses", "quorum", "sentence"), NO_RULES, ids=[sentence for *_, sentence in NO_RULES]
 )
 def test_rules_that_make_no_sense_are_refused(log, witnesses, quorum, sentence):
     with pytest.raises(UsageError, match=sentence):
