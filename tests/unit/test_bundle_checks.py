@@ -250,6 +250,11 @@ def a_threshold_larger_than_the_amenders(case):
 
 
 @breaks("constitution.form")
+def a_veto_that_nobody_could_see(case):
+    case.first_constitution(changes=replace(case.world.constitution.changes, veto=("owner",)))
+
+
+@breaks("constitution.form")
 def reference_values_of_another_role(case):
     case.first_constitution(kms=replace(case.world.constitution.kms, role="gateway"))
 

@@ -8,15 +8,18 @@ import pytest
 
 from cloister.contract.fold import advance, begin, fold
 from cloister.contract.governance import time_awaited
-from cloister.contract.governed import KEPT_PROPOSALS
+from cloister.contract.governed import KEPT_PROPOSALS, URGENT_CHAIN
 from cloister.crypto.hpke import X_WING, KemPrivateKey
 from cloister.crypto.signing import SigningKey
+from cloister.formats import canonical
 from cloister.formats.change_rules import Urgent
 from cloister.formats.contract import Contract, Custody, Party
 from cloister.formats.governance import Vote, WitnessedTime
 from cloister.formats.release import Revocation
+from cloister.formats.statement import parse_statement
 from cloister.ledger.checkpoints import examine_checkpoint
 from cloister.ledger.statements import entry_digest, sign_statement
+from cloister.testing.memory_log import MemoryLog
 from cloister.testing.world import DAY, NOON, World, serving
 
 replace = msgspec.structs.replace
@@ -274,6 +277,8 @@ OWN: dict[str, Callable[[Contract], dict[str, Any]]] = {
         "parties": (*contract.parties[:2], keeper(contract.parties[2]), contract.parties[3]),
         "custody": Custody(custodians=("auditor",), threshold=1),
     },
+    "the code that gets it": lambda contract: {"tasks": (serving(endpoints=()),)},
+    "the evidence for that code": lambda contract: {"appraisal": replace(contract.appraisal, platforms=())},
     "its seal key": lambda contract: {"parties": (replace(contract.parties[0], seal=SEAL), *contract.parties[1:])},
     "its duties": lambda contract: {
         "parties": (replace(contract.parties[0], duties=("model-owner", "auditor")), *contract.parties[1:])
@@ -297,7 +302,7 @@ def test_a_model_owner_is_not_outvoted_about(what):
 
 def test_about_everything_else_the_number_decides():
     council = Council(notice_seconds=0)
-    successor, _ = council.propose("operator", "auditor", tasks=(serving(endpoints=()),))
+    successor, _ = council.propose("operator", "auditor", terms=())
     assert council.line.current == successor
 
 
@@ -314,6 +319,30 @@ def test_a_newcomer_alone_proposes_nothing():
     party = Party(name="newcomer", duties=("auditor",), keys=(council.keys["newcomer"].public,), seal=b"")
     council.propose("newcomer", parties=(*council.contract.parties, party))
     assert "contract.signatures" in council.state.reason
+
+
+def test_a_vetoed_text_is_not_proposed_again_by_whoever_has_the_entry():
+    council = Council()
+    _, proposal = council.propose("operator", "auditor", **NEW)
+    entry = council.world.log.entries[-1]
+    council.vote(proposal, "model owner", "veto")
+    statement = parse_statement(entry)
+    turned = canonical.encode(replace(statement, signatures=statement.signatures[::-1]))
+    for again in (entry, turned):
+        council.log(again)
+        assert "proposal.again" in council.state.reason
+        assert council.standing == ["vetoed"]
+
+
+def test_no_key_moves_from_one_name_to_another():
+    council = Council()
+    owner, operator, auditor, publisher = council.contract.parties
+    shadow = replace(auditor, name="shadow")
+    renewed = replace(auditor, keys=(SigningKey.generate().public,))
+    council.propose("operator", parties=(owner, operator, renewed, publisher, shadow))
+    assert "contract.form" in council.state.reason
+    council.propose("operator", parties=(owner, operator, publisher, shadow))
+    assert "contract.form" in council.state.reason
 
 
 # Urgent fixes.
@@ -350,6 +379,14 @@ def test_nobody_but_the_publisher_makes_a_fix_urgent(name):
     council = Council(urgent=Urgent(publisher="publisher"))
     council.propose(name, tasks=fixed(council))
     assert council.line.current == council.contract
+
+
+def test_a_publisher_alone_makes_no_chain_too_long_to_be_shown():
+    council = Council(urgent=Urgent(publisher="publisher"))
+    for number in range(URGENT_CHAIN + 3):
+        council.propose("publisher", tasks=fixed(council, workloads=(number.to_bytes(48, "big"),)))
+    assert len(council.line.chain) == URGENT_CHAIN
+    assert council.standing == ["open"] * 4  # the first contract is of the chain, too
 
 
 def test_without_a_rule_of_urgent_fixes_there_is_none():
@@ -418,6 +455,14 @@ def test_a_notice_that_a_fast_clock_began_late_begins_earlier_by_a_better_word()
     council.tell(NOON + HOUR)
     council.tell(NOON + HOUR + DAY)
     assert council.line.current == successor
+
+
+def test_one_witness_with_a_fast_clock_holds_nothing_up_where_more_than_a_quorum_cosign():
+    log = MemoryLog(witnesses=3)
+    log.append(b"entry")
+    note = log.checkpoint_at_times([NOON + 9 * DAY, NOON, NOON])
+    seen = examine_checkpoint(note, log=log.log, witnesses=log.witnesses, quorum=2).require()
+    assert (seen.cosigned_at, seen.seen_by) == (NOON, NOON)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,9 @@ def names_of(signers: Collection[bytes], voters: Voters) -> frozenset[str]:
 def _follows(kind: str, current: Document, successor: Document, statement: SignedStatement) -> None:
     linked = (successor.sequence, successor.previous) == (current.sequence + 1, current.digest())
     _require(f"{kind}.succession", linked, f"does not name the {kind} before as its previous")
+    owners = [(key, name) for one in (current, successor) for name, keys in one.voters.items() for key in keys]
+    moved = len(dict(owners)) != len(set(owners))
+    _require(f"{kind}.form", not moved, "gives a key of one name to another")
     known = set(chain(*current.voters.values(), *successor.voters.values()))
     _require(f"{kind}.signatures", statement.signers <= known, f"is signed by one who has no say in this {kind}")
     proposers = names_of(statement.signers, current.voters)
@@ -112,6 +115,8 @@ def _formed_constitution(statement: SignedStatement) -> Constitution:
     raw = not named_verifiers(parsed.appraisal)
     _require("constitution.form", raw, "takes a verifier's word in place of a KMS's own evidence")
     _formed_rules("constitution.form", parsed.changes, [(one.name, one.keys) for one in parsed.amenders], parsed.local)
+    # A client is shown what brought a constitution into force, by the very KMS that it names; a veto could be left out.
+    _require("constitution.form", not parsed.changes.veto, "names a veto: who could object to a KMS has to approve it")
     return parsed
 
 

@@ -59,7 +59,8 @@ def time(state: State, statement: SignedStatement, placed: Placed) -> State:
     witnessed = witnessed_time(statement.payload, state.constitution, placed)
     rules = told(state.rules, witnessed, placed)
     lines: Mapping[bytes, ContractLine] = {
-        name: replace(line, governed=told(line.governed, witnessed, placed)) for name, line in state.lines.items()
+        name: replace(line, governed=told(line.governed, witnessed, placed)) if line.governed.proposals else line
+        for name, line in state.lines.items()
     }
     return _ruled(replace(state, lines=lines, time=max(state.time, witnessed.since)), rules)
 
@@ -76,7 +77,7 @@ def witnessed_time(payload: bytes, constitution: Constitution, placed: Placed) -
     rules = constitution
     found = examine_checkpoint(note, log=rules.log, witnesses=rules.witnesses, quorum=rules.quorum).require()
     require("time.size", found.size <= placed.index, f"is of {found.size} entries, and entry {placed.index} itself")
-    return Witnessed(found.size, found.cosigned_at, found.latest_at)
+    return Witnessed(found.size, found.cosigned_at, found.seen_by)
 
 
 def time_awaited(state: State, checkpoint: VerifiedCheckpoint) -> bool:

@@ -26,6 +26,7 @@ from cloister.formats.governance import Choice
 Document = TypeVar("Document", bound=Constitution | Contract)
 Standing = Literal["open", "passed", "vetoed", "lapsed"]
 
+URGENT_CHAIN = 128  # entries of a chain, beyond which fixes wait for approvals: clients are shown all of it
 KEPT_PROPOSALS = 8  # of one proposer; beyond, what is closed is forgotten, and with nothing closed there is no other
 
 
@@ -34,7 +35,7 @@ class Witnessed(NamedTuple):
 
     size: int  # entries that the log had
     since: int  # seconds since 1970: it is this late at least, a quorum says
-    until: int  # at the latest of their times the log had these entries
+    until: int  # by then the log had these entries, says one at least who is honest
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Governed(Generic[Document]):
     digest: bytes  # of `current`
     since: int  # the index of the entry with which it was in force
     proposals: tuple[Proposal[Document], ...] = ()
+    known: frozenset[bytes] = frozenset()  # digests of all successors that were proposed to it
 
 
 def proposed(
@@ -70,14 +72,18 @@ def proposed(
     """After the entry that proposes `successor`, which follows the document in force in form and line.
 
     Raises:
-        EntryVoid: `proposal.number`.
+        EntryVoid: `proposal.again`, `proposal.number`.
     """
+    # Else whoever has the entry, or its signatures in another order, would undo a veto by logging it once more.
+    digest = successor.digest()
+    require("proposal.again", digest not in governed.known, "was proposed before: change something, if only the end")
+    governed = replace(governed, known=governed.known | {digest})
     rules, voters = governed.current.changes, governed.current.voters  # a party named anew brings its own keys
     proposers = names_of(signers, voters)
     proposal = Proposal(placed, successor, min(proposers), names_of(signers, {**successor.voters, **voters}))
     others = _room(governed.proposals, proposal.proposer)
     published = rules.urgent != "none" and rules.urgent.publisher in proposers
-    if published and only_workloads(governed.current, successor):
+    if published and len(governed.chain) < URGENT_CHAIN and only_workloads(governed.current, successor):
         return _in_force(governed, proposal)
     return _settled(replace(governed, proposals=(*others, proposal)), proposal, placed)
 
@@ -94,8 +100,9 @@ def voted(
     ended = f"the proposal is {proposal.standing}"
     require("vote.open", proposal.standing == "open" or (proposal.standing, choice) == ("passed", "veto"), ended)
     voters = {**proposal.successor.voters, **governed.current.voters}
-    (name,) = names_of({signer}, voters) or {""}
-    require("vote.signature", bool(name), "is signed by nobody who has a say")
+    names = names_of({signer}, voters)
+    require("vote.signature", len(names) == 1, "is signed by nobody who has a say")
+    (name,) = names
     if choice == "veto":
         require("vote.veto", name in rules.veto, f"{name} has no veto")
         return _with(governed, replace(proposal, standing="vetoed"))
@@ -139,8 +146,9 @@ def awaits_time(governed: Governed[Document], *, size: int, at: int) -> bool:
 def must_approve(current: Document, successor: Document) -> frozenset[str]:
     """Who has to approve beside the number that it takes.
 
-    Whoever's own part changes or is new; the owner of an asset where what is said of it, who may use it, or who keeps
-    its key changes; and all to a rule of urgent fixes. So nobody is outvoted about what is its own.
+    Whoever's own part changes or is new; the owner of an asset where anything changes of what is said of it, of who may
+    use it, by which code, under which appraisal, or of who keeps its key; and all to a rule of urgent fixes. So nobody
+    is outvoted about what is its own.
     """
     if successor.changes.urgent not in ("none", current.changes.urgent):
         return frozenset({*current.voters, *successor.voters})
@@ -162,7 +170,9 @@ def _use(asset: Asset, contract: Contract) -> tuple[object, ...]:
     """What a contract says of the asset that has this name in the one before."""
     named = [one for one in contract.assets if one.name == asset.name]
     grants = {grant for grant in contract.grants if grant.asset == asset.name}
-    return (*named, frozenset(grants), contract.custody)
+    granted = {grant.task for grant in grants}
+    tasks = tuple(task for task in contract.tasks if task.name in granted)
+    return (*named, frozenset(grants), tasks, contract.appraisal, contract.custody)
 
 
 def only_workloads(current: Document, successor: Document) -> bool:

@@ -57,8 +57,8 @@ class KeyBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     version: Literal[1] = 1
     checkpoint: Note
     consistency: Annotated[tuple[ConsistencyProof, ...], msgspec.Meta(max_length=64)]
-    constitutions: Annotated[tuple[LoggedEntry, ...], msgspec.Meta(min_length=1, max_length=256)]
-    contracts: Annotated[tuple[LoggedEntry, ...], msgspec.Meta(min_length=1, max_length=256)]
+    constitutions: Annotated[tuple[LoggedEntry, ...], msgspec.Meta(min_length=1, max_length=1024)]
+    contracts: Annotated[tuple[LoggedEntry, ...], msgspec.Meta(min_length=1, max_length=1024)]
     epochs: Annotated[tuple[LoggedEntry, ...], msgspec.Meta(min_length=1, max_length=8)]
     releases: Annotated[tuple[LoggedEntry, ...], msgspec.Meta(max_length=1024)]
     evidence: EvidenceBytes  # the KMS's; its challenge is the SHA-256 of the checkpoint's note

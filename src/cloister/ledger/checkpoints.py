@@ -36,7 +36,7 @@ class VerifiedCheckpoint:
     root: bytes  # 32 bytes
     note: bytes
     cosigned_at: int  # the quorum-th latest cosignature time: no fewer witnesses than the quorum can push it forward
-    latest_at: int  # the latest: some witness that is honest saw the checkpoint no later
+    seen_by: int  # the quorum-th earliest: one of so many is honest, and saw the checkpoint no later
     witnesses: tuple[str, ...]
 
 
@@ -88,9 +88,10 @@ def check_checkpoint(
     )
     if not (origin and signed and enough):
         return None
-    latest, bound = max(times.values()), sorted(times.values(), reverse=True)[quorum - 1]
+    ordered = sorted(times.values())
+    bound, seen_by = ordered[-quorum], ordered[quorum - 1]
     names = tuple(sorted(times))
-    return VerifiedCheckpoint(checkpoint.origin, checkpoint.size, checkpoint.root, data, bound, latest, names)
+    return VerifiedCheckpoint(checkpoint.origin, checkpoint.size, checkpoint.root, data, bound, seen_by, names)
 
 
 def examine_checkpoint(

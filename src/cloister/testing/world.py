@@ -176,7 +176,7 @@ class World:
             changes=ChangeRules(
                 approvers=("owner", "operator"),
                 number=2,
-                veto=("owner",),
+                veto=(),
                 window_seconds=DAY,
                 notice_seconds=0,
                 urgent="none",

@@ -108,7 +108,7 @@ class Auditor:
             says = f"{self._unexamined} releases were not examined again: there was no evidence to do so"
             self._told.append(Finding("warning", None, "audit.kept", says))
         if self.checkpoint is not None:
-            self._told += self._times.seen(self.checkpoint.size, self.checkpoint.latest_at)
+            self._told += self._times.seen(self.checkpoint.size, self.checkpoint.seen_by)
 
     def _begun(self, entry: bytes) -> AuditedEntry:
         try:
