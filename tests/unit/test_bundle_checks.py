@@ -412,8 +412,28 @@ def a_checkpoint_older_than_the_policy_allows(case):
 def remembered(case, **changes):
     """What a client remembers that saw the log as it stands."""
     log = case.world.log
-    seen = Memory(genesis=case.policy.constitution, size=len(log.entries), root=log.root(), epoch=1, cosigned_at=NOON)
+    seen = Memory(
+        genesis=case.policy.constitution,
+        size=len(log.entries),
+        root=log.root(),
+        epoch=1,
+        cosigned_at=NOON,
+        constitution=case.world.constitution.digest(),
+        contract=case.world.contract.digest(),
+    )
     return replace(seen, **changes)
+
+
+@breaks("constitution.rollback")
+def a_constitution_that_was_replaced(case):
+    newer = replace(case.world.constitution, sequence=1, previous=case.world.constitution.digest())
+    case.memory = remembered(case, constitution=newer.digest())
+
+
+@breaks("contract.rollback")
+def a_contract_that_was_changed(case):
+    newer = replace(case.world.contract, sequence=1, previous=case.world.contract.digest())
+    case.memory = remembered(case, contract=newer.digest())
 
 
 @breaks("checkpoint.rollback")
@@ -909,6 +929,14 @@ def test_successors_by_their_own_rules_are_accepted_under_the_same_pins():
     case.next_constitution()
     case.next_contract(not_after=NOON + 2 * DAY)
     assert case.examine().require().contract.sequence == 1
+
+
+def test_what_was_in_force_before_may_be_followed_by_another():
+    case = Case()
+    case.memory = remembered(case, size=0, root=b"")
+    case.next_constitution()
+    case.next_contract()
+    assert case.examine().require().memory.contract == case.world.contract.digest()
 
 
 def test_a_successor_by_votes_and_notice_is_accepted_under_the_same_pin():

@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 15  # that a request waits for the relay to have a newer bund
 RENEWALS = 2  # of bundles that do not know a gateway, before nobody does
 # What a bundle fails that is of a KMS instance a moment behind the one of before. These checks stand against an older
 # log, too: so another is asked for once, and then it is refused.
-BEHIND = frozenset({"checkpoint.rollback", "epoch.rollback"})
+BEHIND = frozenset({"constitution.rollback", "contract.rollback", "checkpoint.rollback", "epoch.rollback"})
 PAUSE_SECONDS = 10  # after a bundle did not come, while the one that is held still serves
 
 

@@ -68,7 +68,7 @@ def examine_bundle(bundle: KeyBundle, policy: TrustPolicy, memory: Memory, *, at
     """Examine `bundle` at the time `at` (seconds since 1970)."""
     steps = Steps(BUNDLE_STEPS, BundleRefused)
     # 1. The KMS: its constitution leads by its own rules from the genesis that the policy pins.
-    constitutions = check_constitutions(steps, bundle, policy)
+    constitutions = check_constitutions(steps, bundle, policy, memory)
     if constitutions is None:
         return steps.stopped()
     constitution = constitutions[-1].current
@@ -87,7 +87,7 @@ def examine_bundle(bundle: KeyBundle, policy: TrustPolicy, memory: Memory, *, at
     # 3. Every entry shown is in that log.
     check_inclusions(steps, bundle, checkpoint)
     # 4. The contract: by its own rules from the one that the policy pins, with this KMS, in force now.
-    contract = check_contracts(steps, bundle, constitutions, policy, at=at)
+    contract = check_contracts(steps, bundle, constitutions, policy, memory, at=at)
     if contract is None:
         return steps.stopped()
     # 5. What was accepted by name, and no other exception.
@@ -108,6 +108,8 @@ def examine_bundle(bundle: KeyBundle, policy: TrustPolicy, memory: Memory, *, at
         root=checkpoint.root,
         epoch=keys.active.number,
         cosigned_at=checkpoint.cosigned_at,
+        constitution=constitution.digest(),
+        contract=contract.digest(),
     )
     until = checkpoint.cosigned_at + policy.maximum_state_age_seconds + policy.maximum_clock_skew_seconds
     return steps.examined(

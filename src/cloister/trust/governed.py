@@ -15,6 +15,7 @@ from cloister.formats.contract import Contract
 from cloister.formats.key_bundle import KeyBundle, LoggedEntry
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.ledger.statements import entry_digest
+from cloister.trust.memory import Memory
 
 CONSTITUTION_STEPS = (
     "constitution.genesis",
@@ -22,6 +23,7 @@ CONSTITUTION_STEPS = (
     "constitution.signatures",
     "constitution.succession",
     "constitution.notice",
+    "constitution.rollback",
 )
 
 CONTRACT_STEPS = (
@@ -30,12 +32,15 @@ CONTRACT_STEPS = (
     "contract.signatures",
     "contract.succession",
     "contract.notice",
+    "contract.rollback",
     "contract.constitution",
     "contract.validity",
 )
 
 
-def check_constitutions(steps: Steps, bundle: KeyBundle, policy: TrustPolicy) -> Chain[Constitution] | None:
+def check_constitutions(
+    steps: Steps, bundle: KeyBundle, policy: TrustPolicy, memory: Memory
+) -> Chain[Constitution] | None:
     """Walk from the genesis to the constitution in force; None where a step failed."""
     chain = _walk(steps, "constitution", bundle.constitutions, walk_constitutions)
     if chain is None:
@@ -44,11 +49,18 @@ def check_constitutions(steps: Steps, bundle: KeyBundle, policy: TrustPolicy) ->
     genesis = chain[0].digest
     pinned = genesis == policy.constitution and bundle.constitutions[0].index == 0
     steps.check("constitution.genesis", pinned, f"is {genesis.hex()[:16]}…, not the one pinned", found="as pinned")
+    _check_memory(steps, "constitution.rollback", chain, memory.constitution)
     return chain
 
 
 def check_contracts(
-    steps: Steps, bundle: KeyBundle, constitutions: Chain[Constitution], policy: TrustPolicy, *, at: int
+    steps: Steps,
+    bundle: KeyBundle,
+    constitutions: Chain[Constitution],
+    policy: TrustPolicy,
+    memory: Memory,
+    *,
+    at: int,
 ) -> Contract | None:
     """Walk from the first contract of the line to the one in force; None where a step failed."""
     chain = _walk(steps, "contract", bundle.contracts, lambda entries: walk_contracts(entries, constitutions))
@@ -58,12 +70,23 @@ def check_contracts(
     steps.check(
         "contract.pin", first == policy.contract, f"is {first.hex()[:16]}…, not the one pinned", found="as pinned"
     )
+    _check_memory(steps, "contract.rollback", chain, memory.contract)
     named = contract.constitution == policy.constitution
     steps.check("contract.constitution", named, "names another KMS", found="names this KMS")
     skew = policy.maximum_clock_skew_seconds
     valid = contract.not_before - skew <= at < contract.not_after + skew
     steps.check("contract.validity", valid, f"holds from {contract.not_before} to {contract.not_after}, it is {at}")
     return contract
+
+
+def _check_memory(steps: Steps, step: str, chain: Chain[Document], before: bytes) -> None:
+    """What was in force when this client last looked is still in the chain: nothing that followed was left out.
+
+    An old KMS, perhaps one that was replaced because it is broken, would show no more than what made it one.
+    """
+    known = not before or any(one.digest == before for one in chain)
+    shortfall = f"leaves out {before.hex()[:16]}…, which was in force before"
+    steps.check(step, known, shortfall, found="as before, or after it" if before else "seen for the first time")
 
 
 def _walk(

@@ -8,7 +8,15 @@ from cloister.formats import canonical
 from cloister.trust.memory import Memory, first_contact
 
 GENESIS = bytes(32)
-MEMORY = Memory(genesis=GENESIS, size=7, root=b"r" * 32, epoch=2, cosigned_at=1_800_000_000)
+MEMORY = Memory(
+    genesis=GENESIS,
+    size=7,
+    root=b"r" * 32,
+    epoch=2,
+    cosigned_at=1_800_000_000,
+    constitution=b"k" * 32,
+    contract=b"c" * 32,
+)
 
 
 @pytest.fixture
