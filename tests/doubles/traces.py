@@ -1,6 +1,7 @@
 """Looks for traces of what was said: in the memory of processes, in files, in what a page says."""
 
 import contextlib
+import os
 import string
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def in_files(marks, *folders, since):
     """The files that were changed after `since` (seconds since 1970) and hold a mark; how many were looked at."""
     there, looked_at = {}, 0
     for folder in folders:
-        for path in Path(folder).rglob("*"):
+        below = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)  # some go meanwhile
+        for path in below:
             with contextlib.suppress(OSError):
                 if path.is_file() and path.stat().st_mtime >= since:
                     looked_at += 1
