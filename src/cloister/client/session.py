@@ -8,6 +8,7 @@ import functools
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Self
 
 from cloister.client.answer_stream import AnswerStream
@@ -233,11 +234,12 @@ class Session:
 
     async def _proved(self, held: Held, core: bytes, exchange: Exchange) -> tuple[StoredReceipt, VerifiedReceipt]:
         examination = examine_receipt(core, exchange, held.verified)
+        asked_at = monotonic()
         for _ in range(RENEWALS):
-            if {"receipt.key", "receipt.epoch"}.isdisjoint(examination.failed):
+            if {"receipt.key", "receipt.epoch"}.isdisjoint(examination.failed) or monotonic() - asked_at >= 1:
                 break
-            # A gateway that was certified, or given this key, since: the newest bundle knows of it, or nobody does. The
-            # first that comes may be of a KMS instance that is a moment behind another.
+            # A gateway that was certified, or given this key, since: the newest bundle knows of it, or nobody does. One
+            # that comes at once may be of a KMS instance that is a moment behind another.
             held = await self._renew(held, other=True)
             examination = examine_receipt(core, exchange, held.verified)
         verified = examination.require()

@@ -120,7 +120,7 @@ class KmsKeys:
             bundle = await self._current_bundle()
             for epoch in bundle.keys.epochs:
                 if epoch.key_config.key_id == key_id and self._clock() < epoch.stale_until:
-                    return await self._released(bundle, epoch)
+                    return await self._released_if_there(bundle, epoch)
         raise UnknownKey(f"this gateway has no key {key_id}")
 
     async def fetch_ahead(self) -> None:
@@ -193,6 +193,17 @@ class KmsKeys:
         bundle = examine_bundle(data, self._node.policy, self._memory, at=int(self._clock())).require()
         self._clock.hear(bundle.checkpoint.cosigned_at)
         return bundle
+
+    async def _released_if_there(self, bundle: VerifiedBundle, epoch: TrustedEpoch) -> GatewayKey:
+        """An epoch's key; one before the active that no instance has any more is unknown, and its client told so."""
+        try:
+            return await self._released(bundle, epoch)
+        except KeyWithheld as withheld:
+            refusal = withheld.__cause__
+            lost = isinstance(refusal, Refused) and refusal.check == "release.epoch"
+            if lost and epoch.number < bundle.keys.active.number:
+                raise UnknownKey(f"the key of epoch {epoch.number} is gone") from withheld
+            raise
 
     async def _released(self, bundle: VerifiedBundle, epoch: TrustedEpoch) -> GatewayKey:
         try:
