@@ -55,7 +55,7 @@ WITNESSES, FRONT_ENDS, REPLICAS, GATEWAYS = (
 ORDER = (*WITNESSES, *FRONT_ENDS, *REPLICAS, *GATEWAYS, "relay")
 KEYS = {"log": "log_key", "platform": "platform_key", "owner": "owner", "operator": "operator"}
 # An epoch of seconds, so that one ends while a test looks.
-SECURITY = KmsSecurity(head_seconds=2, epoch_seconds=30, pending_seconds=10, stale_seconds=20)
+SECURITY = KmsSecurity(head_seconds=2, epoch_seconds=20, pending_seconds=8, stale_seconds=15)
 START_SECONDS = 60.0
 
 
