@@ -86,6 +86,27 @@ def test_bytecode_that_is_never_loaded_does_not(tree):
     assert workload(tree) == before
 
 
+@pytest.mark.parametrize(("closed", "code"), [("__pycache__", 0), ("parts", 1)])
+def test_a_folder_closed_to_this_user_is_passed_over_only_where_it_holds_bytecode(tree, closed, code):
+    (tree / "package" / "parts").mkdir()
+    (tree / "package" / closed).chmod(0o000)
+    assert listed_by_an_ordinary_user(tree).returncode == code
+
+
+def listed_by_an_ordinary_user(tree):
+    """The walk in a process without root's power over permissions, with the tree as its working directory."""
+    code = f"""
+import os, sys
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from cloister.tee.closure import files
+if os.geteuid() == 0:
+    os.seteuid(54321)
+assert [name for name, _ in files("source", Path())] == ["source/data.json", "source/package/__init__.py"]
+"""
+    return subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, check=False)
+
+
 def test_nor_does_the_place_where_the_files_lie(tree):
     before = workload(tree)
     assert workload(tree.rename(tree.parent / "elsewhere")) == before

@@ -67,6 +67,9 @@ def files(name: str, root: Path) -> Iterator[tuple[str, Path]]:
     """Every file below `root`, in order, by its name in the manifest. Links are followed once, loops end.
 
     Bytecode in `__pycache__` is left out, since it is never loaded; bytecode anywhere else is a module and stays in.
+
+    Raises:
+        PermissionError: a file or folder that this user may not read, other than a `__pycache__`.
     """
     if root.is_file():
         yield name, root
@@ -79,13 +82,27 @@ def files(name: str, root: Path) -> Iterator[tuple[str, Path]]:
         if real in seen:
             continue
         seen.add(real)
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        for entry in _entries(folder):
             inner = f"{label}/{entry.name}"
             if entry.is_dir():
                 if not (folder == root and name == "stdlib" and entry.name in FOREIGN):
                     folders.append((inner, entry))
             elif entry.is_file() and not (folder.name == "__pycache__" and entry.suffix == ".pyc"):
                 yield inner, entry
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, in order.
+
+    Nothing in a `__pycache__` that is closed to this user could be loaded by it either: bytecode that root's commands
+    wrote under a strict umask locks nobody else out.
+    """
+    try:
+        return sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except PermissionError:
+        if folder.name == "__pycache__":
+            return []
+        raise
 
 
 def shared_objects(binaries: Iterable[Path], provided: frozenset[str]) -> dict[str, Path | None]:
