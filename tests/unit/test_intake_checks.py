@@ -16,7 +16,7 @@ from cloister.formats.statement import parse_statement
 from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.trust.asset_reply import ASSET_REPLY_STEPS, AssetsAskedFor, examine_asset_reply
 from cloister.trust.intake import INTAKE_STEPS, IntakeRefused, examine_intake
-from cloister.trust.release_reply import ReplyRefused
+from cloister.trust.reply import ReplyRefused
 
 replace = msgspec.structs.replace
 

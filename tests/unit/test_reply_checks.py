@@ -15,7 +15,8 @@ from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.testing.world import NOON, Node, World
 from cloister.trust.bundle import examine_bundle
 from cloister.trust.memory import first_contact
-from cloister.trust.release_reply import REPLY_STEPS, AskedFor, ReplyRefused, examine_reply
+from cloister.trust.release_reply import REPLY_STEPS, AskedFor, examine_reply
+from cloister.trust.reply import ReplyRefused
 
 replace = msgspec.structs.replace
 

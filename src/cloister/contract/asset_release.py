@@ -11,14 +11,15 @@ from cloister.attest.evidence import AppraisedEvidence
 from cloister.attest.seen import SeenEndorsements
 from cloister.contract.asset_use import check_use
 from cloister.contract.custody_records import DepositRecord, grant_of
-from cloister.contract.release import ReleaseRefused, check_evidence, check_settings
+from cloister.contract.node_request import check_evidence, check_in_force, check_settings, still_in_force
+from cloister.contract.release import ReleaseRefused
 from cloister.contract.release_policy import Purpose, examine_release_policy, release_claims
 from cloister.contract.release_steps import ASSET_STEPS, USE_PUBLICATION_STEPS
 from cloister.contract.state import ContractLine, State
-from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
 from cloister.examination import Examination, Steps
 from cloister.formats.evidence import Evidence, Role
 from cloister.ledger.checkpoints import VerifiedCheckpoint
+from cloister.ledger.inclusion import check_included
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,10 @@ def examine_assets(state: State, asked: AssetsAsked, *, at: int) -> Examination[
     """Hold a node's request for assets against the contract in force at `at` (seconds since 1970)."""
     steps = Steps(ASSET_STEPS, ReleaseRefused)
     # 1. The contract, in force now, and the node, as for a transport key.
-    line = state.lines.get(asked.contract)
-    steps.check("release.contract", line is not None, f"no contract {asked.contract.hex()[:16]}… in the log")
+    line = check_in_force(steps, state, asked, at=at)
     if line is None:
         return steps.stopped()
-    steps.check("release.contract", not line.ended, "the contract was revoked by one who may")
     contract = line.current
-    valid = contract.not_before <= at < contract.not_after
-    steps.check("release.validity", valid, "the contract is not valid at this time")
     appraised = check_evidence(steps, line, asked, at)
     if appraised is None:
         return steps.stopped()
@@ -103,19 +100,13 @@ def examine_use(
     """
     steps = Steps(USE_PUBLICATION_STEPS, ReleaseRefused)
     # 1. Inclusion under the cosigned root.
-    steps.attempt(
-        "release.inclusion",
-        lambda: check_inclusion(leaf_hash(entry), index, checkpoint.size, path, checkpoint.root),
-        BadProof,
-    )
+    check_included(steps, "release.inclusion", entry, index=index, path=path, checkpoint=checkpoint)
     # 2. Between decision and publication the contract did not change or end, and nobody took a deposit back.
     line = state.lines.get(decision.line)
     now = checkpoint.cosigned_at  # waiting for the log took time
     unchanged = (
         line is not None
-        and not line.ended
-        and line.current.not_before <= now < line.current.not_after
-        and line.digest == decision.contract
+        and still_in_force(line, decision.contract, at=now)
         and all(line.custody.deposits.get(one.deposit.terms.asset) == one for one in decision.deposits)
         and all(one.placed.digest not in line.revoked for one in decision.deposits)
         and all(now < one.deposit.terms.expires for one in decision.deposits)

@@ -10,32 +10,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed, unwrap
-from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats import canonical
 from cloister.formats.contract import Contract
-from cloister.formats.custody import ASSET_INFO, AssetSeal, Deposit, Use, parse_deposit, parse_deposited, parse_use
+from cloister.formats.custody import ASSET_INFO, AssetSeal, Deposit, parse_deposit, parse_deposited, parse_use
 from cloister.formats.custody_messages import AssetReply, WrappedAsset
 from cloister.formats.evidence import NodeKeys
-from cloister.ledger.checkpoints import SIGNED_STEPS, check_checkpoint
 from cloister.ledger.statements import entry_digest, open_statement
 from cloister.secret import SecretBytes
 from cloister.trust.bundle import VerifiedBundle
-from cloister.trust.keys import said_by_one
-from cloister.trust.release_reply import ReplyRefused
+from cloister.trust.reply import LOGGED_STEPS, ReplyRefused, check_logged, said_by_the_kms
 
-ASSET_REPLY_STEPS: Final = (
-    "reply.signature",
-    "reply.contract",
-    "reply.node",
-    *SIGNED_STEPS,
-    "reply.inclusion",
-    "assets.asked",
-    "assets.owner",
-    "assets.value",
-)
+ASSET_REPLY_STEPS: Final = (*LOGGED_STEPS, "assets.asked", "assets.owner", "assets.value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +50,15 @@ def examine_asset_reply(
     """Hold the reply against what was asked for and the bundle that was examined before."""
     steps = Steps(ASSET_REPLY_STEPS, ReplyRefused)
     # 1. The use is the word of the KMS that was examined, …
-    use = steps.attempt(
-        "reply.signature", lambda: _use(reply, bundle), BadSignature, MalformedInput, TooLarge, found="signed"
-    )
+    use = said_by_the_kms(steps, reply, bundle, "use", parse_use)
     if use is None:
         return steps.stopped()
-    # 2. … under the contract in force, for this task, …
-    terms = (use.contract, use.role, use.task)
-    named = terms == (bundle.contract.digest(), "gateway", bundle.contract.serving.name)
-    steps.check("reply.contract", named, "is for another contract, role or task", found="of this contract")
-    # 3. … and to this node.
-    steps.check("reply.node", use.node == asked.keys, "is for another node's keys", found="these keys")
-    # 4. It is in the log, as the witnesses have seen it.
-    rules = bundle.constitution
-    checkpoint = check_checkpoint(
-        steps, reply.checkpoint, log=rules.log, witnesses=rules.witnesses, quorum=rules.quorum
-    )
+    # 2. … under the contract in force, for this task, to this node, and in the log.
+    task = (use.role, use.task) == ("gateway", bundle.contract.serving.name)
+    checkpoint = check_logged(steps, reply, use, asked.keys, bundle, of_the_task=task)
     if checkpoint is None:
         return steps.stopped()
-    steps.attempt(
-        "reply.inclusion",
-        lambda: check_inclusion(leaf_hash(reply.entry), reply.index, checkpoint.size, reply.path, checkpoint.root),
-        BadProof,
-        found=f"entry {reply.index} of {checkpoint.size}",
-    )
-    # 5. What came is what was asked for, deposited on this line, and what the use names, …
+    # 3. What came is what was asked for, deposited on this line, and what the use names, …
     signed = steps.attempt(
         "assets.asked", lambda: [_deposit(one) for one in reply.assets], BadSignature, MalformedInput, TooLarge
     )
@@ -96,25 +68,18 @@ def examine_asset_reply(
     same = tuple(entry_digest(one.deposit) for one in reply.assets) == use.deposits
     wanted = here == [(asked.line, asset) for asset in asked.assets]
     steps.check("assets.asked", same and wanted, "is not what was asked for", found=", ".join(asked.assets))
-    # 6. … each by its owner in the contract in force, and nobody else.
+    # 4. … each by its owner in the contract in force, and nobody else.
     others = [deposit.terms.asset for deposit, by in signed if not by <= _owner(bundle.contract, deposit.terms.asset)]
     steps.check("assets.owner", not others, f"somebody who does not own it deposited {', '.join(others)}")
     if not steps.clean:
         return steps.stopped()
-    # 7. Each opens, and is what its owner sealed: a KMS that mixed two up is found out here.
+    # 5. Each opens, and is what its owner sealed: a KMS that mixed two up is found out here.
     values = steps.attempt(
         "assets.value", lambda: _values(reply, asked), OpenFailed, MalformedInput, TooLarge, found="as deposited"
     )
     if values is None:
         return steps.stopped()
     return steps.examined(lambda: VerifiedAssets(values, checkpoint.cosigned_at))
-
-
-def _use(reply: AssetReply, bundle: VerifiedBundle) -> Use:
-    statement = open_statement(reply.entry)
-    if statement.kind != "use" or not said_by_one(statement, bundle.keys.instances):
-        raise BadSignature("is not the word of the KMS that was examined")
-    return parse_use(statement.payload)
 
 
 def _deposit(asset: WrappedAsset) -> tuple[Deposit, frozenset[bytes]]:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from cloister.crypto.cose import open1
-from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats.custody import Root, parse_root
 from cloister.formats.custody_messages import INTAKE_TYPE, Intake, IntakeHead, parse_intake_head
 from cloister.ledger.checkpoints import SIGNED_STEPS, check_checkpoint
+from cloister.ledger.inclusion import check_included
 from cloister.ledger.statements import entry_digest, open_statement
 from cloister.trust.bundle import VerifiedBundle
 
@@ -73,12 +73,7 @@ def examine_intake(intake: Intake, bundle: VerifiedBundle, *, line: bytes) -> Ex
     steps.check("intake.age", fresh, "is older than the bundle", found=f"log of {checkpoint.size}")
     # 4. The root is in that log …
     placed = intake.root
-    steps.attempt(
-        "intake.inclusion",
-        lambda: check_inclusion(leaf_hash(placed.entry), placed.index, checkpoint.size, placed.path, checkpoint.root),
-        BadProof,
-        found=f"entry {placed.index} of {checkpoint.size}",
-    )
+    check_included(steps, "intake.inclusion", placed.entry, index=placed.index, path=placed.path, checkpoint=checkpoint)
     # 5. … and the one that the KMS speaks of.
     root = steps.attempt("intake.root", lambda: _root(intake, head), MalformedInput, TooLarge, BadSignature)
     # 6. Somebody can open what is sealed to it.

@@ -7,32 +7,19 @@ KMS's bundle first, so who the KMS is and which epochs are its own is known here
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed, unwrap
-from cloister.crypto.merkle import BadProof, check_inclusion, leaf_hash
-from cloister.crypto.signing import BadSignature
-from cloister.errors import MalformedInput, Refused, TooLarge
+from cloister.errors import MalformedInput
 from cloister.examination import Examination, Steps
 from cloister.formats.evidence import NodeKeys
-from cloister.formats.release import WRAP_INFO, Release, ReleaseReply, parse_release
-from cloister.ledger.checkpoints import SIGNED_STEPS, check_checkpoint
-from cloister.ledger.statements import entry_digest, open_statement
+from cloister.formats.release import WRAP_INFO, ReleaseReply, parse_release
+from cloister.ledger.statements import entry_digest
 from cloister.trust.bundle import VerifiedBundle
-from cloister.trust.keys import TrustedEpoch, said_by_one
+from cloister.trust.keys import TrustedEpoch
+from cloister.trust.reply import LOGGED_STEPS, ReplyRefused, check_logged, said_by_the_kms
 
-REPLY_STEPS = (
-    "reply.epoch",
-    "reply.signature",
-    "reply.contract",
-    "reply.node",
-    *SIGNED_STEPS,
-    "reply.inclusion",
-    "reply.key",
-)
-
-
-class ReplyRefused(Refused):
-    """A KMS's answer is not the release that was asked for: the key in it is not used."""
+REPLY_STEPS: Final = ("reply.epoch", *LOGGED_STEPS, "reply.key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,49 +46,20 @@ def examine_reply(reply: ReleaseReply, asked: AskedFor, bundle: VerifiedBundle) 
     # 1. A key of the epoch asked for, which the bundle has shown to be the KMS's own.
     same = entry_digest(reply.epoch_entry) == asked.epoch.digest
     steps.check("reply.epoch", same, f"is not of epoch {asked.epoch.number}", found=f"epoch {asked.epoch.number}")
-    # 2. The release is the word of the KMS: of an instance that the one in evidence vouches for, …
-    instances = bundle.keys.instances
-    release = steps.attempt(
-        "reply.signature",
-        lambda: _release(reply.entry, instances),
-        BadSignature,
-        MalformedInput,
-        TooLarge,
-        found="signed",
-    )
+    # 2. The release is the word of the KMS, …
+    release = said_by_the_kms(steps, reply, bundle, "release", parse_release)
     if release is None:
         return steps.stopped()
-    # 3. … under the contract in force, for the gateway's role and this epoch, …
-    terms = (release.contract, release.role, release.epoch)
-    named = terms == (bundle.contract.digest(), "gateway", asked.epoch.digest)
-    steps.check("reply.contract", named, "is for another contract, role or epoch", found="of this contract")
-    # 4. … and to this node: its receipt key is the one certified.
-    steps.check("reply.node", release.node == asked.keys, "is for another node's keys", found="these keys")
-    # 5. It is in the log, as the witnesses have seen it.
-    rules = bundle.constitution
-    checkpoint = check_checkpoint(
-        steps, reply.checkpoint, log=rules.log, witnesses=rules.witnesses, quorum=rules.quorum
-    )
+    # 3. … under the contract in force, for the gateway's role and this epoch, to this node, and in the log.
+    task = (release.role, release.epoch) == ("gateway", asked.epoch.digest)
+    checkpoint = check_logged(steps, reply, release, asked.keys, bundle, of_the_task=task)
     if checkpoint is None:
         return steps.stopped()
-    steps.attempt(
-        "reply.inclusion",
-        lambda: check_inclusion(leaf_hash(reply.entry), reply.index, checkpoint.size, reply.path, checkpoint.root),
-        BadProof,
-        found=f"entry {reply.index} of {checkpoint.size}",
-    )
-    # 6. The key is the one that clients encrypt to.
+    # 4. The key is the one that clients encrypt to.
     private = steps.attempt("reply.key", lambda: _key(reply, asked), OpenFailed, MalformedInput, found="clients use it")
     if private is None:
         return steps.stopped()
     return steps.examined(lambda: VerifiedRelease(asked.epoch, private, checkpoint.cosigned_at))
-
-
-def _release(entry: bytes, instances: frozenset[bytes]) -> Release:
-    statement = open_statement(entry)
-    if statement.kind != "release" or not said_by_one(statement, instances):
-        raise BadSignature("is not the word of the KMS that was examined")
-    return parse_release(statement.payload)
 
 
 def _key(reply: ReleaseReply, asked: AskedFor) -> KemPrivateKey:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from collections.abc import Mapping
 
 from cloister.contract.asset_release import AssetDecision, AssetsAsked, PublishedUse, examine_assets, examine_use
@@ -15,9 +13,11 @@ from cloister.examination import Examination
 from cloister.formats import canonical
 from cloister.formats.custody import ASSET_INFO, DEPOSIT_INFO, AssetSeal, Use
 from cloister.formats.custody_messages import AssetReply, WrappedAsset
+from cloister.formats.evidence import Evidence
 from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.peers.exchange import PeerRefused
 from cloister.secret import SecretBytes
+from cloister.services.kms.deciding import decide, evidence_digest, log_with_evidence
 from cloister.services.kms.history import Appended
 from cloister.services.kms.standing import Standing
 
@@ -31,15 +31,10 @@ async def release_assets(standing: Standing, asked: AssetsAsked) -> bytes:
         Refused: names the check; nothing left, and a use that did not count was spent by nobody.
         Unavailable: ledger or witnesses are down, or the root secret is not here; nothing left.
     """
-    examination = await asyncio.to_thread(_judge, standing, asked)  # of GPUs some tens of milliseconds
-    standing.note_refusal(asked, examination, "assets")
-    decision = examination.require()
-    standing.vendors.met(standing.state.lines[decision.line].current.appraisal, decision.evidence.seen)
+    decision = await decide(standing, asked, _judge, "assets")
     opened = await _opened(standing, decision)  # first: what cannot be opened shall spend no use
-    shown = canonical.encode(asked.evidence)
-    entry = _entry(standing, decision, shown)
-    await standing.ledger.put_blob(shown)
-    appended, checkpoint = await standing.log(entry)
+    entry = _entry(standing, decision, asked.evidence)
+    appended, checkpoint = await log_with_evidence(standing, asked.evidence, entry)
     published = examine_use(
         decision, entry, index=appended.index, path=appended.path, checkpoint=checkpoint, state=standing.state
     ).require()
@@ -79,14 +74,14 @@ async def _plain(standing: Standing, deposit: DepositRecord, root: RootRecord | 
         raise ReleaseRefused("asset.sealed", shortfall) from error
 
 
-def _entry(standing: Standing, decision: AssetDecision, shown: bytes) -> bytes:
+def _entry(standing: Standing, decision: AssetDecision, evidence: Evidence) -> bytes:
     record = Use(
         contract=decision.contract,
         role=decision.role,
         task=decision.task,
         deposits=tuple(one.placed.digest for one in decision.deposits),
         node=decision.evidence.keys,
-        evidence=hashlib.sha256(shown).digest(),
+        evidence=evidence_digest(evidence),
         checks=decision.checks,
         at=standing.now(),
     )

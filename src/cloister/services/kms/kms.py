@@ -9,9 +9,10 @@ the keys that other instances hand over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -176,18 +177,13 @@ class Kms:
             Unavailable: ledger or witnesses are down; no key left.
         """
         self._require_serving()
-        standing = self._standing
         request, evidence = await asyncio.to_thread(
             read_release, data
         )  # a third of a second, of what is made to take long
         asked = Asked(request.contract, request.key_id, *await self._shown(request.contract, evidence))
-        async with self._lock:
-            await self._catch_up(await standing.ledger.checkpoint())
-            self._require_serving()
+        async with self._answering():
             await self._begin_due_epochs()
-            reply = await self._release(asked)
-            self._publish()
-            return reply
+            return await self._release(asked)
 
     async def release_assets(self, data: bytes) -> bytes:
         """Judge a node's request for assets, log the use, and only once it is witnessed and counts give them away.
@@ -201,13 +197,9 @@ class Kms:
         request, evidence = await asyncio.to_thread(read_assets, data)
         shown = await self._shown(request.contract, evidence)
         asked = AssetsAsked(request.contract, request.assets, *shown)
-        async with self._lock:
-            await self._catch_up(await self._standing.ledger.checkpoint())
-            self._require_serving()
+        async with self._answering():
             await self._custody.settle()
-            reply = await release_assets(self._standing, asked)
-            self._publish()
-            return reply
+            return await release_assets(self._standing, asked)
 
     async def handover(self, data: bytes) -> bytes:
         """Judge another instance's request, log the handover, and only once it is witnessed give keys away.
@@ -267,6 +259,15 @@ class Kms:
         policy, vendors = line.current.appraisal, standing.vendors
         whole = await vendors.complete(evidence, policy, at=standing.now(), asker=contract.hex())
         return whole, challenge, live, vendors.seen(policy)
+
+    @contextlib.asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        """A node is answered on the log as it is now; what that put into the log is in the bundles afterwards."""
+        async with self._lock:
+            await self._catch_up(await self._standing.ledger.checkpoint())
+            self._require_serving()
+            yield
+            self._publish()
 
     async def _release(self, asked: Asked) -> bytes:
         return await release(self._standing, asked)

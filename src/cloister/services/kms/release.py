@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-
 from cloister.contract.release import (
     Asked,
     PublishedRelease,
@@ -20,6 +17,7 @@ from cloister.formats import canonical
 from cloister.formats.evidence import Evidence
 from cloister.formats.release import WRAP_INFO, Release, ReleaseReply
 from cloister.ledger.statements import entry_digest, sign_statement
+from cloister.services.kms.deciding import decide, evidence_digest, log_with_evidence
 from cloister.services.kms.history import Appended
 from cloister.services.kms.standing import Standing
 
@@ -31,14 +29,10 @@ async def release(standing: Standing, asked: Asked) -> bytes:
         Refused: names the check; no key left.
         Unavailable: ledger or witnesses are down; no key left.
     """
-    examination = await asyncio.to_thread(judge, standing, asked)  # of GPUs some tens of milliseconds
-    standing.note_refusal(asked, examination, "transport-key")
-    decision = examination.require()
+    decision = await decide(standing, asked, judge, "transport-key")
     key = held_key(standing, decision)
-    standing.vendors.met(standing.state.lines[decision.line].current.appraisal, decision.evidence.seen)
     entry = release_entry(decision, asked.evidence, standing.instance.secrets.sign, at=standing.now())
-    await standing.ledger.put_blob(canonical.encode(asked.evidence))
-    appended, checkpoint = await standing.log(entry)
+    appended, checkpoint = await log_with_evidence(standing, asked.evidence, entry)
     published = examine_publication(
         decision,
         entry,
@@ -74,7 +68,7 @@ def release_entry(decision: ReleaseDecision, evidence: Evidence, key: SigningKey
         role=evidence.binding.role,
         epoch=decision.epoch.placed.digest,
         node=decision.evidence.keys,
-        evidence=hashlib.sha256(canonical.encode(evidence)).digest(),
+        evidence=evidence_digest(evidence),
         checks=decision.checks,
         at=at,
     )

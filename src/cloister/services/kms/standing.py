@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from cloister.contract.asset_release import AssetsAsked
 from cloister.contract.custody_records import RootRecord
 from cloister.contract.epochs import active_epoch, living_epochs
-from cloister.contract.release import Asked
+from cloister.contract.node_request import Shown
 from cloister.contract.state import ContractLine, EpochRecord, State
 from cloister.examination import Examination
 from cloister.formats.refusal import Wanted
@@ -83,7 +82,7 @@ class Standing:
         appended = await self.ledger.append(entry)
         return appended, await self.history.follow(appended.checkpoint)
 
-    def note_refusal(self, asked: Asked | AssetsAsked, found: Examination[Any], wanted: Wanted) -> None:
+    def note_refusal(self, asked: Shown, found: Examination[Any], wanted: Wanted) -> None:
         """Have it logged that a node got nothing: one that answered a challenge, for a line that is served."""
         if found.failed and asked.challenge_live and asked.contract in self.lines():
             self.refusals.note(asked.contract, asked.evidence, found, wanted, at=self.now())
