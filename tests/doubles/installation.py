@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 from tests.doubles.command_line import SOURCE, Ran
 
-from cloister.cli.processes import name_of, wait_for_end
 from cloister.cli.system_record import SystemRecord
+from cloister.hosting.processes import name_of, wait_for_end
 
 READY_SECONDS = 120
 

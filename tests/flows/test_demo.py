@@ -14,7 +14,7 @@ import pytest
 from tests.doubles.command_line import Ran
 from tests.doubles.installation import Installation, LocalSystem
 
-from cloister.cli.processes import name_of
+from cloister.hosting.processes import name_of
 
 SENTENCE = "The train to the city leaves at seven in the morning"
 ORDINARY_USER = 54321

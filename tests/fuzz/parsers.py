@@ -19,6 +19,7 @@ import msgspec
 from tests.doubles.custody_records import SAMPLES
 from tests.doubles.made_evidence import made_evidence
 from tests.doubles.metadata_server import told
+from tests.doubles.node_manifests import MANIFEST_FILE, sample_manifest
 from tests.doubles.section_world import sample_section
 from tests.doubles.tdx_guest_device import answer
 from tests.doubles.tpm_device import TpmDevice
@@ -104,6 +105,8 @@ from cloister.formats.ledger_messages import Appended, encode_list, parse_append
 from cloister.formats.multipart import parse_multipart
 from cloister.formats.named_token import NamedToken, parse_named_token
 from cloister.formats.nitro_document import parse_nitro_document
+from cloister.formats.node_manifest import SentRevisions, parse_node_manifest, parse_sent_revisions
+from cloister.formats.node_manifest_file import parse_manifest_file
 from cloister.formats.nsm_message import NsmError, parse_attestation_answer
 from cloister.formats.nvidia_envelope import parse_nvidia_envelope
 from cloister.formats.nvidia_report import parse_nvidia_report
@@ -276,6 +279,9 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
             lambda data: parse_hyper_protect_section(SecretBytes(data)),
             [b"type: env\nlogging:\n  x: y\nsigningKey: |\n  A\nenv:\n  A: 'it''s'\n  B: \"b\"\n  C: plain\n"],
         ),
+        "node_manifest": (parse_node_manifest, [canonical.encode(sample_manifest())]),
+        "node_manifest_file": (parse_manifest_file, [MANIFEST_FILE.encode()]),
+        "sent_revisions": (parse_sent_revisions, [canonical.encode(SentRevisions(revisions=(b"signed",)))]),
         "section": (
             lambda data: parse_section(SecretBytes(data)),
             [encode_section(sample_section("workload")).reveal()],

@@ -20,11 +20,11 @@ from tests.unit.cli.test_local_terms import FIRST
 
 import cloister
 from cloister.cli.local.keys import open_keys
-from cloister.cli.processes import ProcessName, name_of
 from cloister.cli.state_folder import StateFolder
 from cloister.cli.system_record import RoleRecord, SystemRecord, record_path, write_record
 from cloister.formats.ledger_messages import encode_list
 from cloister.formats.trust_policy import format_trust_policy
+from cloister.hosting.processes import ProcessName, name_of
 from cloister.testing.world import World
 
 FOLDER = Path(__file__).parent / "situations"

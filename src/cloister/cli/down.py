@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import click
 
-from cloister.cli.processes import ProcessName, send, wait_for_end
 from cloister.cli.state_folder import StateFolder, state_option
 from cloister.cli.system_record import record_path, recorded_processes
 from cloister.errors import CloisterError
+from cloister.hosting.processes import ProcessName, send, wait_for_end
 
 STOP_SECONDS = 8.0  # the supervisor takes at most five
 KILL_SECONDS = 3.0

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 import click
 
 from cloister.errors import UsageError
 from cloister.hosting.core_dumps import forbid_core_dumps
 from cloister.hosting.settings import load
+from cloister.services.places import SERVICES, imported
 from cloister.tee.launch import ENVIRONMENT, loads_no_bytecode, measured_python
-
-
-class Place(NamedTuple):
-    """Where a service's settings record and its `run(settings)` are."""
-
-    settings: str
-    run: str
-
-
-SERVICES: Final[Mapping[str, Place]] = {
-    "witness": Place("cloister.services.witness.settings:WitnessSettings", "cloister.services.witness.service:run"),
-    "ledger": Place("cloister.services.ledger.settings:LedgerSettings", "cloister.services.ledger.service:run"),
-    "kms": Place("cloister.services.kms.settings:KmsSettings", "cloister.services.kms.service:run"),
-    "gateway": Place("cloister.services.gateway.settings:GatewaySettings", "cloister.services.gateway.service:run"),
-    "verifier": Place("cloister.services.verifier.settings:VerifierSettings", "cloister.services.verifier.service:run"),
-    "relay": Place("cloister.services.relay.settings:RelaySettings", "cloister.services.relay.service:run"),
-    "proxy": Place("cloister.services.proxy.settings:ProxySettings", "cloister.services.proxy.service:run"),
-}
 
 LOCAL_SETTINGS: Final = "cloister.cli.local.settings:LocalSettings"
 MEASURED: Final = frozenset({"kms", "gateway"})  # they refuse to run where bytecode may have been loaded
@@ -55,7 +37,7 @@ def service(name: str, config: Path | None) -> None:
     if config is not None and not config.is_file():
         raise UsageError(f"there is no settings file {config}")
     environ = os.environ  # noqa: TID251 - settings are read here, once
-    record, run = settings_record(name), _imported(name, SERVICES[name].run)
+    record, run = settings_record(name), imported(name, SERVICES[name].run)
     settings = load(record, service=name, config=config, environ=environ, flags={})
     if name in MEASURED and not loads_no_bytecode():
         start_measured(name, config, environ)
@@ -68,19 +50,8 @@ def settings_record(name: str) -> type[object]:
     Raises:
         UsageError: this install lacks a library that the service needs.
     """
-    record: type[object] = _imported(name, LOCAL_SETTINGS if name == "up" else SERVICES[name].settings)
+    record: type[object] = imported(name, LOCAL_SETTINGS if name == "up" else SERVICES[name].settings)
     return record
-
-
-def _imported(name: str, place: str) -> Any:
-    try:
-        return found(place)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("cloister"):
-            raise
-        raise UsageError(
-            f"the service {name} needs {error.name}, which this install lacks; on Linux: pip install 'cloister[node]'"
-        ) from error
 
 
 def start_measured(name: str, config: Path | None, environ: Mapping[str, str]) -> NoReturn:
@@ -90,9 +61,3 @@ def start_measured(name: str, config: Path | None, environ: Mapping[str, str]) -
     given = [] if config is None else ["--config", str(config)]
     command = [*measured_python(), "-m", "cloister", "service", name, *given]
     os.execve(command[0], command, {**ENVIRONMENT, **own})  # noqa: S606 - our own interpreter
-
-
-def found(place: str) -> Any:
-    """What stands at `module:name`."""
-    module, _, attribute = place.partition(":")
-    return getattr(importlib.import_module(module), attribute)

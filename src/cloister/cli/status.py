@@ -9,11 +9,11 @@ import msgspec
 
 from cloister.cli.chain import console
 from cloister.cli.code_changes import changed_since, started_with
-from cloister.cli.processes import lives
-from cloister.cli.readiness import NO_ANSWER, lacking, unreachable
 from cloister.cli.state_folder import StateFolder, state_option
 from cloister.cli.system_record import RoleRecord, SystemRecord, running
 from cloister.errors import Unavailable
+from cloister.hosting.processes import lives
+from cloister.hosting.readiness import NO_ANSWER, lacking, unreachable
 
 SHOWN_FILES = 3
 EPILOG = """\b

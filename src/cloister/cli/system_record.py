@@ -11,10 +11,10 @@ from typing import Final, Literal
 
 import msgspec
 
-from cloister.cli.processes import ProcessName, lives
 from cloister.cli.state_folder import StateFolder
 from cloister.client.durable import replace_file
 from cloister.errors import CloisterError, Unavailable, UsageError
+from cloister.hosting.processes import ProcessName, lives
 
 VERSION: Final = 1
 Phase = Literal["starting", "ready", "stopping"]

@@ -20,10 +20,10 @@ from cloister.cli.local.roles import (
 from cloister.cli.local.settings import LocalSettings, read_settings
 from cloister.cli.local.system import _ports
 from cloister.cli.local.toml import toml
-from cloister.cli.service import SERVICES, found
 from cloister.cli.state_folder import StateFolder
 from cloister.errors import Unavailable, UsageError
 from cloister.hosting.settings import BadSettings, load
+from cloister.services.places import SERVICES, found
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from tests.doubles.http_peers import serving
 
 import cloister
 from cloister.cli.code_changes import changed_since
-from cloister.cli.processes import ProcessName, name_of
 from cloister.cli.state_folder import StateFolder
 from cloister.cli.system_record import RoleRecord, SystemRecord, record_path, write_record
 from cloister.formats.trust_policy import format_trust_policy
 from cloister.hosting.http_exchange import Response
+from cloister.hosting.processes import ProcessName, name_of
 from cloister.testing.world import World
 
 GONE = ProcessName(pid=1, started=1, boot="before")

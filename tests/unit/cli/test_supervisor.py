@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cloister.cli.local.supervisor import Role, RoleFailed, Supervisor
-from cloister.cli.processes import lives, name_of
+from cloister.hosting.processes import lives, name_of
 
 SERVES = "import sys, time; open(sys.argv[1], 'w').write('1'); time.sleep(60)"
 STUBBORN = (

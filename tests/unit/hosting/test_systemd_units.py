@@ -9,9 +9,9 @@ import pytest
 
 from cloister.cli.local.machines import GRACE_SECONDS
 from cloister.cli.local.roles import ROLES as LOCAL_ROLES
-from cloister.cli.service import SERVICES
 from cloister.cli.service import service as service_command
 from cloister.hosting.settings import load
+from cloister.services.places import SERVICES
 from cloister.tee.collectors import sev_guest, tdx_guest, tpm
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloister.cli.local.orphans import adopt_orphans, children, end_orphans
-from cloister.cli.processes import ProcessName, name_of
-from cloister.cli.readiness import NO_ANSWER, lacking
 from cloister.errors import CloisterError, Unavailable
+from cloister.hosting.processes import ProcessName, name_of
+from cloister.hosting.readiness import NO_ANSWER, lacking
 
 BACKOFF_SECONDS = (0.2, 0.5, 1, 2, 5, 10, 30)
 STEADY_SECONDS = 60.0  # who lived so long is started again at once

@@ -31,7 +31,6 @@ from cloister.cli.local.terms import (
     trust_policy,
     what_changed,
 )
-from cloister.cli.processes import name_of
 from cloister.cli.state_folder import StateFolder
 from cloister.cli.system_record import DamagedRecord, Phase, RoleRecord, SystemRecord, recorded_processes, write_record
 from cloister.client.durable import replace_file
@@ -42,6 +41,7 @@ from cloister.errors import UsageError
 from cloister.examination import Examination
 from cloister.formats.ledger_messages import encode_list
 from cloister.formats.trust_policy import format_trust_policy
+from cloister.hosting.processes import name_of
 from cloister.tee.launch import ENVIRONMENT
 from cloister.tee.software import SENTENCE
 from cloister.trust.bundle import VerifiedBundle

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from cloister.cli.down import stop
-from cloister.cli.processes import lives, name_of, send, wait_for_end
+from cloister.hosting.processes import lives, name_of, send, wait_for_end
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
