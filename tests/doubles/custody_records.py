@@ -56,7 +56,7 @@ SAMPLES = {
         previous=b"",
         intake=KEY,
         threshold=1,
-        shares=(Share(custodian="bank", wrapped=b"share"),),
+        shares=(Share(custodian="bank", commitment=DIGEST, wrapped=b"share"),),
         earlier=b"",
         at=1_800_000_000,
     ),

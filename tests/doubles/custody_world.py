@@ -1,4 +1,4 @@
-"""The valid system of `cloister.testing.world`, with a secret in its contract and three custodians: two suffice."""
+"""The valid system of `cloister.testing.world` with a secret in its contract, and custodians: two of three suffice."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from cloister.formats.custody import (
     EARLIER_INFO,
     RECOVERY_INFO,
     SHARE_INFO,
+    CommittedShare,
     Deposit,
     Deposited,
     DepositTerms,
@@ -44,11 +45,20 @@ replace = msgspec.structs.replace
 class CustodyWorld(World):
     """Before anything of custody is logged; the methods make entries and log nothing."""
 
-    def __init__(self, *, uses: Any = 2, now: int = NOON, **changes: object) -> None:
+    def __init__(
+        self,
+        *,
+        uses: Any = 2,
+        now: int = NOON,
+        custodians: tuple[str, ...] = CUSTODIANS,
+        threshold: int = 2,
+        **changes: object,
+    ) -> None:
         self.uses = uses
         self.changes = changes
-        self.custodians = {name: SigningKey.generate() for name in CUSTODIANS}
-        self.seals = {name: KemPrivateKey.generate(X_WING) for name in CUSTODIANS}
+        self.threshold = threshold
+        self.custodians = {name: SigningKey.generate() for name in custodians}
+        self.seals = {name: KemPrivateKey.generate(X_WING) for name in custodians}
         self.secret = SecretBytes(bytes(range(32)))
         super().__init__(now)
         signers = (self.parties.owner, self.parties.operator, *self.custodians.values())
@@ -68,7 +78,7 @@ class CustodyWorld(World):
             "parties": (*plain.parties, *parties),
             "assets": (*plain.assets, secret),
             "grants": (*plain.grants, grant),
-            "custody": Custody(custodians=CUSTODIANS, threshold=2),
+            "custody": Custody(custodians=tuple(self.custodians), threshold=self.threshold),
         }
         return replace(plain, **(usual | self.changes | changes))
 
@@ -83,10 +93,18 @@ class CustodyWorld(World):
     def line_after(self, *entries: bytes) -> ContractLine:
         return self.state(*entries).lines[self.line]
 
-    def root(self, generation: int = 1, previous: bytes = b"", *, node: Node | None = None, **changes: Any) -> bytes:
-        """The entry of a root whose secret is `secret_of(generation)`."""
+    def root(
+        self,
+        generation: int = 1,
+        previous: bytes = b"",
+        *,
+        node: Node | None = None,
+        shared: SecretBytes | None = None,
+        **changes: Any,
+    ) -> bytes:
+        """The entry of a root whose secret is `secret_of(generation)`; its shares are of `shared`, where given."""
         intake = self.intake(generation).public
-        shares = split(self.secret_of(generation), threshold=2, count=3)
+        shares = split(shared or self.secret_of(generation), threshold=self.threshold, count=len(self.custodians))
         earlier = b""
         if generation > 1:
             aad = canonical.encode(EarlierSeal(contract=self.line, generation=generation))
@@ -97,22 +115,22 @@ class CustodyWorld(World):
             generation=generation,
             previous=previous,
             intake=intake,
-            threshold=2,
-            shares=tuple(self._share(*one, generation) for one in zip(CUSTODIANS, shares, strict=True)),
+            threshold=self.threshold,
+            shares=tuple(self._share(*one, generation) for one in zip(self.custodians, shares, strict=True)),
             earlier=earlier,
             at=self.now,
         )
         return sign_statement("root", replace(root, **changes), ((node or self.kms).sign,))
 
     def _share(self, custodian: str, share: SecretBytes, generation: int) -> Share:
-        aad = self.share_seal(custodian, generation)
-        wrapped = wrap(self.seals[custodian].public, share.reveal(), info=SHARE_INFO, aad=aad)
-        return Share(custodian=custodian, wrapped=wrapped)
+        seal = self.share_seal(custodian, generation)
+        wrapped = wrap(self.seals[custodian].public, share.reveal(), info=SHARE_INFO, aad=canonical.encode(seal))
+        commitment = CommittedShare(seal=seal, share=share.reveal()).commitment()
+        return Share(custodian=custodian, commitment=commitment, wrapped=wrapped)
 
-    def share_seal(self, custodian: str, generation: int) -> bytes:
+    def share_seal(self, custodian: str, generation: int) -> ShareSeal:
         intake = self.intake(generation).public
-        seal = ShareSeal(contract=self.line, terms=self.line, generation=generation, intake=intake, custodian=custodian)
-        return canonical.encode(seal)
+        return ShareSeal(contract=self.line, terms=self.line, generation=generation, intake=intake, custodian=custodian)
 
     def secret_of(self, generation: int) -> SecretBytes:
         return SecretBytes(hashlib.sha256(self.secret.reveal() + bytes([generation])).digest())
@@ -169,7 +187,7 @@ class CustodyWorld(World):
             "instance": self.kms.sign.public,
         }
         fields |= changes
-        given = share or self.share(name)
+        given = self.share(name) if share is None else share
         aad = recovery_seal(fields["contract"], fields["generation"], fields["custodian"], fields["instance"])
         wrapped = wrap(self.kms.wrap.public, given.reveal(), info=RECOVERY_INFO, aad=aad)
         record = Recovery(**({"wrapped": wrapped} | fields))
@@ -180,7 +198,8 @@ class CustodyWorld(World):
         latest = self.line_after().custody.latest
         assert latest is not None
         share = next(one for one in latest.root.shares if one.custodian == custodian)
-        return unwrap(self.seals[custodian], share.wrapped, info=SHARE_INFO, aad=self.share_seal(custodian, 1))
+        aad = canonical.encode(self.share_seal(custodian, 1))
+        return unwrap(self.seals[custodian], share.wrapped, info=SHARE_INFO, aad=aad)
 
     def log_all(self, *entries: bytes) -> None:
         for entry in entries:

@@ -30,7 +30,7 @@ from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS
 from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
 from cloister.contract.audit.findings import AUDIT_STEPS
 from cloister.contract.handover import HANDED_STEPS, HANDOVER_STEPS, LOGGED_HANDOVER_STEPS
-from cloister.contract.recovery import RECOVERY_STEPS
+from cloister.contract.recovery import RECOVERY_STEPS, SHARE_STEPS
 from cloister.contract.release_policy import RELEASE_POLICY_STEPS
 from cloister.contract.release_steps import (
     ASSET_STEPS,
@@ -88,6 +88,7 @@ DOORS = {
     "ProvenEntry": "ledger/proofs.py",
     "PublishedRelease": "contract/release.py",
     "PublishedUse": "contract/asset_release.py",
+    "GivenShare": "contract/recovery.py",
     "RecoveredRoot": "contract/recovery.py",
     "ReleaseDecision": "contract/release.py",
     "ReplayedLog": "contract/replay.py",
@@ -150,6 +151,7 @@ def test_the_table_names_every_step_and_no_other():
         *PROOF_STEPS,
         *PUBLICATION_STEPS,
         *RECEIPT_STEPS,
+        *SHARE_STEPS,
         *RECOVERY_STEPS,
         *RELEASE_POLICY_STEPS,
         *RELEASE_STEPS,
@@ -196,6 +198,7 @@ def test_no_examination_performs_a_step_twice():
         PROOF_STEPS,
         PUBLICATION_STEPS,
         RECEIPT_STEPS,
+        SHARE_STEPS,
         RECOVERY_STEPS,
         RELEASE_STEPS,
         REPLAY_STEPS,

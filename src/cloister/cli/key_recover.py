@@ -60,7 +60,7 @@ async def _recover(line: LineAccess, custodian: str, seal: KemPrivateKey, signer
     custody = line.of(log.replayed.state).custody
     given = sum(one.instance == bundle.kms.keys.sign for one in custody.recoveries)
     lacking = max(0, latest.root.threshold - given)
-    more = f"{lacking} more are needed" if lacking else "the KMS has what it takes"
+    more = f"{lacking} more are needed" if lacking else "the KMS has what it takes, if each is the right one"
     return entry, index, f"{given} of {latest.root.threshold} shares of root {latest.root.generation} given; {more}"
 
 

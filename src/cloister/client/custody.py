@@ -16,12 +16,13 @@ from cloister.formats.custody import (
     DEPOSIT_INFO,
     RECOVERY_INFO,
     SHARE_INFO,
+    CommittedShare,
     Deposit,
     Deposited,
     DepositTerms,
     Recovery,
     RecoverySeal,
-    ShareSeal,
+    Root,
 )
 from cloister.formats.evidence import NodeKeys
 from cloister.ledger.statements import sign_statement
@@ -77,23 +78,10 @@ def pass_share_on(record: RootRecord, custodian: str, seal: KemPrivateKey, to: N
     """The entry by which `custodian` gives its share of a root to the instance with the keys `to`, which was examined.
 
     Raises:
-        NoShare: `share.custodian` or `share.open`.
+        NoShare: `share.custodian`, `share.open` or `share.made`.
     """
     root = record.root
-    wrapped = next((one.wrapped for one in root.shares if one.custodian == custodian), None)
-    if wrapped is None:
-        raise NoShare("share.custodian", f"root {root.generation} has no share for {custodian}")
-    sealed = ShareSeal(
-        contract=root.contract,
-        terms=root.terms,
-        generation=root.generation,
-        intake=root.intake,
-        custodian=custodian,
-    )
-    try:
-        share = unwrap(seal, wrapped, info=SHARE_INFO, aad=canonical.encode(sealed))
-    except OpenFailed as error:
-        raise NoShare("share.open", f"the key does not open {custodian}'s share of root {root.generation}") from error
+    share = _own_share(root, custodian, seal)
     again = RecoverySeal(contract=root.contract, generation=root.generation, custodian=custodian, instance=to.sign)
     recovery = Recovery(
         contract=root.contract,
@@ -103,3 +91,20 @@ def pass_share_on(record: RootRecord, custodian: str, seal: KemPrivateKey, to: N
         wrapped=wrap(to.wrap, share.reveal(), info=RECOVERY_INFO, aad=canonical.encode(again)),
     )
     return sign_statement("recovery", recovery, (signer,))
+
+
+def _own_share(root: Root, custodian: str, seal: KemPrivateKey) -> SecretBytes:
+    made = next((one for one in root.shares if one.custodian == custodian), None)
+    if made is None:
+        raise NoShare("share.custodian", f"root {root.generation} has no share for {custodian}")
+    sealed = root.share_seal(custodian)
+    try:
+        share = unwrap(seal, made.wrapped, info=SHARE_INFO, aad=canonical.encode(sealed))
+    except OpenFailed as error:
+        raise NoShare("share.open", f"the key does not open {custodian}'s share of root {root.generation}") from error
+    if CommittedShare(seal=sealed, share=share.reveal()).commitment() != made.commitment:
+        # Its word would be refused, and it would be blamed: it was the KMS instance that shared the root so.
+        raise NoShare(
+            "share.made", f"the KMS sealed {custodian} another share of root {root.generation} than it logged"
+        )
+    return share

@@ -39,13 +39,14 @@ class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """One custodian's share, sealed to its party's key under `SHARE_INFO` and a `ShareSeal`."""
 
     custodian: Name
+    commitment: Digest  # SHA-256 of the `CommittedShare`: whoever is given a share can tell whether it is this one
     wrapped: WrappedShare
 
 
 class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A root secret was made for a contract line, and shared as its contract says. Signed by the KMS instance."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2  # 1 committed to no share; no release wrote it
     contract: Digest  # the first contract of the line
     terms: Digest  # the contract in force, whose custody names the custodians
     generation: Generation
@@ -58,6 +59,16 @@ class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     earlier: Annotated[bytes, msgspec.Meta(max_length=2048)]  # the secret before, sealed to `intake`; empty: not held
     at: Seconds
 
+    def share_seal(self, custodian: str) -> ShareSeal:
+        """What the seal of that custodian's share binds."""
+        return ShareSeal(
+            contract=self.contract,
+            terms=self.terms,
+            generation=self.generation,
+            intake=self.intake,
+            custodian=custodian,
+        )
+
 
 class ShareSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the seal of a share binds."""
@@ -67,6 +78,24 @@ class ShareSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     generation: Generation
     intake: XWingPublicKey
     custodian: Name
+
+
+class CommittedShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the log commits to: a share, and whose of which root it is.
+
+    Each share has the entropy of the secret, 256 bits, also to who has fewer others than it takes; so its digest can be
+    public. The fresh intake key in `seal` makes the digests of two roots two searches.
+    """
+
+    seal: ShareSeal
+    share: bytes
+
+    def commitment(self) -> bytes:
+        """SHA-256 of the deterministic encoding, 32 bytes."""
+        return hashlib.sha256(canonical.encode(self)).digest()
+
+    def __repr__(self) -> str:
+        return f"<CommittedShare, {len(self.share)} bytes>"
 
 
 class EarlierSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

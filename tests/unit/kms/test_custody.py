@@ -1,6 +1,7 @@
 """Custody in the KMS: a root made once, sealed to the platform, handed to replicas, recovered by custodians."""
 
 import asyncio
+import threading
 
 import pytest
 from tests.doubles.custody_system import CustodySystem, WantingNode
@@ -8,6 +9,7 @@ from tests.doubles.custody_world import SECRET
 from tests.doubles.kms_system import Link, WorldTee
 
 from cloister.contract.release import ReleaseRefused
+from cloister.crypto.shares import combine
 from cloister.errors import Refused, Unavailable
 from cloister.formats.release import Revocation
 from cloister.ledger.statements import sign_statement
@@ -212,6 +214,43 @@ async def test_a_custodian_that_gave_a_wrong_share_may_give_the_right_one(system
     with pytest.raises(Unavailable):
         await WantingNode(system).ask(fresh)
     await system.give_share(fresh, "bank")
+    assert (await WantingNode(system).assets_of(fresh)).values == {"password": SecretBytes(SECRET)}
+
+
+async def test_a_custodian_that_lies_is_named_and_hinders_nobody(system, capsys):
+    await system.deposit(await system.started())
+    fresh = await system.started()
+    await system.give_share(fresh, "bank", share=SecretBytes(b"a share that is none"))
+    said = [line for line in capsys.readouterr().out.splitlines() if "not its share" in line]
+    assert len(said) == 1
+    assert "bank" in said[0]
+    assert "recovery.commitment" in said[0]
+    await system.give_share(fresh, "notary")
+    await system.give_share(fresh, "auditor")
+    assert "not its share" not in capsys.readouterr().out
+    assert (await WantingNode(system).assets_of(fresh)).values == {"password": SecretBytes(SECRET)}
+
+
+async def test_while_shares_are_combined_the_kms_answers(system, monkeypatch):
+    """Recovery holds nothing up: here it does not end before another request was judged."""
+    await system.deposit(await system.started())
+    fresh = await system.started()
+    begun, answered = threading.Event(), threading.Event()
+
+    def combined_late(shares):
+        begun.set()
+        assert answered.wait(timeout=60)
+        return combine(shares)
+
+    monkeypatch.setattr("cloister.contract.recovery.combine", combined_late)
+    await system.give_share(fresh, "bank")
+    giving = asyncio.create_task(system.give_share(fresh, "auditor"))
+    assert await asyncio.to_thread(begun.wait, 60)
+    with pytest.raises(Unavailable, match="root secret 1 is not held here"):
+        await WantingNode(system).ask(fresh)
+    assert not giving.done()
+    answered.set()
+    await giving
     assert (await WantingNode(system).assets_of(fresh)).values == {"password": SecretBytes(SECRET)}
 
 

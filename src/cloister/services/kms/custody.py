@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 
 import structlog
 
 from cloister.contract.custody_records import RootRecord, root_due
-from cloister.contract.recovery import earlier_secrets, examine_recovery
+from cloister.contract.recovery import RecoveredRoot, earlier_secrets, examine_recovery, examine_share
 from cloister.contract.state import ContractLine
 from cloister.crypto.cose import sign1
 from cloister.crypto.merkle import GrowingTree, inclusion_path
@@ -24,7 +25,7 @@ from cloister.services.kms.standing import Standing
 
 
 class Custody:
-    """One instance's root secrets, as the log wants them; whoever calls it holds the instance's lock."""
+    """One instance's root secrets, as the log wants them."""
 
     def __init__(self, standing: Standing, sealed: SealedCopy) -> None:
         if sealed.lacking:
@@ -33,10 +34,21 @@ class Custody:
         self._sealed = sealed
         self._unsealed: Mapping[bytes, SecretBytes] | None = None  # what the copy held at the start
         self._tried: dict[bytes, tuple[Recovery, ...]] = {}  # the shares with which recovery was tried last, by line
+        self._went_back: dict[bytes, bytes] = {}  # the root from which the ones before were looked for last, by line
         self._sealed_all = True  # whether the copy on disk has what is held
 
+    async def recover(self) -> None:
+        """Bring back what custodians gave, and from each generation the one before. Nobody waits for that.
+
+        It takes milliseconds for each share and generation: on another thread, and whoever calls holds no lock.
+        """
+        for name, line in self._standing.lines().items():
+            if (latest := line.custody.latest) is not None:
+                await self._combine(name, line, latest)
+                await self._go_back(name, line, latest)
+
     async def settle(self) -> None:
-        """Take in what can be had, make what is due, seal what is held.
+        """Take in what can be had, make what is due, seal what is held; whoever calls holds the instance's lock.
 
         Raises:
             Refused, Unavailable: the log takes nothing now; nothing is lost.
@@ -44,7 +56,7 @@ class Custody:
         roots, lines = self._standing.roots, self._standing.lines()
         changed = roots.settle(lines.values())
         for name, line in lines.items():
-            changed |= self._taken_in(name, line)
+            changed |= self._unseal(line)
             if self._is_due(line):
                 await self._make(name, line)
                 changed = True
@@ -61,20 +73,6 @@ class Custody:
                 found[name] = self._intake(name, latest)
         return found
 
-    def _taken_in(self, name: bytes, line: ContractLine) -> bool:
-        """Whether secrets came: from the sealed copy, from custodians, from the generation after."""
-        changed = self._unseal(line)
-        latest = line.custody.latest
-        if latest is None:
-            return changed
-        if self._standing.roots.get(latest) is None:
-            changed |= self._recover(name, line, latest)
-        if (secret := self._standing.roots.get(latest)) is not None:
-            for found in earlier_secrets(line, latest, secret):
-                record = line.custody.root(found.generation)
-                changed |= record is not None and self._standing.roots.hold(record, found.secret)
-        return changed
-
     def _unseal(self, line: ContractLine) -> bool:
         if self._unsealed is None:
             self._unsealed = self._sealed.load()
@@ -84,19 +82,37 @@ class Custody:
             changed |= secret is not None and self._standing.roots.hold(record, secret)
         return changed
 
-    def _recover(self, name: bytes, line: ContractLine, latest: RootRecord) -> bool:
-        standing = self._standing
-        given = tuple(one for one in line.custody.recoveries if one.instance == standing.instance.key)
-        if not given or given == self._tried.get(name):
-            return False
+    async def _combine(self, name: bytes, line: ContractLine, latest: RootRecord) -> None:
+        roots, instance = self._standing.roots, self._standing.instance
+        given = tuple(one for one in line.custody.recoveries if one.instance == instance.key)
+        if roots.get(latest) is not None or not given or given == self._tried.get(name):
+            return
+        log, wrap = structlog.get_logger(), instance.secrets.wrap
+        for one in (one for one in given if one not in self._tried.get(name, ())):
+            judged = await asyncio.to_thread(examine_share, latest.root, one, wrap)
+            if judged.failed:
+                log.warning("a custodian gave what is not its share", custodian=one.custodian, failed=judged.failed)
         self._tried[name] = given
-        examination = examine_recovery(line, name, instance=standing.instance.key, key=standing.instance.secrets.wrap)
-        log = structlog.get_logger()
+        examination = await asyncio.to_thread(examine_recovery, line, instance=instance.key, key=wrap)
         if examination.failed:
-            log.warning("shares were given, and no root secret yet", failed=examination.failed, shares=len(given))
-            return False
+            log.info("shares were given, and no root secret yet", failed=examination.failed, shares=len(given))
+            return
         log.info("custodians recovered a root secret", generation=latest.root.generation)
-        return standing.roots.hold(latest, examination.require().secret)
+        self._hold(latest, examination.require())
+
+    async def _go_back(self, name: bytes, line: ContractLine, latest: RootRecord) -> None:
+        roots = self._standing.roots
+        secret, all_held = roots.get(latest), all(roots.get(record) is not None for record in in_use_of(line))
+        if secret is None or all_held or self._went_back.get(name) == latest.placed.digest:
+            return
+        self._went_back[name] = latest.placed.digest
+        for found in await asyncio.to_thread(list, earlier_secrets(line, latest, secret)):
+            if (record := line.custody.root(found.generation)) is not None:
+                self._hold(record, found)
+
+    def _hold(self, record: RootRecord, found: RecoveredRoot) -> None:
+        if self._standing.roots.hold(record, found.secret):
+            self._sealed_all = False
 
     def _is_due(self, line: ContractLine) -> bool:
         """Whether to make the next: not because the last was lost, unless a party asks, or there was none."""

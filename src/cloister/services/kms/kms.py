@@ -28,7 +28,6 @@ from cloister.crypto.hpke import KemPrivateKey
 from cloister.endorsements.endorsing import AsCarried, Endorsing
 from cloister.errors import Unavailable
 from cloister.formats.constitution import parse_constitution
-from cloister.formats.contract import parse_contract
 from cloister.formats.evidence import Evidence
 from cloister.formats.governance import WitnessedTime
 from cloister.hosting.challenges import CHALLENGE_SIZE, Challenges
@@ -44,16 +43,9 @@ from cloister.services.kms.instance import Instance, challenge_of
 from cloister.services.kms.release import release
 from cloister.services.kms.requests import read_assets, read_handover, read_release
 from cloister.services.kms.sealed_roots import SealedCopy
-from cloister.services.kms.standing import Standing
+from cloister.services.kms.standing import Standing, first_contracts
 from cloister.services.kms.taking_over import TakingOver
 from cloister.services.kms.vendors import Vendors
-
-
-def first_contracts(entries: Sequence[bytes]) -> frozenset[bytes]:
-    """The identities of the contract lines that begin among `entries`."""
-    statements = (open_statement(entry) for entry in entries)
-    contracts = (parse_contract(statement.payload) for statement in statements if statement.kind == "contract")
-    return frozenset(contract.digest() for contract in contracts if contract.sequence == 0)
 
 
 class NotServing(Unavailable):
@@ -128,6 +120,7 @@ class Kms:
             await standing.history.follow(await standing.ledger.renew_checkpoint())
             await self._settle()
         await self._taking.ask(self._lock)
+        await self._custody.recover()
         async with self._lock:
             await self._custody.settle()
             await self._begin_due_epochs()
@@ -155,6 +148,7 @@ class Kms:
             self._end_in_time(self.retired)
             return
         await self._taking.ask(self._lock)
+        await self._custody.recover()
         async with self._lock:
             await self._custody.settle()
             await self._begin_due_epochs()

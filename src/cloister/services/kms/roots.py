@@ -17,7 +17,7 @@ from cloister.crypto.hpke import KemPrivateKey, wrap
 from cloister.crypto.root_secret import ROOT_SIZE, intake_key
 from cloister.crypto.shares import split
 from cloister.formats import canonical
-from cloister.formats.custody import EARLIER_INFO, SHARE_INFO, EarlierSeal, Root, Share, ShareSeal
+from cloister.formats.custody import EARLIER_INFO, SHARE_INFO, CommittedShare, EarlierSeal, Root, Share, ShareSeal
 from cloister.secret import SecretBytes
 
 
@@ -109,13 +109,15 @@ def _shares(
 ) -> tuple[Share, ...]:
     shares = split(secret, threshold=threshold, count=len(custodians))
     return tuple(
-        Share(
-            custodian=one.name,
-            wrapped=wrap(
-                one.seal, share.reveal(), info=SHARE_INFO, aad=canonical.encode(replace(seal, custodian=one.name))
-            ),
-        )
-        for one, share in zip(custodians, shares, strict=True)
+        _share(one, share, replace(seal, custodian=one.name)) for one, share in zip(custodians, shares, strict=True)
+    )
+
+
+def _share(custodian: Custodian, share: SecretBytes, seal: ShareSeal) -> Share:
+    return Share(
+        custodian=custodian.name,
+        commitment=CommittedShare(seal=seal, share=share.reveal()).commitment(),
+        wrapped=wrap(custodian.seal, share.reveal(), info=SHARE_INFO, aad=canonical.encode(seal)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +11,10 @@ from cloister.contract.epochs import active_epoch, living_epochs
 from cloister.contract.node_request import Shown
 from cloister.contract.state import ContractLine, EpochRecord, State
 from cloister.examination import Examination
+from cloister.formats.contract import parse_contract
 from cloister.formats.refusal import Wanted
 from cloister.ledger.checkpoints import VerifiedCheckpoint
-from cloister.ledger.statements import sign_statement
+from cloister.ledger.statements import open_statement, sign_statement
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.epochs import EpochKeys
 from cloister.services.kms.history import Appended, History, Ledger
@@ -20,6 +22,13 @@ from cloister.services.kms.instance import Instance
 from cloister.services.kms.refusals import A_LOOK, Refusals
 from cloister.services.kms.roots import RootSecrets, in_use_of
 from cloister.services.kms.vendors import Vendors
+
+
+def first_contracts(entries: Sequence[bytes]) -> frozenset[bytes]:
+    """The identities of the contract lines that begin among `entries`."""
+    statements = (open_statement(entry) for entry in entries)
+    contracts = (parse_contract(statement.payload) for statement in statements if statement.kind == "contract")
+    return frozenset(contract.digest() for contract in contracts if contract.sequence == 0)
 
 
 @dataclass(slots=True)
