@@ -14,7 +14,7 @@ from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.kms_keys import KmsKeys
 from cloister.services.gateway.receipts import SignedReceipts
-from cloister.testing.local_system import ENDPOINTS
+from cloister.testing.local_papers import ENDPOINTS
 from cloister.testing.served_engine import served_engine
 
 

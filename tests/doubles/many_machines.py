@@ -43,7 +43,8 @@ from cloister.services.relay.settings import RelaySettings
 from cloister.services.witness.service import serve_witness
 from cloister.services.witness.settings import WitnessSettings
 from cloister.storage.key_file import read_signing_key
-from cloister.testing.local_system import ORIGIN, LocalSystem
+from cloister.testing.local_papers import ORIGIN
+from cloister.testing.local_system import LocalSystem
 from cloister.testing.served_engine import served_engine
 
 FORKS = multiprocessing.get_context("forkserver")

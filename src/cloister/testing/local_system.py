@@ -14,36 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cloister.contract.plain import PlainTerms, plain_contract
-from cloister.crypto.hpke import X_WING
-from cloister.crypto.signing import SigningKey
 from cloister.endorsements.endorsing import Endorsing
 from cloister.errors import Unavailable
-from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SoftwarePlatform
-from cloister.formats.change_rules import ChangeRules
 from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
-from cloister.formats.constitution import Amender, Constitution, Log, Witness
-from cloister.formats.contract import Contract, Endpoint, NamedDigest, Sandbox, Task
-from cloister.formats.evidence import Unsafe
-from cloister.formats.ledger_messages import encode_list
-from cloister.formats.trust_policy import TrustPolicy
 from cloister.hosting.loopback import LOOPBACK, listen, port_of
-from cloister.ledger.statements import sign_statement
-from cloister.node.evidence import Tee
-from cloister.node.keys import NodeSecrets
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.failover import Failover
 from cloister.peers.kms import KmsClient
-from cloister.services.gateway.contract import ServedContract, trust_policy
 from cloister.services.gateway.data_plane import serve_gateway
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.engines import QueueLimits, Supply
-from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
-from cloister.services.gateway.security import GatewaySecurity, Runs
-from cloister.services.gateway.security import security_settings as gateway_settings
+from cloister.services.gateway.kms_keys import KmsKeys
 from cloister.services.gateway.service import assemble
-from cloister.services.kms.security import KmsSecurity
-from cloister.services.kms.security import security_settings as kms_settings
 from cloister.services.kms.service import serve_kms, wall_clock
 from cloister.services.kms.settings import KmsSettings
 from cloister.services.ledger.service import serve_ledger
@@ -52,163 +34,25 @@ from cloister.services.relay.service import serve_relay
 from cloister.services.relay.settings import RelaySettings
 from cloister.services.witness.service import serve_witness
 from cloister.services.witness.settings import WitnessSettings
-from cloister.storage.key_file import write_signing_key
-from cloister.tee.software import PLATFORM_MEASUREMENT, SoftwareTee
-from cloister.testing.made_tees import MadeEndorsing, MadeTee, policy_of
+from cloister.testing.local_papers import ORIGIN, WITNESS_NAME, LocalPapers
+from cloister.testing.made_tees import MadeEndorsing, MadeTee
 from cloister.testing.served_engine import AskedEngine, served_engine
-from cloister.testing.world import ENGINE, MODEL, SANDBOX, WORKLOAD
 
-ORIGIN, WITNESS_NAME = "log.local/cloister", "witness.local/cloister"
-UNSAFE: tuple[Unsafe, ...] = ("UnsafeAllowSoftwareTee",)
-ENDPOINTS = (Endpoint(method="POST", path="/v1/audio/transcriptions"),)
-RUNS = Runs(SANDBOX, ENGINE, MODEL, "files")
-DAY = 86_400  # seconds
 START_SECONDS = 20.0
 
 
 @dataclass
-class LocalSystem:
-    """Keys, signed papers and, once `running`, the ports. Change an attribute before it runs to have another system."""
+class LocalSystem(LocalPapers):
+    """Papers and, once `running`, the ports. Change an attribute before it runs to have another system."""
 
-    folder: Path
-    kms_security: KmsSecurity = field(default_factory=lambda: KmsSecurity(head_seconds=5))
-    gateway_security: GatewaySecurity = field(default_factory=GatewaySecurity)
-    workload: bytes = WORKLOAD  # what the KMS measures
-    gateway_workload: bytes = WORKLOAD  # what the gateway does
-    runs: Runs = RUNS  # what the gateway finds that it runs
     gateway_clock: Callable[[], float] = time.time  # noqa: TID251 - a real system has a real clock
-    log_key: SigningKey = field(default_factory=SigningKey.generate)
-    witness_key: SigningKey = field(default_factory=SigningKey.generate)
-    platform_key: SigningKey = field(default_factory=SigningKey.generate)
-    owner: SigningKey = field(default_factory=SigningKey.generate)
-    operator: SigningKey = field(default_factory=SigningKey.generate)
     ports: dict[str, int] = field(default_factory=dict)  # by the service's name
     instances: tuple[str, ...] = ("kms",)  # of the KMS, by the names of their ports
-    # On what made-up hardware KMS and gateways run, from their workload; the software TEE where nothing is said.
-    kms_on: Callable[[bytes], MadeTee] | None = None
-    gateway_on: Callable[[bytes], MadeTee] | None = None
     endorsing: Endorsing | None = None  # of the KMS; what the made-up vendors say, where nothing is said
-
-    def __post_init__(self) -> None:
-        """Write constitution and contract."""
-        self.constitution = self.make_constitution()
-        self.contract = self.make_contract()
-        self.secrets = NodeSecrets.generate()  # the gateway's
-
-    @property
-    def signers(self) -> tuple[SigningKey, SigningKey]:
-        """Who signs constitution and contract."""
-        return self.owner, self.operator
-
-    @property
-    def tee(self) -> Tee:
-        """The KMS's TEE."""
-        return SoftwareTee(self.platform_key, self.workload) if self.kms_on is None else self.kms_on(self.workload)
-
-    @property
-    def gateway_tee(self) -> Tee:
-        """The gateway's."""
-        if self.gateway_on is None:
-            return SoftwareTee(self.platform_key, self.gateway_workload)
-        return self.gateway_on(self.gateway_workload)
 
     def url(self, service: str) -> str:
         """Where a service of this system answers."""
         return f"http://{LOOPBACK}:{self.ports[service]}"
-
-    def appraisal(self, made: MadeTee | None, workload: bytes) -> AppraisalPolicy:
-        """Takes the made-up hardware, or this system's software TEE, by name."""
-        if made is not None:
-            return policy_of([made], [workload])
-        return AppraisalPolicy(
-            unsafe=UNSAFE,
-            roots="vendors",
-            platforms=(SoftwarePlatform(keys=(self.platform_key.public,), measurements=(PLATFORM_MEASUREMENT,)),),
-        )
-
-    @property
-    def kms_appraisal(self) -> AppraisalPolicy:
-        """What the KMS's evidence has to meet."""
-        return self.appraisal(self.kms_on and self.kms_on(self.workload), self.workload)
-
-    @property
-    def gateway_appraisal(self) -> AppraisalPolicy:
-        """What a gateway's has to."""
-        return self.appraisal(self.gateway_on and self.gateway_on(self.gateway_workload), self.gateway_workload)
-
-    def make_constitution(self) -> Constitution:
-        """The genesis."""
-        appraisal = self.kms_appraisal
-        digest = kms_settings(self.kms_security, unsafe=appraisal.unsafe).digest()
-        return Constitution(
-            name="local system",
-            sequence=0,
-            previous=b"",
-            log=Log(origin=ORIGIN, key=self.log_key.public),
-            witnesses=(Witness(name=WITNESS_NAME, key=self.witness_key.public),),
-            quorum=1,
-            kms=RoleReference(role="kms", workloads=(self.workload,), settings=(digest,)),
-            appraisal=appraisal,
-            amenders=(
-                Amender(name="owner", keys=(self.owner.public,)),
-                Amender(name="operator", keys=(self.operator.public,)),
-            ),
-            changes=ChangeRules(
-                approvers=("owner", "operator"),
-                number=2,
-                veto=(),
-                window_seconds=DAY,
-                notice_seconds=0,
-                urgent="none",
-            ),
-            local=True,
-        )
-
-    def make_contract(self) -> Contract:
-        """The first contract of the line."""
-        now, appraisal = wall_clock(), self.gateway_appraisal
-        bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=appraisal.unsafe)
-        node = RoleReference(role="gateway", workloads=(self.gateway_workload,), settings=(bound.digest(),))
-        return plain_contract(
-            PlainTerms(
-                name="local service",
-                constitution=self.constitution.digest(),
-                owner=self.owner.public,
-                operator=self.operator.public,
-                model=NamedDigest(name="whisper-1", digest=self.runs.model),
-                task=Task(
-                    name="serve",
-                    kind="serve",
-                    nodes=(node,),
-                    sandbox=Sandbox(tier=self.runs.tier, profiles=(self.runs.sandbox,)),
-                    engine=NamedDigest(name="engine", digest=self.runs.engine),
-                    endpoints=ENDPOINTS,
-                ),
-                appraisal=appraisal,
-                not_before=now - 3600,
-                not_after=now + 30 * DAY,
-            )
-        )
-
-    def trust_policy(self) -> TrustPolicy:
-        """A client's, which pins this system."""
-        return TrustPolicy(
-            constitution=self.constitution.digest(),
-            contract=self.contract.digest(),
-            unsafe=tuple(sorted({*self.constitution.appraisal.unsafe, *self.contract.appraisal.unsafe})),
-            kems=(X_WING,),
-            maximum_state_age_seconds=600,
-            maximum_clock_skew_seconds=60,
-        )
-
-    def gateway_node(self) -> GatewayNode:
-        """The gateway, as it shows itself."""
-        contract = ServedContract(self.contract.digest(), self.contract)
-        unsafe = self.contract.appraisal.unsafe
-        bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=unsafe)
-        return GatewayNode(
-            self.gateway_tee, self.secrets, bound, contract, trust_policy(contract, self.gateway_security)
-        )
 
     @contextlib.asynccontextmanager
     async def running(self, engine: AskedEngine) -> AsyncIterator[LocalSystem]:
@@ -359,23 +203,6 @@ class LocalSystem:
         if task.done():
             await task
         self.ports[name] = int(ready.read_text())
-
-    def write_key(self, name: str, key: SigningKey) -> Path:
-        """The file of a key, as services read it."""
-        path = self.folder / f"{name}.seed"
-        if not path.exists():
-            write_signing_key(path, key)
-        return path
-
-    def write_papers(self) -> tuple[Path, Path]:
-        """The files of constitution and contract, as services read them."""
-        papers = (
-            (self.folder / "constitution.entries", sign_statement("constitution", self.constitution, self.signers)),
-            (self.folder / "contract.entries", sign_statement("contract", self.contract, self.signers)),
-        )
-        for path, entry in papers:
-            path.write_bytes(encode_list([entry]))
-        return papers[0][0], papers[1][0]
 
 
 async def _until_served(kms: KmsClient, contract: bytes) -> None:
