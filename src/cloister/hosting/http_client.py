@@ -20,7 +20,7 @@ from cloister.hosting.http_connection import Connection, PeerLeft, SlowPeer
 from cloister.hosting.http_message import Headers, Origin, encode_head, header
 
 CONNECT_SECONDS = 5.0
-IDLE_SECONDS = 30.0  # shorter than servers keep a connection, so that a request seldom meets a closing one
+IDLE_SECONDS = 2.0  # less than any of our services keeps an idle connection, so that no request meets a closing one
 
 
 class BadReply(PeerLeft):

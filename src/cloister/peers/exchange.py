@@ -15,11 +15,11 @@ import aiohttp
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge, Unavailable, UsageError
 from cloister.examination import Outcome, RefusedSteps, Step
 from cloister.hosting.challenges import CHALLENGE_SIZE
+from cloister.hosting.http_client import IDLE_SECONDS
 from cloister.hosting.problem import MAXIMUM_BYTES, Problem, parse
 from cloister.hosting.tls import PeerTls, peer_tls, renewing
 
 CBOR = {"content-type": "application/cbor"}
-KEPT_ALIVE_SECONDS = 2.0  # less than our services keep an idle connection, so that no request meets a closing one
 
 
 class PeerRefused(CloisterError):
@@ -69,7 +69,7 @@ class Exchange:
         await self._renewing.enter_async_context(renewing(shown))
         tls = True if self._shown is None else self._shown.context
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=KEPT_ALIVE_SECONDS, ssl=tls),
+            connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=IDLE_SECONDS, ssl=tls),
             timeout=aiohttp.ClientTimeout(total=self._seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

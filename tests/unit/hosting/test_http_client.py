@@ -6,11 +6,12 @@ import pytest
 from tests.doubles.http_peers import echo, serving
 
 from cloister.errors import MalformedInput, Unavailable, UsageError
-from cloister.hosting.http_client import BadReply, HttpClient
+from cloister.hosting.http_client import IDLE_SECONDS, BadReply, HttpClient
 from cloister.hosting.http_connection import PeerLeft, SlowPeer
 from cloister.hosting.http_exchange import Limits, Response
 from cloister.hosting.http_message import Origin
 from cloister.hosting.http_server import HttpServer
+from cloister.hosting.service_limits import ServiceLimits
 
 
 @contextlib.asynccontextmanager
@@ -239,3 +240,8 @@ async def test_a_header_cannot_write_headers(name):
         with pytest.raises(ValueError, match="CR, LF or NUL"):
             async with client.exchange(b"GET", b"/", [(b"a", name)], seconds=1):
                 pass
+
+
+def test_a_kept_connection_is_given_up_before_any_service_of_ours_closes_it():
+    assert ServiceLimits().idle_seconds > IDLE_SECONDS
+    assert Limits().idle_seconds > IDLE_SECONDS
