@@ -13,6 +13,7 @@ from cloister.cli.verbs import Verbs
 VERBS: Final[Mapping[str, Entry]] = {
     "party": Entry("cloister.cli.contract_party:party", "Make a party's keys, and what it sends to the others."),
     "new": Entry("cloister.cli.contract_new:new", "Print a contract to begin from."),
+    "fill": Entry("cloister.cli.contract_fill:fill", "Write what was measured into a contract."),
     "check": Entry("cloister.cli.contract_show:check", "Check that one is well-formed; say what it leaves open."),
     "show": Entry("cloister.cli.contract_show:show", "Say in sentences what a contract says."),
     "sign": Entry("cloister.cli.contract_sign:sign", "Sign a contract for a party."),
@@ -26,6 +27,7 @@ EPILOG: Final = """\b
 From nothing to a contract in force:
   cloister contract party "The Hospital" --duty data-provider --folder hospital    each party, on its own machine
   cloister contract new --party hospital/party.toml --party vendor/party.toml >contract.toml
+  cloister contract fill contract.toml                                             the operator: what is to run
   cloister contract check contract.toml
   cloister contract sign contract.toml --key hospital/sign.seed                    each party; adds to contract.signed
   cloister contract submit contract.signed

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from cloister.cli.local import roles
+from cloister.cli.local.agreed import contract_option
 from cloister.cli.local.machines import AUTHORITY, CERTIFICATE, KEY, Deployment, read_machines
 from cloister.cli.local.measurement import Measurement
 from cloister.cli.local.settings import read_settings
@@ -51,16 +51,24 @@ def machines() -> None:
     metavar="FILE",
     help="What cloister workload measure --json said where the roles run.  [default: what runs here]",
 )
-def prepare(file: Path, target: Path, *, state: StateFolder, engine: str | None, measured: Path | None) -> None:
+@contract_option
+def prepare(
+    file: Path,
+    target: Path,
+    *,
+    state: StateFolder,
+    engine: str | None,
+    measured: Path | None,
+    contract: tuple[Path, ...],
+) -> None:
     """Sign constitution and contract, and write a folder for each role into DIR: settings, keys, signed entries."""
     forbid_core_dumps()  # it holds the seeds of both parties' keys
     placed = read_machines(file)
     settings = read_settings(state, os.environ, engine=engine, port=None)  # noqa: TID251 - read here, once
     found = None if measured is None else read_measurement(measured)
     with exclusive(state):
-        system = prepare_system(state, settings, say, clock=time.time, measured=found)  # noqa: TID251
-        tables = roles.settings(state, system.keys, system.terms, system.found, system.ports)
-        Deployment(placed, state, tables).write(target)
+        system = prepare_system(state, settings, say, clock=time.time, measured=found, contract=contract)  # noqa: TID251
+        Deployment(placed, state, system.tables(), system.served.file).write(target)
     for folder, machine in placed.folders().items():
         say(f"{target / folder}: copy it to {placed.etc}/{folder} on the machine of {machine.url}")
 

@@ -64,6 +64,11 @@ class StateFolder:
         return self.root / "contract.entries"
 
     @property
+    def agreed(self) -> Path:
+        """The entries of the contract that parties signed and this system serves; not there where it serves its own."""
+        return self.root / "agreed.entries"
+
+    @property
     def manifest(self) -> Path:
         """What ran at the last start, file by file, to name what changed since."""
         return self.root / "measured.json"

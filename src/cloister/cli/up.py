@@ -6,11 +6,13 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 
 from cloister.cli.exit_codes import EXIT_CODES
+from cloister.cli.local.agreed import contract_option
 from cloister.cli.local.measurement import service_command
 from cloister.cli.local.settings import LocalSettings, read_settings
 from cloister.cli.local.stopping import end_on_signals, stop_requested, unless
@@ -31,6 +33,7 @@ Examples:
   cloister up                     in the foreground; ctrl-C ends everything
   cloister up --detach            in the background; cloister down ends everything
   cloister up --state ./try       keys, log and receipts in a folder of its own
+  cloister up --contract contract.signed      under a contract that its parties signed
 
 Every role of the design is a process of its own, and every check is real; but all of it is this machine's, and the
 software TEE protects nothing from this machine's owner. The state folder keeps keys, the log and receipts; when the
@@ -48,7 +51,8 @@ class NotDetached(CloisterError):
 @click.option("--detach", is_flag=True, help="Run in the background once everything is ready.")
 @click.option("--engine", type=click.Choice(["speech", "echo"]), help="The engine.  [default: speech]")
 @click.option("--port", type=click.IntRange(1, 65_535), help="The proxy's port.  [default: a free one, then the same]")
-def up(state: StateFolder, *, detach: bool, engine: str | None, port: int | None) -> None:
+@contract_option
+def up(state: StateFolder, *, detach: bool, engine: str | None, port: int | None, contract: tuple[Path, ...]) -> None:
     """Start a whole local system and keep it running.
 
     Witness, ledger, KMS, gateway with its engine in a sandbox, relay and proxy: a service that dies is named and
@@ -58,12 +62,13 @@ def up(state: StateFolder, *, detach: bool, engine: str | None, port: int | None
     settings = read_settings(state, os.environ, engine=engine, port=port)  # noqa: TID251 - read here, once
     if detach:
         own = {name: value for name, value in os.environ.items() if name.startswith("CLOISTER_UP__")}  # noqa: TID251
-        _detached(state, settings, own)
+        _detached(state, settings, contract, own)
         return
     started = time.monotonic()
     end_on_signals()
     with exclusive(state):
-        system = System(prepare(state, settings, say, clock=time.time), say)  # noqa: TID251 - it starts here
+        prepared = prepare(state, settings, say, clock=time.time, contract=contract)  # noqa: TID251 - it starts here
+        system = System(prepared, say)
         asyncio.run(_run(system, started))
 
 
@@ -104,13 +109,16 @@ def tell_ready(state: StateFolder, base_url: str, seconds: float, *, detached: b
         say("ctrl-C ends everything")
 
 
-def _detached(state: StateFolder, settings: LocalSettings, environ: Mapping[str, str]) -> None:
+def _detached(
+    state: StateFolder, settings: LocalSettings, contract: Sequence[Path], environ: Mapping[str, str]
+) -> None:
     """Start this command again in the background, and wait until it is ready; ctrl-C and SIGTERM end it."""
     started = time.monotonic()
     end_on_signals()
     state.prepare()
     arguments = ["up", "--state", str(state.root), "--engine", settings.engine]
     arguments += [] if settings.port is None else ["--port", str(settings.port)]
+    arguments += [word for path in contract for word in ("--contract", str(path.absolute()))]
     with (state.logs / "up.log").open("w+b") as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
             service_command(*arguments),

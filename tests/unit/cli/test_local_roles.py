@@ -10,6 +10,7 @@ from cloister.cli.local.keys import NAMES, open_keys, seed_path
 from cloister.cli.local.roles import (
     RELAY_ADMIN,
     ROLES,
+    ServedLine,
     choose_ports,
     config_path,
     keep_ports,
@@ -19,6 +20,7 @@ from cloister.cli.local.roles import (
 )
 from cloister.cli.local.settings import LocalSettings, read_settings
 from cloister.cli.local.system import _ports
+from cloister.cli.local.terms import line_of
 from cloister.cli.local.toml import toml
 from cloister.cli.state_folder import StateFolder
 from cloister.errors import Unavailable, UsageError
@@ -35,7 +37,7 @@ def state(tmp_path):
 
 def test_every_services_settings_are_what_the_service_reads(state):
     ports = choose_ports({}, proxy=None)
-    write_settings(state, settings(state, KEYS, FIRST, FOUND, ports))
+    write_settings(state, settings(state, KEYS, ServedLine(line_of(FIRST), state.contracts), FOUND, ports))
     read = {
         role: load(found(SERVICES[role].settings), service=role, config=config_path(state, role), environ={}, flags={})
         for role in ROLES

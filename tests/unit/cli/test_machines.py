@@ -8,7 +8,7 @@ import pytest
 from cloister.cli.local import roles
 from cloister.cli.local.keys import make_token, open_keys
 from cloister.cli.local.machines import CALLERS, Deployment, read_machines
-from cloister.cli.local.terms import Found, first_terms, sign_genesis, trust_policy
+from cloister.cli.local.terms import Found, first_terms, line_of, sign_genesis, trust_policy
 from cloister.cli.machines import read_measurement
 from cloister.cli.service import settings_record
 from cloister.cli.state_folder import StateFolder
@@ -49,9 +49,10 @@ def deploy(tmp_path, places):
     state.constitutions.write_bytes(encode_list(terms.constitutions))
     state.contracts.write_bytes(encode_list(terms.contracts))
     state.trust_policy.write_text(format_trust_policy(trust_policy(terms), comment="test"))
-    tables = roles.settings(state, keys, terms, found, dict.fromkeys((*roles.ROLES, roles.RELAY_ADMIN), 1))
+    served = roles.ServedLine(line_of(terms), state.contracts)
+    tables = roles.settings(state, keys, served, found, dict.fromkeys((*roles.ROLES, roles.RELAY_ADMIN), 1))
     (tmp_path / "machines.toml").write_text(places)
-    Deployment(read_machines(tmp_path / "machines.toml"), state, tables).write(tmp_path / "deploy")
+    Deployment(read_machines(tmp_path / "machines.toml"), state, tables, state.contracts).write(tmp_path / "deploy")
     return tmp_path / "deploy", state
 
 

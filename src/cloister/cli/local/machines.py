@@ -84,6 +84,7 @@ class Deployment:
     machines: Machines
     state: StateFolder
     tables: Mapping[str, Table]  # as for this machine alone
+    contracts: Path  # the entries of the contract that is served
 
     def write(self, target: Path) -> None:
         """Write a folder for each role below `target`: its settings, and copies of the files that they name.
@@ -119,7 +120,7 @@ class Deployment:
         if role == "kms":
             files["constitution.entries"] = self.state.constitutions
         if role in ("kms", "gateway"):
-            files["contract.entries"] = self.state.contracts
+            files["contract.entries"] = self.contracts
         if role == "proxy":
             files["trust-policy.toml"] = self.state.trust_policy
         return files

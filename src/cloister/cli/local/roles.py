@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from cloister.cli.local.keys import WITNESS_ML_DSA, LocalKeys, seed_path
-from cloister.cli.local.terms import Found, Terms, origin_of, trust_policy, witness_name
+from cloister.cli.local.terms import Found, origin_of, witness_name
 from cloister.cli.local.toml import Table, toml
 from cloister.cli.state_folder import StateFolder
 from cloister.client.durable import replace_file
@@ -20,6 +21,14 @@ from cloister.hosting.refused_port import refused_port
 
 ROLES: Final = ("witness", "ledger", "kms", "gateway", "relay", "proxy")  # each needs only those before it
 RELAY_ADMIN: Final = "relay-admin"  # among the ports: where the relay tells how it is, which its clients' port does not
+
+
+@dataclass(frozen=True, slots=True)
+class ServedLine:
+    """The contract line that KMS and gateway serve, and the file of its entries."""
+
+    digest: bytes  # of the first contract, 32 bytes
+    file: Path
 
 
 def url(port: int) -> str:
@@ -76,7 +85,7 @@ def _ports_path(state: StateFolder) -> Path:
 
 
 def settings(
-    state: StateFolder, keys: LocalKeys, terms: Terms, found: Found, ports: Mapping[str, int]
+    state: StateFolder, keys: LocalKeys, served: ServedLine, found: Found, ports: Mapping[str, int]
 ) -> dict[str, Table]:
     """The settings of every role, as its TOML file has them."""
     log_key = format_vkey(origin_of(keys.log.public), keys.log.public, kind=ED25519)
@@ -87,7 +96,6 @@ def settings(
         "url": url(ports["witness"]),
     }
     platform = seed_path(state, "platform")
-    line = trust_policy(terms).contract.hex()
     tables: dict[str, dict[str, Any]] = {
         "witness": {
             "folder": state.data / "witness",
@@ -106,14 +114,14 @@ def settings(
         "kms": {
             "ledger_urls": [url(ports["ledger"])],
             "constitution": state.constitutions,
-            "contracts": [state.contracts],
+            "contracts": [served.file],
             "platform_key": platform,
             "sealed_roots": state.data / "kms",
             "security": msgspec.structs.asdict(found.kms),
         },
         "gateway": {
             "kms_urls": [url(ports["kms"])],
-            "contract": state.contracts,
+            "contract": served.file,
             "platform_key": platform,
             "state": state.root,
             "run_folder": state.run / "engine",
@@ -121,7 +129,7 @@ def settings(
             "security": msgspec.structs.asdict(found.gateway),
         },
         "relay": {
-            "bundle_urls": [f"{url(ports['kms'])}/bundles/{line}"],
+            "bundle_urls": [f"{url(ports['kms'])}/bundles/{served.digest.hex()}"],
             "gateway_urls": [f"{url(ports['gateway'])}/gateway"],
             "admin_port": ports[RELAY_ADMIN],
             "client_rate": 5000,  # the one client is this machine's own proxy

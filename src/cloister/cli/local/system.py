@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cloister.cli.code_changes import started_with
 from cloister.cli.down import stop as stop_processes
 from cloister.cli.local import roles
+from cloister.cli.local.agreed import Agreed, keep_agreed, read_agreed, require_fit
+from cloister.cli.local.fit import Here
 from cloister.cli.local.keys import LocalKeys, make_token, open_keys
 from cloister.cli.local.measurement import (
     Measurement,
@@ -27,10 +30,14 @@ from cloister.cli.local.terms import (
     Terms,
     amended,
     first_terms,
+    found_by,
+    genesis_of,
+    line_of,
     sign_genesis,
     trust_policy,
     what_changed,
 )
+from cloister.cli.local.toml import Table
 from cloister.cli.state_folder import StateFolder
 from cloister.cli.system_record import DamagedRecord, Phase, RoleRecord, SystemRecord, recorded_processes, write_record
 from cloister.client.durable import replace_file
@@ -40,7 +47,7 @@ from cloister.client.session import Session
 from cloister.errors import UsageError
 from cloister.examination import Examination
 from cloister.formats.ledger_messages import encode_list
-from cloister.formats.trust_policy import format_trust_policy
+from cloister.formats.trust_policy import TrustPolicy, format_trust_policy
 from cloister.hosting.processes import name_of
 from cloister.tee.launch import ENVIRONMENT
 from cloister.tee.software import SENTENCE
@@ -86,6 +93,19 @@ class Prepared:
     terms: Terms
     found: Found
     ports: dict[str, int]
+    agreed: Agreed | None  # the contract that is served in place of the one of `terms`
+
+    @property
+    def served(self) -> roles.ServedLine:
+        """The contract line that KMS and gateway serve."""
+        if self.agreed is None:
+            return roles.ServedLine(line_of(self.terms), self.state.contracts)
+        return roles.ServedLine(self.agreed.line, self.state.agreed)
+
+    @property
+    def trust_policy(self) -> TrustPolicy:
+        """What this machine's client insists on."""
+        return trust_policy(self.terms, line=self.served.digest)
 
     @property
     def base_url(self) -> str:
@@ -97,6 +117,10 @@ class Prepared:
         """What clients of ours are pointed at."""
         return roles.url(self.ports["relay"])
 
+    def tables(self) -> dict[str, Table]:
+        """The settings of every role."""
+        return roles.settings(self.state, self.keys, self.served, self.found, self.ports)
+
 
 def prepare(
     state: StateFolder,
@@ -105,33 +129,47 @@ def prepare(
     *,
     clock: Callable[[], float],
     measured: Measurement | None = None,
+    contract: Sequence[Path] = (),
 ) -> Prepared:
     """Make keys, measure, sign what must be signed, and write the services' settings.
 
-    `measured` is what was found on another machine, where the roles are to run there.
+    `measured` is what was found on another machine, where the roles are to run there; `contract` are the files of one
+    that parties signed, to be served from now on.
 
     Raises:
-        CloisterError: this machine or folder cannot hold the system; in a sentence.
+        CloisterError: this machine or folder cannot hold the system, or the contract does not fit it; in a sentence.
     """
-    before = read_signed(state)
+    before, agreed = read_signed(state), read_agreed(state, contract)
     keys = open_keys(state)
     ports = _ports(state, settings, say)
     if measured is None:
         say("measuring what will run")
     measurement = measured or measure_in_child(state, settings.engine)
-    found = Found(
-        bytes.fromhex(measurement.workload),
-        bytes.fromhex(measurement.gateway),
-        settings.engine,
-        measurement.runs(),
-        settings.kms,
-        settings.gateway,
-    )
-    terms = _terms(before, keys, found, measurement.differences(started_with(state)), say, at=int(clock()))
-    _keep_signed(state, terms)
+    found, at = found_by(measurement, settings), int(clock())
+    if agreed is not None:
+        require_fit(agreed, Here(_genesis(before, state), keys.platform.public, found), at=at)
+    terms = _terms(before, keys, found, measurement.differences(started_with(state)), say, at=at)
+    if agreed is not None:
+        say(f"serving {agreed.last.name}, contract {_short(agreed.line)}, in place of one of its own")
+    prepared = Prepared(state, keys, terms, found, ports, agreed)
+    _keep_signed(prepared)
     keep_manifest(state, measurement)
-    roles.write_settings(state, roles.settings(state, keys, terms, found, ports))
-    return Prepared(state, keys, terms, found, ports)
+    roles.write_settings(state, prepared.tables())
+    return prepared
+
+
+def _genesis(before: Terms | Genesis | None, state: StateFolder) -> bytes:
+    """The digest of the first constitution, which a contract that others wrote has named.
+
+    Raises:
+        UsageError: there is none yet.
+    """
+    if before is None:
+        raise UsageError(
+            f"{state.root} has no KMS yet that a contract could name: {state.command('up')} makes one, then its parties"
+            " write the contract for it (cloister contract new)"
+        )
+    return before.constitution.digest() if isinstance(before, Genesis) else genesis_of(before)
 
 
 def _terms(
@@ -164,12 +202,15 @@ def _ports(state: StateFolder, settings: LocalSettings, say: Say) -> dict[str, i
     return ports
 
 
-def _keep_signed(state: StateFolder, terms: Terms) -> None:
+def _keep_signed(prepared: Prepared) -> None:
     # Each rests on the one before: what is missing after a start that was killed is made anew.
+    state, terms, policy = prepared.state, prepared.terms, prepared.trust_policy
     replace_file(state.constitutions, encode_list(terms.constitutions))
     replace_file(state.contracts, encode_list(terms.contracts))
-    if not state.trust_policy.exists():
-        replace_file(state.trust_policy, format_trust_policy(trust_policy(terms), comment=POLICY_COMMENT).encode())
+    if prepared.agreed is not None:
+        keep_agreed(state, prepared.agreed, policy, own=trust_policy(terms), comment=POLICY_COMMENT)
+    elif not state.trust_policy.exists():
+        replace_file(state.trust_policy, format_trust_policy(policy, comment=POLICY_COMMENT).encode())
 
 
 def _tell_signed(terms: Terms, say: Say) -> None:
@@ -246,7 +287,7 @@ class System:
 
     def session(self) -> Session:
         """A client's session with the system."""
-        policy = trust_policy(self.prepared.terms)
+        policy = self.prepared.trust_policy
         memory = MemoryFile(self.prepared.state.memory, genesis=policy.constitution)
         return Session(policy, memory, Relay(self.prepared.relay_url))
 

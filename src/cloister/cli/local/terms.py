@@ -13,6 +13,8 @@ from typing import TypeVar
 import msgspec
 
 from cloister.cli.local.keys import LocalKeys
+from cloister.cli.local.measurement import Measurement
+from cloister.cli.local.settings import LocalSettings
 from cloister.contract.amendment import first_constitution, first_contract
 from cloister.contract.plain import PlainTerms, plain_contract
 from cloister.contract.walk import unlogged, walk_constitutions, walk_contracts
@@ -21,6 +23,7 @@ from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, So
 from cloister.formats.change_rules import ChangeRules
 from cloister.formats.constitution import Amender, Constitution, Log
 from cloister.formats.contract import Contract, Endpoint, NamedDigest, Sandbox, Task
+from cloister.formats.evidence import Unsafe
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.ledger.statements import open_statement, sign_statement
 from cloister.services.gateway import security as gateway_security
@@ -55,6 +58,18 @@ class Found:
     runs: Runs
     kms: KmsSecurity
     gateway: GatewaySecurity
+
+
+def found_by(measurement: Measurement, settings: LocalSettings) -> Found:
+    """What was measured, with the settings that it is to run with."""
+    return Found(
+        bytes.fromhex(measurement.workload),
+        bytes.fromhex(measurement.gateway),
+        settings.engine,
+        measurement.runs(),
+        settings.kms,
+        settings.gateway,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +166,24 @@ def what_changed(terms: Terms, keys: LocalKeys, found: Found, *, at: int) -> lis
     return [name for name, same in kept.items() if not same]
 
 
-def trust_policy(terms: Terms) -> TrustPolicy:
-    """What this machine's client insists on: this system and no other, by its beginnings."""
-    genesis = first_constitution(open_statement(terms.constitutions[0]))
-    contract = first_contract(open_statement(terms.contracts[0]))
+def genesis_of(terms: Terms) -> bytes:
+    """The digest of the first constitution, 32 bytes."""
+    return first_constitution(open_statement(terms.constitutions[0])).digest()
+
+
+def line_of(terms: Terms) -> bytes:
+    """The digest of the first contract, 32 bytes."""
+    return first_contract(open_statement(terms.contracts[0])).digest()
+
+
+def trust_policy(terms: Terms, *, line: bytes | None = None) -> TrustPolicy:
+    """What this machine's client insists on: this system and no other, by its beginnings.
+
+    `line` is the digest of the first contract where another than these terms' is served.
+    """
     return TrustPolicy(
-        constitution=genesis.digest(),
-        contract=contract.digest(),
+        constitution=genesis_of(terms),
+        contract=line or line_of(terms),
         unsafe=("UnsafeAllowSoftwareTee",),
         kems=(X_WING,),
         maximum_state_age_seconds=STATE_AGE_SECONDS,
@@ -185,10 +211,24 @@ def _constitution(keys: LocalKeys, found: Found) -> Constitution:
     )
 
 
+def gateway_reference(found: Found, endpoints: Sequence[Endpoint], unsafe: Sequence[Unsafe]) -> RoleReference:
+    """The gateway that was found, as a contract with these endpoints and exceptions names it."""
+    bound = gateway_security.security_settings(found.gateway, found.runs, endpoints=endpoints, unsafe=unsafe)
+    return RoleReference(role="gateway", workloads=(found.gateway_workload,), settings=(bound.digest(),))
+
+
+def software_appraisal(platform: bytes) -> AppraisalPolicy:
+    """Takes the software TEE with this public key, by name, and nothing else."""
+    return AppraisalPolicy(
+        unsafe=("UnsafeAllowSoftwareTee",),
+        roots="vendors",
+        platforms=(SoftwarePlatform(keys=(platform,), measurements=(PLATFORM_MEASUREMENT,)),),
+    )
+
+
 def _contract(keys: LocalKeys, found: Found, *, constitution: bytes, at: int) -> Contract:
     appraisal = _appraisal(keys)
-    bound = gateway_security.security_settings(found.gateway, found.runs, endpoints=ENDPOINTS, unsafe=appraisal.unsafe)
-    node = RoleReference(role="gateway", workloads=(found.gateway_workload,), settings=(bound.digest(),))
+    node = gateway_reference(found, ENDPOINTS, appraisal.unsafe)
     return plain_contract(
         PlainTerms(
             name="local contract",
@@ -217,11 +257,7 @@ def _kms(found: Found) -> RoleReference:
 
 
 def _appraisal(keys: LocalKeys) -> AppraisalPolicy:
-    return AppraisalPolicy(
-        unsafe=("UnsafeAllowSoftwareTee",),
-        roots="vendors",
-        platforms=(SoftwarePlatform(keys=(keys.platform.public,), measurements=(PLATFORM_MEASUREMENT,)),),
-    )
+    return software_appraisal(keys.platform.public)
 
 
 def _successor(current: Governed, wanted: Governed) -> Governed:
