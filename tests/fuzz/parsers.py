@@ -314,7 +314,8 @@ def token_targets() -> dict[str, tuple[Parser, list[bytes]]]:
     request = sign_attestation_request(world.kms.sign, shown, policy="p", audience="a", nonce=bytes(32))
     failed = (FailedCheck(check="release.role", shortfall="the contract names no clerk"),)
     refused = Refusal(
-        contract=bytes(32),
+        subject=bytes(32),
+        number=1,
         role="gateway",
         wanted="assets",
         failed=failed,

@@ -1,13 +1,14 @@
-"""However refusals come and go, each is in an entry or counted in one, and no line gets more than its bucket holds."""
+"""However refusals come and go, each is in an entry before it is told, or counted in one; no bucket holds more."""
 
+import contextlib
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloister.errors import Refused
-from cloister.examination import Steps
-from cloister.services.kms.refusals import BURST, PER_SECOND, WAITING, Refusals
+from cloister.formats.refusal import FailedCheck
+from cloister.hosting.allowance import TooMuch
+from cloister.services.kms.refusals import BURST, PER_SECOND, WAITING, Refusals, refused_evidence
 from cloister.testing.world import NOON, World, evidence
 
 WORLD = World()
@@ -16,10 +17,7 @@ SHOWN = evidence(WORLD.parties.platform, "gateway", WORLD.gateway, challenge=byt
 LINES = [bytes([number]) * 32 for number in range(6)]
 
 
-def examined():
-    steps: Steps = Steps(("release.role",), Refused)
-    steps.check("release.role", False, "the contract names no clerk")
-    return steps.stopped()
+FAILED = (FailedCheck(check="release.role", shortfall="the contract names no clerk"),)
 
 
 class Model:
@@ -31,19 +29,25 @@ class Model:
         self.came: Counter[bytes] = Counter()
         self.logged: Counter[bytes] = Counter()
         self.omitted: Counter[bytes] = Counter()
+        self.noted: Counter[bytes] = Counter()
+        self.numbers: list[int] = []
 
     def refuse(self, line: bytes) -> None:
-        self.refusals.note(line, SHOWN, examined(), "assets", at=NOON)
         self.came[line] += 1
+        with contextlib.suppress(TooMuch):
+            self.refusals.note(refused_evidence(line, SHOWN, "assets", FAILED, at=NOON))
+            self.noted[line] += 1
 
     def look(self, most: int) -> int:
         """How many entries were logged, `most` at the most."""
+        self.refusals.settle()
         for count in range(most):
             made = self.refusals.first()
             if made is None:
                 return count
-            self.logged[made.contract] += 1
-            self.omitted[made.contract] += made.omitted
+            self.numbers.append(made.number)
+            self.logged[made.subject] += 1
+            self.omitted[made.subject] += made.omitted
             self.refusals.logged()
         return most
 
@@ -62,9 +66,9 @@ def test_every_refusal_is_logged_or_counted_within_the_buckets(events):
         event(model)
     assert model.look(2 * WAITING) <= WAITING
     assert all(model.logged[line] <= BURST + model.now * PER_SECOND for line in LINES)
-    # Whatever is in no entry yet is told by the next one of its line, once there is room for that.
+    # What may be told is in the log; and what is in no entry yet is told by one of its line, once there is room for it.
+    assert all(model.logged[line] >= model.noted[line] for line in LINES)
     model.now += 2 / PER_SECOND
-    for line in list(model.came):
-        model.refuse(line)
     model.look(2 * WAITING)
     assert model.logged + model.omitted == model.came
+    assert model.numbers == sorted(set(model.numbers))

@@ -56,7 +56,8 @@ def refused(world):
     """What the KMS says of a node that got no key."""
     failed = (FailedCheck(check="evidence.workload", shortfall="is not named"),)
     return Refusal(
-        contract=world.contract.digest(),
+        subject=world.contract.digest(),
+        number=1,
         role="gateway",
         wanted="assets",
         failed=failed,
@@ -128,7 +129,8 @@ def revocation(world, **changes):
         (stranger("revocation", revocation), "revocation.signature"),
         (stranger("refusal", refused), "kms.signature"),
         (by_parties("refusal", refused), "kms.signature"),
-        (by_kms("refusal", lambda world: replace(refused(world), contract=bytes(32))), "refusal.contract"),
+        (by_kms("refusal", lambda world: replace(refused(world), subject=bytes(32))), "refusal.subject"),
+        (by_kms("refusal", lambda world: replace(refused(world), wanted="handover")), "refusal.subject"),
         (by_kms("revocation", revocation), "revocation.signature"),
         (by_parties("revocation", lambda world: revocation(world, contract=bytes(32))), "revocation.contract"),
         (by_parties("revocation", lambda world: revocation(world, target=bytes(32))), "revocation.target"),
@@ -225,16 +227,32 @@ def test_a_clock_that_runs_ahead_at_a_release_shuts_no_later_instance_out(world)
 
 def test_refusals_are_counted_and_change_nothing_else(world):
     before = folded(world)
-    entry = sign_statement("refusal", refused(world), (world.kms.sign,))
-    after = advance(advance(before, entry), sign_statement("refusal", refused(world), (world.kms.sign,)))
+    entries = [sign_statement("refusal", replace(refused(world), number=n), (world.kms.sign,)) for n in (1, 4)]
+    after = fold(before, entries)
     told = line(after, world).refusals
     assert (told.logged, told.omitted, [one.placed.index for one in told.latest]) == (2, 6, [5, 6])
     assert dataclasses.replace(line(after, world), refusals=line(before, world).refusals) == line(before, world)
 
 
+@pytest.mark.parametrize("wanted", ["assets", "handover"])
+def test_a_refusal_that_is_logged_again_is_counted_once(world, wanted):
+    """Anyone who may write to the log has the entry; nobody makes one refusal look like many with it."""
+    subject = world.constitution.digest() if wanted == "handover" else world.contract.digest()
+    made = [replace(refused(world), wanted=wanted, subject=subject, number=number) for number in (1, 2)]
+    entries = [sign_statement("refusal", one, (world.kms.sign,)) for one in made]
+    once = fold(folded(world), entries)
+    for again in entries:
+        after = advance(once, again)
+        assert after.broken == "refusal.number"
+        assert (after.lines, after.refusals) == (once.lines, once.refusals)
+    told = once.refusals if wanted == "handover" else line(once, world).refusals
+    assert (told.logged, told.omitted) == (2, 6)
+
+
 def test_the_latest_refusals_are_kept_and_all_are_counted(world):
     state = folded(world)
     for at in range(KEPT_REFUSALS + 3):
-        state = advance(state, sign_statement("refusal", replace(refused(world), at=at), (world.kms.sign,)))
+        made = replace(refused(world), at=at, number=at + 1)
+        state = advance(state, sign_statement("refusal", made, (world.kms.sign,)))
     told = line(state, world).refusals
     assert (told.logged, len(told.latest), told.latest[0].refusal.at) == (KEPT_REFUSALS + 3, KEPT_REFUSALS, 3)

@@ -17,7 +17,7 @@ from cloister.contract.fold import advance, begin
 from cloister.contract.state import State
 from cloister.formats.custody import parse_recovery, parse_use
 from cloister.formats.handover import parse_handover
-from cloister.formats.refusal import parse_refusal
+from cloister.formats.refusal import Wanted, parse_refusal
 from cloister.formats.release import parse_release
 from cloister.formats.statement import Statement, parse_statement
 from cloister.ledger.statements import entry_digest
@@ -137,6 +137,14 @@ def _recovery(_state: State, statement: Statement, index: int, entry: str, effec
     )
 
 
+_REFUSED: Final[Mapping[Wanted, str]] = {
+    "transport-key": "no transport key",
+    "assets": "no assets",
+    "handover": "no handover",
+    "recovery": "no share of a custodian's",
+}
+
+
 def _refusal(_state: State, statement: Statement, index: int, entry: str, effect: str) -> SaidRelease:
     made = parse_refusal(statement.payload)
     failed = "; ".join(f"{one.check}: {one.shortfall}" for one in made.failed)
@@ -145,7 +153,7 @@ def _refusal(_state: State, statement: Statement, index: int, entry: str, effect
         index=index,
         entry=entry,
         kind="refusal",
-        what=f"no {'assets' if made.wanted == 'assets' else 'transport key'} ({failed}{more})",
+        what=f"{_REFUSED[made.wanted]} ({failed}{more})",
         to=made.node.hex(),
         at=moment(made.at),
         checks=0,

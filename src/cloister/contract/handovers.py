@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import replace
 
 from cloister.contract.placed import Placed, require
-from cloister.contract.state import HandoverRecord, State
+from cloister.contract.state import HandoverRecord, State, giving_instance
 from cloister.formats.handover import NamedSecret, parse_handover
 from cloister.ledger.statements import SignedStatement
 
@@ -16,14 +16,13 @@ KEPT_HANDOVERS = 64  # each is looked for right after it was logged
 def handover(state: State, statement: SignedStatement, placed: Placed) -> State:
     """Secrets go from an instance, in force or retired by a successor, to one in force: to no other, ever."""
     made = parse_handover(statement.payload)
-    givers = statement.signers.intersection((*state.instances, *state.retired))
-    require("kms.signature", len(givers) == 1 == len(statement.signers), "is not signed by a known KMS instance")
+    giver = giving_instance(state, statement)
     current = state.constitution.digest()
     require("handover.constitution", made.constitution == current, "is not under the constitution in force")
     require("handover.instance", made.to in state.instances, "gives to no KMS instance under the one in force")
     unknown = [secret for secret in made.secrets if not is_secret(state, secret)]
     require("handover.secrets", not unknown, "names what is no secret of the log's, or was revoked")
-    record = HandoverRecord(placed, made, next(iter(givers)))
+    record = HandoverRecord(placed, made, giver)
     return replace(state, handovers=(*state.handovers, record)[-KEPT_HANDOVERS:])
 
 

@@ -49,12 +49,13 @@ class RefusalRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class LineRefusals:
-    """Nodes of a contract line that got no key, as KMS instances told."""
+class Refusals:
+    """Who got nothing, as KMS instances told: of one contract line, or of handovers."""
 
     logged: int = 0  # entries
     omitted: int = 0  # more that stand in no entry
     latest: tuple[RefusalRecord, ...] = ()  # the newest last
+    numbers: Mapping[bytes, int] = field(default_factory=dict)  # the last of each instance, by its signing key
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class ContractLine:
     revoked: frozenset[bytes] = frozenset()  # digests of entries
     revoked_nodes: frozenset[bytes] = frozenset()  # signing keys of nodes whose release was revoked
     custody: LineCustody = field(default_factory=LineCustody)
-    refusals: LineRefusals = field(default_factory=LineRefusals)
+    refusals: Refusals = field(default_factory=Refusals)
     ended: bool = False  # a party that may revoked the contract itself: nothing is made under it any more
 
     @property
@@ -105,6 +106,7 @@ class State:
     instances: tuple[bytes, ...] = ()  # signing keys of KMS instances under the constitution in force, the newest last
     retired: tuple[bytes, ...] = ()  # those of constitutions before: all that they may do is hand over
     handovers: tuple[HandoverRecord, ...] = ()  # the newest last
+    refusals: Refusals = field(default_factory=Refusals)  # of handovers
     latest: int = 0  # the latest time at which an instance showed itself, which witnesses stated; seconds since 1970
     time: int = 0  # how late it is at least, as `time` entries show; seconds since 1970
     size: int = 1
@@ -130,6 +132,17 @@ def signing_instance(state: State, statement: SignedStatement) -> bytes:
         EntryVoid: `kms.signature`.
     """
     known = statement.signers.intersection(state.instances)
+    require("kms.signature", len(known) == 1 == len(statement.signers), "is not signed by a known KMS instance")
+    return next(iter(known))
+
+
+def giving_instance(state: State, statement: SignedStatement) -> bytes:
+    """The one signer, if it is a KMS instance, under the constitution in force or retired by it.
+
+    Raises:
+        EntryVoid: `kms.signature`.
+    """
+    known = statement.signers.intersection((*state.instances, *state.retired))
     require("kms.signature", len(known) == 1 == len(statement.signers), "is not signed by a known KMS instance")
     return next(iter(known))
 

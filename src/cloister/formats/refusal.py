@@ -1,4 +1,4 @@
-"""What a KMS says of a node that it gave no key: which checks failed, and how often it said nothing before."""
+"""What a KMS says of whom it gave nothing: which checks failed, and how often it said nothing before."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from cloister.formats.evidence import Role
 MAXIMUM_SHORTFALL: Final = 160  # characters
 MAXIMUM_FAILED: Final = 16  # checks; the first are those that say the most
 
+Number = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Shortfall = Annotated[str, msgspec.Meta(max_length=MAXIMUM_SHORTFALL, pattern=r"^[ -~]*\Z")]
 
 
-Wanted = Literal["transport-key", "assets"]  # what the node asked for
+Wanted = Literal["transport-key", "assets", "handover", "recovery"]  # what was asked for; or given, as a share
+Asking = Role | Literal["custodian"]
 
 
 class FailedCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -27,17 +29,18 @@ class FailedCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A node that answered a challenge got nothing. Signed by the KMS instance that refused."""
+    """Who answered a challenge got nothing, or a custodian's share was none. Signed by the KMS instance."""
 
-    version: Literal[1] = 1
-    contract: Digest  # the first contract of the line
-    role: Role  # that the node claims
+    version: Literal[2] = 2  # 1 had no number; no release wrote it
+    subject: Digest  # the first contract of the line; where another instance wanted a handover the genesis
+    number: Number  # grows with each of this instance's
+    role: Asking  # that it claims
     wanted: Wanted
     failed: Annotated[tuple[FailedCheck, ...], msgspec.Meta(min_length=1, max_length=MAXIMUM_FAILED)]
-    evidence: Digest  # SHA-256 of the evidence, which is not kept
-    node: Digest  # thumbprint of the keys that came with it
+    evidence: Digest  # SHA-256 of the evidence, which is not kept; of a share, of the payload of its `recovery`
+    node: Digest  # thumbprint of the keys that came with it; of a share, the key of the instance that it was given to
     at: Seconds
-    omitted: Count  # refusals of nodes of this line, by this instance, since its last entry, that are in no entry
+    omitted: Count  # more refusals of this subject and `wanted`, by this instance, before this one, that have no entry
 
 
 def parse_refusal(data: bytes) -> Refusal:

@@ -45,7 +45,7 @@ PARSERS: Final[Mapping[str, Callable[[bytes], msgspec.Struct]]] = {
     "handover": parse_handover,
 }
 # Fields that hold the digest of an entry or of a document in an earlier one.
-_REFERENCES: Final = ("constitution", "contract", "previous", "epoch", "target", "proposal", "terms")
+_REFERENCES: Final = ("constitution", "contract", "subject", "previous", "epoch", "target", "proposal", "terms")
 
 
 def read_payload(statement: SignedStatement) -> msgspec.Struct | None:

@@ -13,6 +13,7 @@ from cloister.contract.state import State
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
 from cloister.formats.evidence import parse_evidence
+from cloister.formats.refusal import Wanted
 
 
 def words(taken: Taken, order: Order) -> str:
@@ -91,10 +92,18 @@ def _handover(record: Any, _state: State, order: Order) -> str:
     return f"hands over {secrets} to the instance {record.to.hex()[:12]}…"
 
 
+_WANTED: Final[Mapping[Wanted, str]] = {
+    "transport-key": "a transport key",
+    "assets": "assets",
+    "handover": "to hand secrets over",
+    "recovery": "what was given as a share",
+}
+
+
 def _refusal(record: Any, state: State, _order: Order) -> str:
-    what = "assets" if record.wanted == "assets" else "a transport key"
     failed = ", ".join(one.check for one in record.failed)
-    return f"refuses {what} of {_line(state, record.contract)} to a {record.role}: {failed}"
+    of = "" if record.wanted == "handover" else f" of {_line(state, record.subject)}"
+    return f"refuses {_WANTED[record.wanted]}{of} to a {record.role}: {failed}"
 
 
 def _revocation(record: Any, _state: State, order: Order) -> str:

@@ -19,6 +19,7 @@ from cloister.peers.exchange import PeerRefused
 from cloister.secret import SecretBytes
 from cloister.services.kms.deciding import decide, evidence_digest, log_with_evidence
 from cloister.services.kms.history import Appended
+from cloister.services.kms.refusals import failed_of
 from cloister.services.kms.standing import Standing
 
 Opened = Mapping[bytes, SecretBytes]  # what was deposited, by the digest of the deposit's entry
@@ -32,7 +33,7 @@ async def release_assets(standing: Standing, asked: AssetsAsked) -> bytes:
         Unavailable: ledger or witnesses are down, or the root secret is not here; nothing left.
     """
     decision = await decide(standing, asked, _judge, "assets")
-    opened = await _opened(standing, decision)  # first: what cannot be opened shall spend no use
+    opened = await _opened(standing, asked, decision)  # first: what cannot be opened shall spend no use
     entry = _entry(standing, decision, asked.evidence)
     appended, checkpoint = await log_with_evidence(standing, asked.evidence, entry)
     published = examine_use(
@@ -45,12 +46,16 @@ def _judge(standing: Standing, asked: AssetsAsked) -> Examination[AssetDecision]
     return examine_assets(standing.state, asked, at=standing.now())
 
 
-async def _opened(standing: Standing, decision: AssetDecision) -> Opened:
+async def _opened(standing: Standing, asked: AssetsAsked, decision: AssetDecision) -> Opened:
     line = standing.state.lines[decision.line]
-    return {
-        deposit.placed.digest: await _plain(standing, deposit, line.custody.root(deposit.deposit.terms.generation))
-        for deposit in decision.deposits
-    }
+    try:
+        return {
+            deposit.placed.digest: await _plain(standing, deposit, line.custody.root(deposit.deposit.terms.generation))
+            for deposit in decision.deposits
+        }
+    except ReleaseRefused as refusal:
+        await standing.log_refusal(asked, failed_of(refusal), "assets")
+        raise
 
 
 async def _plain(standing: Standing, deposit: DepositRecord, root: RootRecord | None) -> SecretBytes:
@@ -64,9 +69,7 @@ async def _plain(standing: Standing, deposit: DepositRecord, root: RootRecord | 
     try:
         sealed = await standing.ledger.get_blob(deposit.deposit.blob)
     except PeerRefused as error:
-        raise ReleaseRefused(
-            "asset.sealed", f"the ledger lost what {terms.asset}'s owner deposited: {error}"
-        ) from error
+        raise ReleaseRefused("asset.sealed", f"the ledger lost what {terms.asset}'s owner deposited") from error
     try:
         return unwrap(key, sealed, info=DEPOSIT_INFO, aad=canonical.encode(terms))
     except OpenFailed as error:

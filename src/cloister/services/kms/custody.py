@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -17,8 +18,11 @@ from cloister.formats import canonical
 from cloister.formats.custody import Recovery
 from cloister.formats.custody_messages import INTAKE_TYPE, Intake, IntakeHead
 from cloister.formats.key_bundle import LoggedEntry
+from cloister.formats.refusal import Refusal
+from cloister.hosting.allowance import TooMuch
 from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.secret import SecretBytes
+from cloister.services.kms.refusals import failed_of, refused_share
 from cloister.services.kms.roots import in_use_of, new_root
 from cloister.services.kms.sealed_roots import SealedCopy
 from cloister.services.kms.standing import Standing
@@ -37,14 +41,20 @@ class Custody:
         self._went_back: dict[bytes, bytes] = {}  # the root from which the ones before were looked for last, by line
         self._sealed_all = True  # whether the copy on disk has what is held
 
-    async def recover(self) -> None:
+    async def recover(self, lock: asyncio.Lock) -> None:
         """Bring back what custodians gave, and from each generation the one before. Nobody waits for that.
 
-        It takes milliseconds for each share and generation: on another thread, and whoever calls holds no lock.
+        It takes milliseconds for each share and generation: on another thread, and the `lock` is held only to log who
+        gave what is not its share.
+
+        Raises:
+            Refused, Unavailable: the log takes nothing now; nothing is lost.
         """
         for name, line in self._standing.lines().items():
             if (latest := line.custody.latest) is not None:
-                await self._combine(name, line, latest)
+                wrong = await self._combine(name, line, latest)
+                async with lock:
+                    await self._blame(wrong)
                 await self._go_back(name, line, latest)
 
     async def settle(self) -> None:
@@ -82,23 +92,34 @@ class Custody:
             changed |= secret is not None and self._standing.roots.hold(record, secret)
         return changed
 
-    async def _combine(self, name: bytes, line: ContractLine, latest: RootRecord) -> None:
+    async def _combine(self, name: bytes, line: ContractLine, latest: RootRecord) -> list[Refusal]:
+        """Have the secret, if the shares give it; what is to be said of those given anew that are none."""
         roots, instance = self._standing.roots, self._standing.instance
         given = tuple(one for one in line.custody.recoveries if one.instance == instance.key)
         if roots.get(latest) is not None or not given or given == self._tried.get(name):
-            return
+            return []
         log, wrap = structlog.get_logger(), instance.secrets.wrap
+        wrong = []
         for one in (one for one in given if one not in self._tried.get(name, ())):
             judged = await asyncio.to_thread(examine_share, latest.root, one, wrap)
             if judged.failed:
                 log.warning("a custodian gave what is not its share", custodian=one.custodian, failed=judged.failed)
+                wrong.append(refused_share(one, failed_of(judged), at=self._standing.now()))
         self._tried[name] = given
         examination = await asyncio.to_thread(examine_recovery, line, instance=instance.key, key=wrap)
         if examination.failed:
             log.info("shares were given, and no root secret yet", failed=examination.failed, shares=len(given))
-            return
+            return wrong
         log.info("custodians recovered a root secret", generation=latest.root.generation)
         self._hold(latest, examination.require())
+        return wrong
+
+    async def _blame(self, wrong: Sequence[Refusal]) -> None:
+        for one in wrong:
+            with contextlib.suppress(TooMuch):  # then it is counted
+                self._standing.refusals.note(one)
+        if wrong:
+            await self._standing.log_refusals()
 
     async def _go_back(self, name: bytes, line: ContractLine, latest: RootRecord) -> None:
         roots = self._standing.roots

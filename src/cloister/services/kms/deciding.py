@@ -15,6 +15,7 @@ from cloister.formats.evidence import Evidence
 from cloister.formats.refusal import Wanted
 from cloister.ledger.checkpoints import VerifiedCheckpoint
 from cloister.services.kms.history import Appended
+from cloister.services.kms.refusals import failed_of
 from cloister.services.kms.standing import Standing
 
 
@@ -40,13 +41,15 @@ async def decide(
     judge: Callable[[Standing, AnyAsked], Examination[AnyDecision]],
     wanted: Wanted,
 ) -> AnyDecision:
-    """What `judge` finds of a node's request; a refusal is noted, to be logged.
+    """What `judge` finds of a node's request; a refusal is in the log before it is told.
 
     Raises:
         Refused: names the check.
+        Unavailable: it is refused, and the log does not take that now; why, is not to be told.
     """
     examination = await asyncio.to_thread(judge, standing, asked)  # of GPUs some tens of milliseconds
-    standing.note_refusal(asked, examination, wanted)
+    if examination.failed:
+        await standing.log_refusal(asked, failed_of(examination), wanted)
     decision = examination.require()
     standing.vendors.met(standing.state.lines[decision.line].current.appraisal, decision.evidence.seen)
     return decision

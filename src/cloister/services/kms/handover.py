@@ -31,6 +31,7 @@ from cloister.formats.handover import (
 )
 from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.secret import SecretBytes
+from cloister.services.kms.refusals import failed_of, refused_evidence
 from cloister.services.kms.roots import in_use_of
 from cloister.services.kms.standing import Standing
 
@@ -49,12 +50,17 @@ async def give(standing: Standing, asked: AskedByInstance) -> bytes:
     """Judge another instance's request, log the handover, and only once it is witnessed give secrets away.
 
     Raises:
-        Refused: names the check; nothing left.
-        Unavailable: ledger or witnesses are down; nothing left.
+        Refused: names the check, as the log does; nothing left.
+        Unavailable: ledger or witnesses are down, or refusals come faster than the log takes them; nothing left.
     """
     examination = examine_handover(
         standing.state, asked, held=standing.keys.held() | standing.roots.held(), at=standing.now()
     )
+    if asked.challenge_live and examination.failed not in ([], ["handover.secrets"]):  # none of it here is no refusal
+        refused = failed_of(examination)
+        genesis, at = standing.state.genesis, standing.now()
+        standing.refusals.note(refused_evidence(genesis, asked.evidence, "handover", refused, at=at))
+        await standing.log_refusals()
     decision = examination.require()
     standing.vendors.met(standing.state.constitution.appraisal, decision.evidence.seen)
     shown = canonical.encode(asked.evidence)

@@ -120,7 +120,7 @@ class Kms:
             await standing.history.follow(await standing.ledger.renew_checkpoint())
             await self._settle()
         await self._taking.ask(self._lock)
-        await self._custody.recover()
+        await self._custody.recover(self._lock)
         async with self._lock:
             await self._custody.settle()
             await self._begin_due_epochs()
@@ -148,7 +148,7 @@ class Kms:
             self._end_in_time(self.retired)
             return
         await self._taking.ask(self._lock)
-        await self._custody.recover()
+        await self._custody.recover(self._lock)
         async with self._lock:
             await self._custody.settle()
             await self._begin_due_epochs()

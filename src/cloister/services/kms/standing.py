@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from cloister.contract.custody_records import RootRecord
 from cloister.contract.epochs import active_epoch, living_epochs
 from cloister.contract.node_request import Shown
 from cloister.contract.state import ContractLine, EpochRecord, State
-from cloister.examination import Examination
 from cloister.formats.contract import parse_contract
 from cloister.formats.refusal import Wanted
 from cloister.ledger.checkpoints import VerifiedCheckpoint
@@ -19,7 +17,7 @@ from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.epochs import EpochKeys
 from cloister.services.kms.history import Appended, History, Ledger
 from cloister.services.kms.instance import Instance
-from cloister.services.kms.refusals import A_LOOK, Refusals
+from cloister.services.kms.refusals import Failed, Refusals, refused_evidence
 from cloister.services.kms.roots import RootSecrets, in_use_of
 from cloister.services.kms.vendors import Vendors
 
@@ -91,20 +89,24 @@ class Standing:
         appended = await self.ledger.append(entry)
         return appended, await self.history.follow(appended.checkpoint)
 
-    def note_refusal(self, asked: Shown, found: Examination[Any], wanted: Wanted) -> None:
-        """Have it logged that a node got nothing: one that answered a challenge, for a line that is served."""
-        if found.failed and asked.challenge_live and asked.contract in self.lines():
-            self.refusals.note(asked.contract, asked.evidence, found, wanted, at=self.now())
+    async def log_refusal(self, asked: Shown, failed: Failed, wanted: Wanted) -> None:
+        """Say in the log that a node gets nothing: one that answered a challenge, for a line that is served.
+
+        Raises:
+            TooMuch: more come than the log takes: it is counted, and the node is not to be told why.
+            Refused, Unavailable: as `log`.
+        """
+        if asked.challenge_live and asked.contract in self.lines():
+            self.refusals.note(refused_evidence(asked.contract, asked.evidence, wanted, failed, at=self.now()))
+            await self.log_refusals()
 
     async def log_refusals(self) -> None:
-        """Say in the log who got no key; what cannot be logged now waits for the next look.
+        """Say in the log who got nothing; what cannot be logged now waits for the next look.
 
         Raises:
             Refused, Unavailable: as `log`.
         """
-        for _ in range(A_LOOK):
-            refusal = self.refusals.first()
-            if refusal is None:
-                return
+        self.refusals.settle()
+        while (refusal := self.refusals.first()) is not None:
             await self.log(sign_statement("refusal", refusal, (self.instance.secrets.sign,)))
             self.refusals.logged()
