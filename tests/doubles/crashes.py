@@ -1,8 +1,9 @@
 """Machines whose lives end at a chosen durable step, over real SQLite files: by `kill -9`, or with the power.
 
-A durable step is a moment after which something outside memory may be another: a commit, a blob's rename, a message
-that leaves. A kill keeps what the kernel was given; a power cut keeps what was synchronised, and as much of the rest
-as the test says. A dead machine's objects are abandoned as they are: whatever still runs of them cannot touch a thing.
+A durable step is a moment after which something outside memory may be another: a commit, its synchronisation, a blob's
+rename, a message that leaves. A kill keeps what the kernel was given; a power cut keeps what was synchronised, and of
+the rest as much as the test says: so many blocks of a write-ahead log, and of its copy so many as the log lost. A dead
+machine's objects are abandoned as they are: whatever still runs of them cannot touch a thing.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from cloister.errors import Unavailable
 from cloister.storage.blobs import BlobStore
 from cloister.storage.database import Database
 from cloister.storage.database_file import open_file
+from cloister.storage.log_copy import LogCopy
 
 T = TypeVar("T")
 
-NEVER, NORMAL, FULL = 0, 1, 2  # SQLite's `PRAGMA synchronous`: never, when the log is moved, with every commit
+NEVER, ALWAYS = False, True  # whether what is committed is synchronised before it is answered
+BLOCK = 512  # bytes that a disk writes whole or not at all
 
 # The doubles say what a disk keeps, not the disk: memory is as good, and faster.
 MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
@@ -55,8 +58,8 @@ class Machine:
         self._root = folder
         self._lives = 0
         self._ending: Ending | None = None
-        self._synced: dict[str, int] = {}  # bytes of each write-ahead log that no power cut takes
-        self._opened: list[sqlite3.Connection] = []
+        self._synced: dict[str, bytes] = {}  # what each log and copy is after a power cut that takes all it can
+        self._opened: list[sqlite3.Connection | LogCopy] = []
         self._serving: set[asyncio.Task[Any]] = set()
         self.folder.mkdir(parents=True)
 
@@ -145,32 +148,32 @@ class Machine:
         self.step(f"after {what} was answered by {peer.name}")
         return answer
 
-    async def database(self, name: str, *, synchronous: int = FULL, kind: type[Database] = Database) -> Database:
-        """The production database over a connection whose commits are steps."""
+    async def database(self, name: str, *, synchronous: bool = ALWAYS, kind: type[Database] = Database) -> Database:
+        """The production database over a connection and a log whose commits and synchronisations are steps."""
         path = self.folder / f"{name}.sqlite"
-        found = _log_size(path)
+        log = _Log.of(path, reserve=0)
+        log.of_machine(self, path, synchronous=synchronous)
+        log.mend()
         real = open_file(path, name)
-        real.execute(f"PRAGMA synchronous={synchronous}")
-        self._opened.append(real)
-        size = _log_size(path)
-        # A killed process leaves bytes that were not synchronised; reading them back does not make them so.
-        self._synced[path.name] = size if size > found else min(size, self._synced.get(path.name, 0))
-        return kind(_Connection(real, self, path), _AtOnce(), path)  # type: ignore[arg-type]
+        log.begin()
+        self._opened += [real, log]
+        self.synchronised(path)  # it is in the file
+        return kind(_Connection(real, self, path, synchronous=synchronous), _AtOnce(), path, log)  # type: ignore[arg-type]
 
     def blobs(self) -> SteppedBlobs:
         """The production blob store, each of whose writes is a step."""
         return SteppedBlobs(self, self.folder / "blobs")
 
     def synchronised(self, path: Path) -> None:
-        """What stands in the write-ahead log of `path` now, no power cut takes."""
-        self._synced[path.name] = _log_size(path)
+        """What stands in the write-ahead log of `path` and in its copy now, no power cut takes."""
+        for log in path.parent.glob(f"{path.name}-wal*"):
+            self._synced[log.name] = log.read_bytes()
 
     def _lose(self, kept: float) -> None:
-        for log in self.folder.glob("*-wal"):
-            size = log.stat().st_size
-            synced = min(self._synced.get(log.name.removesuffix("-wal"), 0), size)
-            with log.open("r+b") as file:
-                file.truncate(synced + int((size - synced) * kept))
+        for log in self.folder.glob("*-wal*"):
+            content = log.read_bytes()
+            share = 1 - kept if log.name.endswith("-copy") else kept
+            log.write_bytes(torn(self._synced.get(log.name, content), content, share))
 
     def _forget(self, disk: Path) -> None:
         for connection in self._opened:
@@ -191,16 +194,40 @@ class _AtOnce(concurrent.futures.Executor):
         return future
 
 
-class _Connection:
-    """A connection with a step before a commit, within it (written, not yet synchronised), and after it."""
+class _Log(LogCopy):
+    """A log with a step before it is synchronised with its copy, and after it."""
 
-    def __init__(self, real: sqlite3.Connection, machine: Machine, path: Path) -> None:
+    _machine: Machine
+    _path: Path
+    _life: asyncio.Future[None]
+    _synchronous: bool
+
+    def of_machine(self, machine: Machine, path: Path, *, synchronous: bool) -> None:
+        self._machine, self._path, self._life, self._synchronous = machine, path, machine.ended, synchronous
+
+    def empty(self) -> None:
+        super().empty()
+        self._machine.synchronised(self._path)
+
+    def synchronise(self) -> None:
+        if self._life.done():
+            raise Crash(f"{self._machine.name} is dead")
+        self._machine.step(f"before the log of {self._path.name} is synchronised")
+        if self._synchronous:
+            self._machine.synchronised(self._path)
+        self._machine.step(f"after the log of {self._path.name} was synchronised")
+
+
+class _Connection:
+    """A connection with a step before a commit, and after it: written, not yet synchronised."""
+
+    def __init__(self, real: sqlite3.Connection, machine: Machine, path: Path, *, synchronous: bool) -> None:
         self._real = real
         self._machine = machine
         self._path = path
         self._life = machine.ended
         self._changes = real.total_changes
-        (self._synchronous,) = real.execute("PRAGMA synchronous").fetchone()
+        self._synchronous = synchronous
 
     @property
     def in_transaction(self) -> bool:
@@ -217,9 +244,6 @@ class _Connection:
         self._machine.step(f"before {what}")
         cursor = self._real.execute(sql)
         self._changes = self._real.total_changes
-        self._machine.step(f"within {what}")
-        if self._synchronous >= FULL:
-            self._machine.synchronised(self._path)
         self._machine.step(f"after {what}")
         return cursor
 
@@ -230,7 +254,7 @@ class _Connection:
 
     def _move_log(self, sql: str) -> Any:
         """SQLite synchronises here, too, unless it was told never to; then the file is as if nothing had been moved."""
-        if self._synchronous < NORMAL:
+        if not self._synchronous:
             return self._real.execute("SELECT 0, 0, 0")
         cursor = self._real.execute(sql)
         self._machine.synchronised(self._path)
@@ -262,6 +286,12 @@ class SteppedBlobs:
         return self._blobs.get(digest)
 
 
-def _log_size(path: Path) -> int:
-    log = path.with_name(f"{path.name}-wal")
-    return log.stat().st_size if log.exists() else 0
+def torn(synced: bytes, written: bytes, kept: float) -> bytes:
+    """The file after a power cut, with a share of the blocks that were written since it was synchronised."""
+    length = max(len(synced), len(written))
+    blocks = [slice(at, at + BLOCK) for at in range(0, length, BLOCK)]
+    changed = [block for block in blocks if synced[block] != written[block]]
+    found = bytearray(synced)
+    for block in changed[: round(len(changed) * kept)]:
+        found[block] = written[block]
+    return bytes(found)

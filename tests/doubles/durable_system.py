@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from tests.doubles.crashes import FULL, Crash, Ending, Machine
+from tests.doubles.crashes import ALWAYS, Crash, Ending, Machine
 from tests.doubles.durable_model import Model, head_of, require
 from tests.doubles.kms_system import SECURITY, AskingNode, WorldTee
 
@@ -54,7 +54,7 @@ OF_TIME = {"checkpoint.time", "checkpoint.age", "epoch.window"}  # what a clock 
 class Variant:
     """How the parts are made. A test plants a bug by overriding one of these."""
 
-    synchronous = FULL
+    synchronous = ALWAYS
     database = Database
 
     def store(self, database) -> LedgerStore:

@@ -12,7 +12,7 @@ from cloister.crypto.merkle import leaf_hash, root
 from cloister.errors import Unavailable
 from cloister.peers.ledger import LedgerClient
 
-STEPS = ("before a commit", "after it", "before the commit is moved into the file", "after that")
+STEPS = ("before a commit", "after it", "before it is synchronised", "after that")
 
 
 class Reader:

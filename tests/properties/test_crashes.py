@@ -229,7 +229,9 @@ class Lazy(Database):
         if self._connection.in_transaction:
             self._connection.execute("COMMIT")
         self._connection.execute("BEGIN IMMEDIATE")
-        return action(self._connection)
+        value = action(self._connection)
+        self._taken += 1
+        return value, self._taken
 
 
 class CommitsLate(Variant):
@@ -237,7 +239,7 @@ class CommitsLate(Variant):
 
 
 class NeverSynchronises(Variant):
-    """SQLite's `synchronous=OFF`: a commit that has returned is not on disk yet."""
+    """A commit that has returned is not on disk yet."""
 
     synchronous = NEVER
 

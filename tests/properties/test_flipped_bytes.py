@@ -29,37 +29,31 @@ EXAMPLES = settings(max_examples=int(os.environ.get("FLIP_EXAMPLES", "150")), de
 
 
 @pytest.fixture(scope="module")
-def folder():
-    """A ledger and its witness that ended in good order, and what they had acknowledged."""
-    path = Path(tempfile.mkdtemp(dir=MEMORY))
+def lived():
+    """What a ledger and its witness had acknowledged: after they ended in good order, and as `kill -9` leaves them."""
+    path, killed = Path(tempfile.mkdtemp(dir=MEMORY)), Path(tempfile.mkdtemp(dir=MEMORY))
 
-    async def lived():
+    async def living():
         async with LedgerLife(path, KEYS) as life:
             for entry in ENTRIES:
                 await life.sequencer.append(entry)
+            shutil.copytree(path, killed, dirs_exist_ok=True)
 
-    asyncio.run(lived())
-    yield path
+    asyncio.run(living())
+    yield path, killed
     shutil.rmtree(path)
+    shutil.rmtree(killed)
 
 
 @pytest.fixture(scope="module")
-def killed(folder):
-    """The same, killed after one more entry was committed and before it was answered: its log is not empty."""
-    path = Path(tempfile.mkdtemp(dir=MEMORY))
-    connection = open_file(copied(folder, "ledger", path), "ledger")
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute("INSERT INTO entries SELECT 9, randomblob(32), zeroblob(3000)")
-    connection.execute("ROLLBACK")
-    connection.execute("INSERT INTO checkpoints (size, root, note) SELECT 0, zeroblob(32), x''")
-    image = Path(tempfile.mkdtemp(dir=MEMORY))
-    for name in ("ledger.sqlite", "ledger.sqlite-wal"):
-        shutil.copy(path / name, image)
-    connection.close()
-    assert (image / "ledger.sqlite-wal").stat().st_size > 0
-    yield image
-    shutil.rmtree(path)
-    shutil.rmtree(image)
+def folder(lived):
+    return lived[0]
+
+
+@pytest.fixture(scope="module")
+def killed(lived):
+    """Nothing of it was moved from the logs into the files yet."""
+    return lived[1]
 
 
 def copied(folder, name, into):
@@ -70,7 +64,8 @@ def copied(folder, name, into):
 
 def flip(path, position, mask):
     content = bytearray(path.read_bytes())
-    content[position % len(content)] ^= mask
+    used = len(content.rstrip(b"\0"))  # zeros are written ahead of a log
+    content[position % used] ^= mask
     path.write_bytes(content)
 
 
@@ -138,12 +133,31 @@ def test_in_the_witnesss_file(folder, position, mask):
 
 
 @EXAMPLES
-@given(position=positions, mask=masks)
-def test_in_the_write_ahead_log_of_a_ledger_that_was_killed(killed, position, mask):
+@given(position=positions, mask=masks, suffix=st.sampled_from(["-wal", "-wal-copy"]))
+def test_in_the_log_or_its_copy_of_a_ledger_that_was_killed(killed, position, mask, suffix):
     with tempfile.TemporaryDirectory(dir=MEMORY) as here:
         path = copied(killed, "ledger", Path(here))
-        flip(path.with_name("ledger.sqlite-wal"), position, mask)
-        starts_whole_or_says_why(check_ledger(path))
+        flip(path.with_name(f"ledger.sqlite{suffix}"), position, mask)
+        assert starts_whole_or_says_why(check_ledger(path))
+
+
+@EXAMPLES
+@given(position=positions, mask=masks, suffix=st.sampled_from(["-wal", "-wal-copy"]))
+def test_in_the_log_or_its_copy_of_a_witness_that_was_killed(folder, killed, position, mask, suffix):
+    with tempfile.TemporaryDirectory(dir=MEMORY) as here:
+        path = copied(killed, "witness0", Path(here))
+        flip(path.with_name(f"witness0.sqlite{suffix}"), position, mask)
+        assert starts_whole_or_says_why(check_witness(path, remembered(folder)))
+
+
+def test_without_the_copy_a_flipped_byte_would_take_what_was_acknowledged(killed):
+    """The control: SQLite ends a log where a checksum does not hold, and says nothing."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as here:
+        path = copied(killed, "ledger", Path(here))
+        path.with_name("ledger.sqlite-wal-copy").unlink()
+        flip(path.with_name("ledger.sqlite-wal"), 40, 1)
+        with pytest.raises((AssertionError, KeyError)):
+            asyncio.run(check_ledger(path))
 
 
 def test_the_check_would_tell(folder):

@@ -1,7 +1,8 @@
 """One SQLite file, opened by one process, used from one thread of its own.
 
-WAL with `synchronous=FULL`: a transaction that has returned survives a power cut. And each is moved from the log into
-the file before it returns: a byte that flips in the log would end it there, and SQLite would say nothing of it.
+A transaction that has returned survives a power cut: it is in the write-ahead log and in the log's copy, both
+synchronised (`storage.log_copy`), or in the file itself. Those that wait for their turn together are synchronised
+together; the log is moved into the file when it is long, and nobody waits for that.
 `locking_mode=EXCLUSIVE`: a second process that opens the file is refused, so that no two sequencers ever number
 entries of one log.
 """
@@ -11,14 +12,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
 from cloister.errors import Unavailable
-from cloister.storage.database_file import CorruptStore, empty_log, open_file
+from cloister.storage.database_file import CorruptStore, move_log, open_file
+from cloister.storage.log_copy import LogCopy
 from cloister.storage.transaction import Each, Find, Insert, Query, Row, Step, Work
 
 T = TypeVar("T")
@@ -29,10 +31,13 @@ PROBE_SECONDS = 1.0
 class Database:
     """Runs transactions. Every action gets the connection in the database's own thread, never two at once."""
 
-    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor, path: Path, log: LogCopy) -> None:
         self._connection = connection
         self._thread = thread
         self._path = path
+        self._log = log
+        self._taken = self._kept = 0  # transactions; those that are on disk
+        self._lagging = False  # whether the copy lacks something of the log
         self._proved_at = -PROBE_SECONDS
 
     @classmethod
@@ -45,12 +50,13 @@ class Database:
         """
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sqlite {path.name}")
         loop = asyncio.get_running_loop()
+        log = LogCopy.of(path)
         try:
-            connection = await loop.run_in_executor(thread, open_file, path, migrations)
+            connection = await loop.run_in_executor(thread, _open, path, migrations, log)
         except BaseException:
             thread.shutdown(wait=False)
             raise
-        return cls(connection, thread, path)
+        return cls(connection, thread, path, log)
 
     async def run(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """What `action` returns, once its transaction is on disk. If it raises, nothing of it is.
@@ -59,7 +65,10 @@ class Database:
             Unavailable: the disk failed or is full. The transaction may then be on disk or not: look before the next.
             CorruptStore: the file is damaged, or one of its constraints forbids the change.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, action)
+        loop = asyncio.get_running_loop()
+        value, number = await loop.run_in_executor(self._thread, self._transact, action)
+        await loop.run_in_executor(self._thread, self._keep, number)  # after those that waited: they are kept with it
+        return value
 
     async def write(self, work: Work[T], *, by_any: bool = False) -> T:  # noqa: ARG002 - there is no other process
         """What `work` returns, once its transaction is on disk; raises as `run`."""
@@ -81,25 +90,69 @@ class Database:
 
     async def close(self) -> None:
         """Close the file; a transaction in flight ends first."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 
-    def _transact(self, action: Callable[[sqlite3.Connection], T]) -> T:
+    def _close(self) -> None:
+        with contextlib.suppress(OSError, sqlite3.Error):  # what is not moved now is in the log, for the next start
+            self._move()
+            self._log.empty()
+        self._connection.close()
+        self._log.close()
+
+    def _keep(self, number: int) -> None:
+        """Have the first `number` transactions on disk, and all that were committed since.
+
+        Raises:
+            Unavailable: they may be there or not.
+        """
+        if self._kept >= number:
+            return
+        with self._disk_failing():
+            if self._lagging:
+                self._move()
+            self._lagging = True
+            self._log.keep()
+            self._lagging = False
+        self._kept = self._taken
+        if self._log.untidy:
+            self._thread.submit(self._tidy)  # behind those that wait
+
+    def _tidy(self) -> None:
+        """Move a long log into the file, make room in a short one. If either fails, the next transaction tells."""
+        with contextlib.suppress(OSError, sqlite3.Error):
+            if self._log.full:
+                self._move()
+            self._log.make_room()
+
+    def _move(self) -> None:
+        """Move what was committed into the file, synchronised, and begin log and copy anew."""
+        move_log(self._connection)
+        self._log.moved()
+
+    def _transact(self, action: Callable[[sqlite3.Connection], T]) -> tuple[T, int]:
+        """What `action` returns, committed, and the transaction's number."""
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            value = action(self._connection)
-            self._connection.execute("COMMIT")
-            empty_log(self._connection)
-        except sqlite3.OperationalError as error:
-            self._roll_back()
-            raise Unavailable(f"{self._path} cannot be used: {error}") from error
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            self._roll_back()
-            raise CorruptStore(f"{self._path} would not hold what it must: {error}") from error
+            with self._disk_failing():
+                self._connection.execute("BEGIN IMMEDIATE")
+                value = action(self._connection)
+                self._connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
-        return value
+        self._taken += 1
+        return value, self._taken
+
+    @contextlib.contextmanager
+    def _disk_failing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"{self._path} cannot be used: {error}") from error
+        except OSError as error:
+            raise Unavailable(f"{self._path} cannot be used: {error.strerror}") from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise CorruptStore(f"{self._path} would not hold what it must: {error}") from error
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
@@ -138,3 +191,14 @@ def _write_nothing_new(connection: sqlite3.Connection) -> None:
     """The number of the last migration once more: SQLite writes the page that holds it all the same."""
     (done,) = connection.execute("PRAGMA user_version").fetchone()
     connection.execute(f"PRAGMA user_version={done}")
+
+
+def _open(path: Path, migrations: str, log: LogCopy) -> sqlite3.Connection:
+    log.mend()
+    try:
+        connection = open_file(path, migrations)
+    except BaseException:
+        log.close()
+        raise
+    log.begin()
+    return connection

@@ -41,7 +41,7 @@ def open_file(path: Path, migrations: str) -> sqlite3.Connection:
     try:
         _prepare(connection, path)
         _migrate(connection, path, _scripts(migrations))
-        empty_log(connection)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error as error:
         connection.close()
         raise _said(path, error) from error
@@ -63,9 +63,9 @@ def advising(advice: str) -> Iterator[None]:
         raise CorruptStore(f"{error}. {advice}") from error
 
 
-def empty_log(connection: sqlite3.Connection) -> None:
-    """Move what was committed from the write-ahead log into the file itself, synchronised."""
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+def move_log(connection: sqlite3.Connection) -> None:
+    """Move what was committed from the write-ahead log into the file itself, synchronised; the log begins anew."""
+    connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
 
 
 def _said(path: Path, error: sqlite3.Error) -> CloisterError:
@@ -80,7 +80,8 @@ def _said(path: Path, error: sqlite3.Error) -> CloisterError:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA locking_mode=EXCLUSIVE")
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA synchronous=NORMAL")  # with each moving of the log; commits are the database's to keep
+    connection.execute("PRAGMA wal_autocheckpoint=0")
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.execute("PRAGMA foreign_keys=ON")
     # Takes the lock for good, and reads every page.

@@ -38,7 +38,7 @@ async def test_writes_wait_for_the_disk_and_take_no_second_process(tmp_path):
         names = ("journal_mode", "synchronous", "locking_mode")
         return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
 
-    assert await database.run(pragmas) == ["wal", 2, "exclusive"]
+    assert await database.run(pragmas) == ["wal", 1, "exclusive"]  # NORMAL: the log's synchronisation is the database's
     script = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0.1).execute('SELECT * FROM heads')"
     other = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30
@@ -130,25 +130,29 @@ async def test_a_folder_that_is_not_there_is_unavailable(tmp_path):
         await opened(tmp_path / "none" / "x.sqlite")
 
 
-async def test_what_was_committed_is_in_the_file_itself_where_a_flipped_byte_is_found(tmp_path):
+INSERT = "INSERT INTO heads (origin, size, root) VALUES ('marked', 1, zeroblob(32))"
+
+
+async def test_what_was_committed_stands_in_the_log_and_in_its_copy_until_the_file_is_closed(tmp_path):
     path = tmp_path / "x.sqlite"
+    log, copy = path.with_name("x.sqlite-wal"), path.with_name("x.sqlite-wal-copy")
     database = await opened(path)
-    await database.run(
-        lambda connection: connection.execute(
-            "INSERT INTO heads (origin, size, root) VALUES ('marked', 1, zeroblob(32))"
-        )
-    )
-    assert b"marked" in path.read_bytes()
-    assert path.with_name("x.sqlite-wal").stat().st_size == 0
+    await database.run(lambda connection: connection.execute(INSERT))
+    assert b"marked" in log.read_bytes()
+    assert b"marked" in copy.read_bytes()
+    assert b"marked" not in path.read_bytes()
     await database.close()
+    assert b"marked" in path.read_bytes()
+    assert not log.exists()
+    assert copy.read_bytes() == b""
 
 
 async def test_a_probe_writes_to_the_disk(tmp_path):
-    path = tmp_path / "x.sqlite"
-    database = await opened(path)
-    before = path.stat().st_mtime_ns
+    log = tmp_path / "x.sqlite-wal"
+    database = await opened(tmp_path / "x.sqlite")
+    before = log.read_bytes()
     await database.probe()
-    assert path.stat().st_mtime_ns > before
+    assert log.read_bytes() != before
     await database.close()
 
 
