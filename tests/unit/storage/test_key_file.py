@@ -1,3 +1,4 @@
+import contextlib
 import resource
 import signal
 
@@ -8,20 +9,21 @@ from cloister.errors import UsageError
 from cloister.storage.key_file import read_signing_key, write_signing_key
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def no_room():
-    """Files of this process end after ten bytes."""
+    """Files of this process end after ten bytes; a file that pytest reports to, too."""
     own = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, own[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, own)
-    signal.signal(signal.SIGXFSZ, ignored)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, own)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
-@pytest.mark.usefixtures("no_room")
 def test_a_key_that_has_no_room_leaves_no_part_of_it_behind(tmp_path):
-    with pytest.raises(UsageError, match=r"a\.seed cannot be made: File too large"):
+    with no_room(), pytest.raises(UsageError, match=r"a\.seed cannot be made: File too large"):
         write_signing_key(tmp_path / "a.seed", SigningKey.generate())
     assert list(tmp_path.iterdir()) == []
 
