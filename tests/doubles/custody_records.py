@@ -67,6 +67,7 @@ SAMPLES = {
     parse_retirement: Retirement(contract=LINE, generation=1, reason="all is sealed anew"),
     parse_use: Use(
         contract=LINE,
+        number=1,
         role="gateway",
         task="serve",
         deposits=(DIGEST,),

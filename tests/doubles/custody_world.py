@@ -57,6 +57,7 @@ class CustodyWorld(World):
         self.uses = uses
         self.changes = changes
         self.threshold = threshold
+        self.used = 0
         self.custodians = {name: SigningKey.generate() for name in custodians}
         self.seals = {name: KemPrivateKey.generate(X_WING) for name in custodians}
         self.secret = SecretBytes(bytes(range(32)))
@@ -166,8 +167,11 @@ class CustodyWorld(World):
         return sign_statement("deposit", deposit, keys or (self.parties.owner,))
 
     def use(self, *deposits: bytes, node: Node | None = None, **changes: Any) -> bytes:
+        """Each has a greater number than those that were made before."""
+        self.used += 1
         use = Use(
             contract=self.line,
+            number=self.used,
             role="gateway",
             task="serve",
             deposits=tuple(map(entry_digest, deposits)),

@@ -4,15 +4,20 @@ from typing import get_args
 
 import msgspec
 import pytest
+from tests.doubles.custody_system import CustodySystem, WantingNode
+from tests.doubles.custody_world import SECRET
 from tests.doubles.forged_ledgers import FORGERIES, Forger
 from tests.doubles.honest_ledger import HonestLedger, lived
 from tests.doubles.kms_system import Link
 
+from cloister.contract.audit.auditor import audit
 from cloister.contract.audit.findings import AUDIT_STEPS
+from cloister.contract.audit.notes import ShownNote
 from cloister.contract.audit.payloads import PARSERS, read_entry
 from cloister.contract.audit.words import WORDS
 from cloister.formats.statement import Kind
 from cloister.ledger.statements import sign_statement
+from cloister.secret import SecretBytes
 
 replace = msgspec.structs.replace
 
@@ -53,6 +58,24 @@ def test_a_forgery_is_named_where_it_stands(honest, name):
     assert wanted in [(one.severity, one.index, one.check) for one in found]
     before = {one.severity for one in found if one.index is not None and one.index < wanted[1]} if wanted[1] else set()
     assert before <= {"note", "warning"}, "what was changed is not the first that is found"
+
+
+async def test_a_use_that_is_put_into_the_log_again_is_named_and_spends_nothing():
+    """The ledger's host does it; the KMS whose entry it is gets no blame."""
+    system = CustodySystem(uses=2)
+    kms = await system.started()
+    await system.deposit(kms)
+    await WantingNode(system).assets_of(kms)
+    entries = [*system.world.log.entries, system.world.log.entries[-1]]
+    system.world.log.append(entries[-1])
+    note = ShownNote(system.world.log.checkpoint(at=system.now))
+    audited = audit(entries, system.ledger.blobs, [note], genesis=system.constitution.digest())
+    assert [(one.severity, one.index, one.check) for one in audited.findings] == [
+        ("fault", len(entries) - 1, "audit.once")
+    ]
+    assert audited.entries[-1].broken == "use.number"
+    await kms.follow()
+    assert (await WantingNode(system).assets_of(kms)).values == {"password": SecretBytes(SECRET)}
 
 
 def test_every_kind_of_statement_is_read_and_told():

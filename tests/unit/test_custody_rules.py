@@ -168,6 +168,55 @@ def test_never_more_uses_count_than_were_granted(granted, tried):
     assert custody.uses.get(("password", "serve"), 0) == len(custody.counted) == min(granted, tried)
 
 
+def test_a_use_that_is_logged_again_spends_nothing():
+    """Whoever may write to the log has the entry, and so could burn what an owner granted."""
+    world = CustodyWorld(uses=3)
+    world.log_all(world.root(), deposit := world.deposit())
+    use = world.use(deposit)
+    once, again = world.state(use), world.state(use, use)
+    assert again.broken == "use.number"
+    assert again.lines == once.lines
+    assert world.line_after(use, use, use, world.use(deposit)).custody.uses == {("password", "serve"): 2}
+
+
+def test_each_instance_counts_its_own_uses():
+    world = CustodyWorld(uses=4)
+    other, shown = second_kms(world)
+    world.log_all(world.root(), deposit := world.deposit(), shown)
+    uses = [world.use(deposit, number=1), world.use(deposit, node=other, number=1), world.use(deposit, number=2)]
+    assert world.line_after(*uses, *uses).custody.uses == {("password", "serve"): 3}
+
+
+def test_an_instance_that_shows_itself_again_under_a_successor_has_no_use_counted_again():
+    """A successor of the constitution retires every instance, and the same keys come back under it."""
+    world = CustodyWorld(uses=3)
+    world.log_all(world.root(), deposit := world.deposit(), use := world.use(deposit))
+    successor = replace(world.constitution, sequence=1, previous=world.constitution.digest(), name="the next")
+    amended = sign_statement("constitution", successor, (world.parties.owner, world.parties.operator))
+    subject = successor.digest()
+    shown = evidence(world.parties.platform, "kms", world.kms, challenge=bytes(32), subject=subject)
+    instance = KmsInstance(constitution=subject, evidence=encode(shown), at=world.now)
+    back = sign_statement("kms", instance, (world.kms.sign,))
+    state = world.state(amended, back)
+    assert state.instances == (world.kms.sign.public,)
+    assert advance(state, use).broken == "use.number"
+
+
+@settings(max_examples=25, deadline=None)
+@given(order=st.lists(st.integers(0, 4), max_size=12))
+def test_however_entries_are_repeated_and_put_elsewhere_no_use_counts_twice(order):
+    world = CustodyWorld(uses="unlimited")
+    world.log_all(world.root(), deposit := world.deposit())
+    uses = [world.use(deposit, at=NOON + at) for at in range(5)]
+    counted: list[int] = []
+    for one in order:
+        if not counted or one > counted[-1]:
+            counted.append(one)
+    custody = world.line_after(*(uses[one] for one in order)).custody
+    assert [record.placed.entry for record in custody.counted] == [uses[one] for one in counted]
+    assert sum(custody.uses.values()) == len(counted)
+
+
 def test_unlimited_uses_are_counted_and_never_over():
     world = CustodyWorld(uses="unlimited")
     world.log_all(world.root(), deposit := world.deposit())
@@ -191,8 +240,9 @@ def test_a_use_of_two_assets_spends_both_or_neither():
 def test_uses_count_on_through_a_successor_of_the_contract(world):
     contract, entry = successor(world, not_after=world.contract.not_after + 1)
     deposit = world.log.entries[6]
+    first = world.use(deposit)
     uses = [world.use(deposit, contract=contract.digest(), at=NOON + at) for at in range(2)]
-    state = world.state(world.use(deposit), entry, *uses)
+    state = world.state(first, entry, *uses)
     assert state.reason.startswith("asset.uses: password was used 2 times")
 
 

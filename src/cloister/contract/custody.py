@@ -82,6 +82,9 @@ def use(state: State, statement: SignedStatement, placed: Placed) -> State:
     made = parse_use(statement.payload)
     signer = signing_instance(state, statement)
     name, line = line_in_force(state, made.contract)
+    # Whoever may write to the log has the entries of before: one that came again would spend a grant of the owner's.
+    last = line.custody.numbers.get(signer, 0)
+    require("use.number", made.number > last, f"has number {made.number}, and its instance logged {last} before")
     require("release.node", made.node.sign not in line.revoked_nodes, "gives assets to a node that is revoked")
     named = {one.placed.digest: asset for asset, one in line.custody.deposits.items()}
     uses = dict(line.custody.uses)
@@ -95,7 +98,8 @@ def use(state: State, statement: SignedStatement, placed: Placed) -> State:
         steps.examined(lambda: True).require()
         uses[asset, made.task] = uses.get((asset, made.task), 0) + 1
     counted = (*line.custody.counted, UseRecord(placed, made, signer))[-KEPT_USES:]
-    return _with(state, name, replace(line.custody, uses=uses, counted=counted))
+    numbers = {**line.custody.numbers, signer: made.number}
+    return _with(state, name, replace(line.custody, uses=uses, counted=counted, numbers=numbers))
 
 
 def recovery(state: State, statement: SignedStatement, _placed: Placed) -> State:

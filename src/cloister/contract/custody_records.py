@@ -65,6 +65,7 @@ class LineCustody:
     deposits: Mapping[str, DepositRecord] = field(default_factory=dict)  # by the asset's name
     uses: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by asset and task, over all contracts
     counted: tuple[UseRecord, ...] = ()  # the newest of those uses
+    numbers: Mapping[bytes, int] = field(default_factory=dict)  # of the last use of each instance, by its signing key
     recoveries: tuple[Recovery, ...] = ()  # of the latest generation
 
     @property

@@ -29,6 +29,7 @@ DATA_KEY = 32  # bytes
 
 Generation = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 DepositNumber = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+UseNumber = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 WrappedShare = Annotated[bytes, msgspec.Meta(min_length=1, max_length=2048)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Workloads = Annotated[tuple[Measurement, ...], msgspec.Meta(min_length=1, max_length=16)]
@@ -184,8 +185,9 @@ class Retirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class Use(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Assets go to a node: one use of each grant. Signed by the KMS instance."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2  # 1 had no number; no release wrote it
     contract: Digest  # the contract in force, whose digest the node's evidence binds
+    number: UseNumber  # grows with each use of the contract line that this instance logs
     role: Role
     task: Name
     deposits: Annotated[tuple[Digest, ...], msgspec.Meta(min_length=1, max_length=16)]  # SHA-256 of their entries

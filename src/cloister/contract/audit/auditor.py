@@ -140,7 +140,8 @@ class Auditor:
         record, signers = read_payload(statement), self._signers.named(statement.signers)
         taken = Taken(index, entry, statement, record, signers, before, after)
         self._told += self._order.take(taken)
-        self._told += self._judged(taken, evidence)
+        if self._order.place(statement.digest) == index:  # what stands there again is no second word of its signers
+            self._told += self._judged(taken, evidence)
         kind, digest, says = statement.kind, statement.digest, words(taken, self._order)
         return AuditedEntry(index, kind, digest, signers, taken.counts, says, after.broken, after.reason)
 

@@ -78,8 +78,10 @@ async def _plain(standing: Standing, deposit: DepositRecord, root: RootRecord | 
 
 
 def _entry(standing: Standing, decision: AssetDecision, evidence: Evidence) -> bytes:
+    last = standing.state.lines[decision.line].custody.numbers.get(standing.instance.key, 0)
     record = Use(
         contract=decision.contract,
+        number=last + 1,  # where the ledger's answer to one was lost, only that or the next counts
         role=decision.role,
         task=decision.task,
         deposits=tuple(one.placed.digest for one in decision.deposits),
