@@ -17,6 +17,7 @@ from typing import Any
 import cbor2
 import msgspec
 from tests.doubles.custody_records import SAMPLES
+from tests.doubles.identity_records import IDENTITY_SAMPLES, NAME, read_any_authority, sample_authority, sample_identity
 from tests.doubles.made_evidence import made_evidence
 from tests.doubles.metadata_server import told
 from tests.doubles.node_manifests import MANIFEST_FILE, sample_manifest
@@ -33,6 +34,7 @@ from cloister.attest.snp.endorsement_key import read_endorsement_key
 from cloister.cli.explained.formats import explain
 from cloister.cli.policy_examples import EXAMPLES, example_text
 from cloister.client.transcript_events import TranscriptEvents
+from cloister.contract.identity_certificate import read_identity
 from cloister.crypto.cose import sign1
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed
 from cloister.crypto.signing import SigningKey
@@ -123,6 +125,7 @@ from cloister.formats.section_file import format_section_file, parse_section_fil
 from cloister.formats.snp_certificate_table import ARK, VCEK, parse_certificate_table
 from cloister.formats.snp_certificate_table import declared_length as table_length
 from cloister.formats.snp_tcb import Product
+from cloister.formats.spiffe import SpiffeName
 from cloister.formats.statement import parse_statement
 from cloister.formats.tcb_info import parse_qe_identity, parse_tcb_info
 from cloister.formats.tile import Tile, encode_entry_bundle, parse_entry_bundle, parse_tile_path
@@ -269,7 +272,13 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         **intel_targets(),
         **nvidia_targets(),
         **endorsement_targets(),
-        **{parse.__name__: (parse, [canonical.encode(record)]) for parse, record in SAMPLES.items()},
+        **{
+            parse.__name__: (parse, [canonical.encode(record)])
+            for parse, record in (SAMPLES | IDENTITY_SAMPLES).items()
+        },
+        "authority": (read_any_authority, [sample_authority()]),
+        "identity": (read_identity, [sample_identity()]),
+        "spiffe_name": (lambda data: SpiffeName.parse(data.decode("latin-1")), [str(NAME).encode()]),
         "section_file": (
             lambda data: parse_section_file(SecretBytes(data)),
             [format_section_file(sample_section("workload"), comment=no_comment).reveal()],

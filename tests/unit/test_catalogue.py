@@ -30,6 +30,7 @@ from cloister.attest.tdx.authentic import SGX_STEPS, TDX_STEPS
 from cloister.attest.tpm import TPM_APPRAISAL_STEPS, TPM_STEPS
 from cloister.contract.audit.findings import AUDIT_STEPS
 from cloister.contract.handover import HANDED_STEPS, HANDOVER_STEPS, LOGGED_HANDOVER_STEPS
+from cloister.contract.identity_release import IDENTITY_STEPS, ISSUE_STEPS, OWN_IDENTITY_STEPS
 from cloister.contract.recovery import RECOVERY_STEPS, SHARE_STEPS
 from cloister.contract.release_policy import RELEASE_POLICY_STEPS
 from cloister.contract.release_steps import (
@@ -46,6 +47,8 @@ from cloister.ledger.proofs import PROOF_STEPS
 from cloister.trust.asset_reply import ASSET_REPLY_STEPS
 from cloister.trust.bundle import BUNDLE_STEPS
 from cloister.trust.hyper_protect import HYPER_PROTECT_STEPS
+from cloister.trust.identity import PEER_STEPS
+from cloister.trust.identity_reply import IDENTITY_REPLY_STEPS
 from cloister.trust.intake import INTAKE_STEPS
 from cloister.trust.receipt import RECEIPT_STEPS
 from cloister.trust.release_reply import REPLY_STEPS
@@ -81,7 +84,9 @@ DOORS = {
     "AuthenticSgx": "attest/tdx/authentic.py",
     "AuthenticTdx": "attest/tdx/authentic.py",
     "AssetDecision": "contract/asset_release.py",
+    "IdentityDecision": "contract/identity_release.py",
     "HandoverDecision": "contract/handover.py",
+    "PublishedIdentity": "contract/identity_release.py",
     "PublishedHandover": "contract/handover.py",
     "ImportedContract": "trust/hyper_protect.py",
     "MirroredLog": "ledger/mirror.py",
@@ -102,6 +107,8 @@ DOORS = {
     "VerifiedIntake": "trust/intake.py",
     "VerifiedCheckpoint": "ledger/checkpoints.py",
     "VerifiedDemand": "attest/request.py",
+    "VerifiedIdentity": "trust/identity_reply.py",
+    "VerifiedPeer": "trust/identity.py",
     "VerifiedHandover": "contract/handover.py",
     "VerifiedReceipt": "trust/receipt.py",
     "VerifiedSections": "contract/sections.py",
@@ -142,6 +149,11 @@ def test_the_table_names_every_step_and_no_other():
         *HANDED_STEPS,
         *HANDOVER_STEPS,
         *HYPER_PROTECT_STEPS,
+        *IDENTITY_REPLY_STEPS,
+        *IDENTITY_STEPS,
+        *ISSUE_STEPS,
+        *OWN_IDENTITY_STEPS,
+        *PEER_STEPS,
         *LOGGED_HANDOVER_STEPS,
         *MIRROR_STEPS,
         *INTAKE_STEPS,
@@ -185,6 +197,10 @@ def test_no_examination_performs_a_step_twice():
         EVIDENCE_STEPS,
         (*HANDOVER_STEPS, *LOGGED_HANDOVER_STEPS),
         HANDED_STEPS,
+        IDENTITY_REPLY_STEPS,
+        (*IDENTITY_STEPS, *ISSUE_STEPS),
+        OWN_IDENTITY_STEPS,
+        PEER_STEPS,
         INTAKE_STEPS,
         HYPER_PROTECT_STEPS,
         NVIDIA_APPRAISAL_STEPS,

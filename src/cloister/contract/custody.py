@@ -16,7 +16,7 @@ from cloister.contract.custody_records import (
 )
 from cloister.contract.placed import EntryVoid, Placed, require
 from cloister.contract.release_steps import USE_STEPS
-from cloister.contract.state import ContractLine, State, line_in_force, signing_instance
+from cloister.contract.state import ContractLine, State, line_in_force, living_line, signing_instance
 from cloister.examination import Steps
 from cloister.formats.custody import (
     parse_deposit,
@@ -36,12 +36,14 @@ def root(state: State, statement: SignedStatement, placed: Placed) -> State:
     """A root secret was made: the next in its line's chain, shared among exactly those whom the contract names."""
     made = parse_root(statement.payload)
     signer = signing_instance(state, statement)
-    line = _line(state, made.contract)
+    line = living_line(state, made.contract)
     require("root.terms", made.terms == line.digest, "is shared by a contract that is not in force")
     latest = line.custody.latest
     follows = (latest.root.generation + 1, latest.placed.digest) if latest else (1, b"")
     require("root.chain", (made.generation, made.previous) == follows, f"generation {follows[0]} comes next")
-    require("root.due", root_due(line.current, line.custody), "another root secret is not due")
+    # The first may always be made: a line that keeps no assets wants one for its authority.
+    due = latest is None or root_due(line.current, line.custody)
+    require("root.due", due, "another root secret is not due")
     custodians = custodians_of(line.current)
     shared = (made.threshold, tuple(share.custodian for share in made.shares))
     named = (custodians.threshold, tuple(one.name for one in custodians.all))
@@ -54,7 +56,7 @@ def deposit(state: State, statement: SignedStatement, placed: Placed) -> State:
     """An owner gives an asset into custody; it takes the place of the asset's deposit before."""
     made = parse_deposit(statement.payload)
     terms = made.terms
-    line = _line(state, terms.contract)
+    line = living_line(state, terms.contract)
     asset = asset_named(line.current, terms.asset)
     if asset is None:
         raise EntryVoid("deposit.asset", f"the contract in force has no asset {terms.asset}")
@@ -105,7 +107,7 @@ def use(state: State, statement: SignedStatement, placed: Placed) -> State:
 def recovery(state: State, statement: SignedStatement, _placed: Placed) -> State:
     """A custodian gives its share to an instance; its last word counts."""
     made = parse_recovery(statement.payload)
-    line = _line(state, made.contract)
+    line = living_line(state, made.contract)
     latest = line.custody.latest
     if latest is None or latest.root.generation != made.generation:
         raise EntryVoid("recovery.generation", f"is of root {made.generation}, which is not the latest")
@@ -122,7 +124,7 @@ def recovery(state: State, statement: SignedStatement, _placed: Placed) -> State
 def rotation(state: State, statement: SignedStatement, _placed: Placed) -> State:
     """A party asks for another root secret."""
     made = parse_rotation(statement.payload)
-    line = _line(state, made.contract)
+    line = living_line(state, made.contract)
     _signed_by_a_party(line, statement)
     latest = line.custody.latest
     same = latest is not None and latest.root.generation == made.generation
@@ -135,7 +137,7 @@ def rotation(state: State, statement: SignedStatement, _placed: Placed) -> State
 def retirement(state: State, statement: SignedStatement, _placed: Placed) -> State:
     """Generations up to one count no more, by the word of all whose deposits end with them."""
     made = parse_retirement(statement.payload)
-    line = _line(state, made.contract)
+    line = living_line(state, made.contract)
     _signed_by_a_party(line, statement)
     latest = line.custody.latest
     older = latest is not None and line.custody.retired < made.generation < latest.root.generation
@@ -155,14 +157,6 @@ def retirement(state: State, statement: SignedStatement, _placed: Placed) -> Sta
 def deposit_of(line: ContractLine, digest: bytes) -> DepositRecord | None:
     """The deposit whose entry has this digest, if it is its asset's latest."""
     return next((one for one in line.custody.deposits.values() if one.placed.digest == digest), None)
-
-
-def _line(state: State, digest: bytes) -> ContractLine:
-    line = state.lines.get(digest)
-    if line is None:
-        raise EntryVoid("contract.succession", "is for a contract that is not in the log")
-    require("contract.succession", not line.ended, "is for a contract that was revoked")
-    return line
 
 
 def _signed_by_a_party(line: ContractLine, statement: SignedStatement) -> None:

@@ -10,6 +10,7 @@ from cloister.contract.custody import deposit, recovery, retirement, root, rotat
 from cloister.contract.governance import constitution, contract, time, vote
 from cloister.contract.governed import Governed
 from cloister.contract.handovers import handover
+from cloister.contract.identities import authority, identity
 from cloister.contract.instances import epoch, kms
 from cloister.contract.placed import EntryVoid, Placed
 from cloister.contract.refusals import refusal
@@ -90,4 +91,6 @@ _RULES: Mapping[str, Callable[[State, SignedStatement, Placed], State]] = {
     "time": time,
     "vote": vote,
     "handover": handover,
+    "authority": authority,
+    "identity": identity,
 }

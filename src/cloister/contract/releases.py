@@ -43,10 +43,11 @@ def revocation(state: State, statement: SignedStatement, _placed: Placed) -> Sta
         keys = frozenset[bytes]().union(*(line.current.voters[name] for name in may))
         require("revocation.contract", bool(statement.signers & keys), f"ends the contract, which {', '.join(may)} may")
         return replace(state, lines={**state.lines, made.contract: replace(line, ended=True)})
-    targets = {record.placed.digest for record in line.epochs} | {record.placed.digest for record in line.releases}
-    require("revocation.target", made.target in targets, "names nothing that was made under the contract")
     nodes = {record.release.node.sign for record in line.releases if record.placed.digest == made.target}
-    # A node is revoked with its release: its other releases go, and no later one counts.
+    nodes |= {record.identity.node.sign for record in line.identities.issued if record.placed.digest == made.target}
+    known = bool(nodes) or any(record.placed.digest == made.target for record in line.epochs)
+    require("revocation.target", known, "names nothing that was made under the contract")
+    # A node is revoked with its release or identity: its other releases go, and no later one counts.
     releases = tuple(record for record in line.releases if record.release.node.sign not in nodes)
     amended = replace(
         line,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from cloister.contract.custody_records import LineCustody
 from cloister.contract.governed import Governed
+from cloister.contract.identity_records import LineIdentities
 from cloister.contract.placed import EntryVoid, Placed, require
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
@@ -78,6 +79,7 @@ class ContractLine:
     revoked_nodes: frozenset[bytes] = frozenset()  # signing keys of nodes whose release was revoked
     custody: LineCustody = field(default_factory=LineCustody)
     refusals: Refusals = field(default_factory=Refusals)
+    identities: LineIdentities = field(default_factory=LineIdentities)
     ended: bool = False  # a party that may revoked the contract itself: nothing is made under it any more
 
     @property
@@ -157,3 +159,16 @@ def line_in_force(state: State, digest: bytes) -> tuple[bytes, ContractLine]:
         if line.digest == digest and not line.ended:
             return name, line
     raise EntryVoid("contract.succession", "is for a contract that is not in force")
+
+
+def living_line(state: State, digest: bytes) -> ContractLine:
+    """The line whose first contract has this digest, which nobody ended.
+
+    Raises:
+        EntryVoid: there is none.
+    """
+    line = state.lines.get(digest)
+    if line is None:
+        raise EntryVoid("contract.succession", "is for a contract that is not in the log")
+    require("contract.succession", not line.ended, "is for a contract that was revoked")
+    return line

@@ -23,7 +23,7 @@ GPU_NONCE_TAG = b"cloister gpu nonce v1"
 ON_A_TPM = ("azure-snp", "azure-tdx")  # platforms whose evidence is a quote of a TPM
 SOFTWARE_REPORT_TYPE = "application/vnd.cloister.software-report+cbor"
 
-Role = Literal["kms", "gateway"]
+Role = Literal["kms", "gateway", "service"]  # service: a program of others, which gets an identity and nothing else
 Unsafe = Literal["UnsafeAllowSoftwareTee", "UnsafeAllowOtherRoots"] | UnsafeSnp | UnsafeTdx | NvidiaUnsafe
 
 XWingPublicKey = Annotated[bytes, msgspec.Meta(min_length=1216, max_length=1216)]

@@ -17,7 +17,8 @@ Number = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Shortfall = Annotated[str, msgspec.Meta(max_length=MAXIMUM_SHORTFALL, pattern=r"^[ -~]*\Z")]
 
 
-Wanted = Literal["transport-key", "assets", "handover", "recovery"]  # what was asked for; or given, as a share
+# What was asked for; or given, as a share.
+Wanted = Literal["transport-key", "assets", "identity", "handover", "recovery"]
 Asking = Role | Literal["custodian"]
 
 

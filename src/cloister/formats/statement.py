@@ -17,10 +17,12 @@ MAXIMUM_ENTRY = 65_535  # bytes; C2SP tlog-tiles length-prefixes entries with 16
 
 CustodyKind = Literal["root", "deposit", "use", "recovery", "rotation", "retirement"]
 GoverningKind = Literal["time", "vote"]
+IdentityKind = Literal["authority", "identity"]
 Kind = (
     Literal["constitution", "contract", "kms", "epoch", "release", "revocation", "refusal", "handover"]
     | GoverningKind
     | CustodyKind
+    | IdentityKind
 )
 Payload = Annotated[bytes, msgspec.Meta(min_length=1, max_length=60_000)]
 Signature = Annotated[bytes, msgspec.Meta(min_length=1, max_length=512)]

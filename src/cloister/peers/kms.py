@@ -21,6 +21,7 @@ from cloister.formats.handover import (
     HandoverRequest,
     parse_handover_reply,
 )
+from cloister.formats.identity import MAXIMUM_IDENTITY_REPLY, IdentityReply, IdentityRequest, parse_identity_reply
 from cloister.formats.key_bundle import MAXIMUM_BUNDLE
 from cloister.formats.release import ReleaseReply, ReleaseRequest, parse_release_reply
 from cloister.hosting.tls import PeerTls
@@ -76,6 +77,15 @@ class KmsClient:
         answer = await self._exchange.ask("POST", "/assets", body=data, headers=CBOR, limit=MAXIMUM_ASSET_REPLY)
         try:
             return parse_asset_reply(answer.body)
+        except (MalformedInput, TooLarge) as error:
+            raise self._exchange.broken(error) from error
+
+    async def identity(self, request: IdentityRequest) -> IdentityReply:
+        """The logged identity and the certificate."""
+        data = canonical.encode(request)
+        answer = await self._exchange.ask("POST", "/identities", body=data, headers=CBOR, limit=MAXIMUM_IDENTITY_REPLY)
+        try:
+            return parse_identity_reply(answer.body)
         except (MalformedInput, TooLarge) as error:
             raise self._exchange.broken(error) from error
 

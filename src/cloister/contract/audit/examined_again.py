@@ -1,4 +1,4 @@
-"""Releases, uses and handovers, decided again: by their evidence, in the state before them, at the time they state.
+"""Releases, uses, handovers, identities, decided again: by their evidence, in the state before them, at their time.
 
 The decision is the KMS's own pure function. What only the KMS could know is believed: that the challenge in the
 evidence was its own, and not used before; what it had seen of vendors' endorsements until then.
@@ -15,6 +15,12 @@ from cloister.contract.audit.findings import Finding
 from cloister.contract.audit.taken import Taken
 from cloister.contract.audit.void import Earlier
 from cloister.contract.handover import AskedByInstance, HandoverDecision, examine_handover
+from cloister.contract.identity_release import (
+    IdentityAsked,
+    IdentityDecision,
+    examine_identity,
+    examine_own_identity,
+)
 from cloister.contract.release import Asked, ReleaseDecision, examine_release
 from cloister.contract.state import ContractLine, State
 from cloister.errors import MalformedInput, TooLarge
@@ -23,10 +29,16 @@ from cloister.formats import key_config
 from cloister.formats.custody import Use
 from cloister.formats.evidence import MAXIMUM_COMPLETED, Evidence, parse_evidence
 from cloister.formats.handover import Handover, HandoverRequest
+from cloister.formats.identity import Identity
 from cloister.formats.release import Epoch, Release
 
-Gate = Release | Use | Handover  # what lets something out of a KMS
-Decided = Examination[ReleaseDecision] | Examination[AssetDecision] | Examination[HandoverDecision]
+Gate = Release | Use | Handover | Identity  # what lets something out of a KMS
+Decided = (
+    Examination[ReleaseDecision]
+    | Examination[AssetDecision]
+    | Examination[HandoverDecision]
+    | Examination[IdentityDecision]
+)
 
 
 class ExaminedAgain:
@@ -49,7 +61,7 @@ class ExaminedAgain:
     def examine(self, taken: Taken, blob: bytes | None, earlier: Earlier) -> Iterator[Finding]:
         """What is wrong with one that counts; `blob` is what the ledger keeps under the digest that it names."""
         record = taken.record
-        if not taken.counts or not isinstance(record, Release | Use | Handover):
+        if not taken.counts or not isinstance(record, Release | Use | Handover | Identity):
             return
         if blob is None:
             yield taken.finding("fault", "audit.kept", f"its evidence {record.evidence.hex()[:16]}… is not kept")
@@ -95,6 +107,10 @@ class ExaminedAgain:
             assets = tuple(_asset(line, digest) for digest in record.deposits)
             of_assets = AssetsAsked(name, assets, evidence, challenge, True, SEEN_NOTHING)
             return examine_assets(state, of_assets, at=record.at)
+        if isinstance(record, Identity):
+            of_node = IdentityAsked(name, record.key, record.proof, evidence, challenge, True, SEEN_NOTHING)
+            judge = examine_own_identity if record.role == "kms" else examine_identity
+            return judge(state, of_node, at=record.at)
         asked = Asked(name, _key_id(line, record.epoch), evidence, challenge, True, SEEN_NOTHING)
         return examine_release(state, asked, held=held, at=record.at)
 

@@ -21,6 +21,7 @@ from cloister.formats.custody import (
 )
 from cloister.formats.governance import parse_vote, parse_witnessed_time
 from cloister.formats.handover import Handover, parse_handover
+from cloister.formats.identity import Authority, Identity, parse_authority, parse_identity
 from cloister.formats.refusal import parse_refusal
 from cloister.formats.release import Release, parse_epoch, parse_kms_instance, parse_release, parse_revocation
 from cloister.formats.statement import parse_statement
@@ -43,6 +44,8 @@ PARSERS: Final[Mapping[str, Callable[[bytes], msgspec.Struct]]] = {
     "vote": parse_vote,
     "refusal": parse_refusal,
     "handover": parse_handover,
+    "authority": parse_authority,
+    "identity": parse_identity,
 }
 # Fields that hold the digest of an entry or of a document in an earlier one.
 _REFERENCES: Final = ("constitution", "contract", "subject", "previous", "epoch", "target", "proposal", "terms")
@@ -77,11 +80,15 @@ def references(record: msgspec.Struct | None) -> tuple[bytes, ...]:
     named = [getattr(record, field, b"") for field in _REFERENCES]
     if isinstance(record, Use):
         named += record.deposits
+    if isinstance(record, Identity):
+        named += record.authorities
+    if isinstance(record, Authority):
+        named.append(record.root)
     if isinstance(record, Handover):
         named += [secret.name for secret in record.secrets]
     return tuple(digest for digest in named if isinstance(digest, bytes) and len(digest) == 32)
 
 
 def evidence_named(record: msgspec.Struct | None) -> bytes | None:
-    """The digest of the evidence that a release, use or handover names, which lies in the ledger's blob store."""
-    return record.evidence if isinstance(record, Release | Use | Handover) else None
+    """The digest of the evidence that a release, use, handover or identity names; it is in the ledger's blob store."""
+    return record.evidence if isinstance(record, Release | Use | Handover | Identity) else None

@@ -10,6 +10,7 @@ from cloister.contract.audit.findings import Finding
 from cloister.contract.audit.taken import Taken
 from cloister.formats.custody import Root, Use
 from cloister.formats.handover import Handover
+from cloister.formats.identity import Authority, Identity
 from cloister.formats.refusal import Refusal
 from cloister.formats.release import KmsInstance, Release
 
@@ -43,7 +44,7 @@ class StatedTimes:
                 yield Finding("warning", index, "audit.time", says, digest)
 
 
-_STATING = Handover | KmsInstance | Refusal | Release | Root | Use
+_STATING = Authority | Handover | Identity | KmsInstance | Refusal | Release | Root | Use
 
 
 def stated_time(taken: Taken) -> int | None:

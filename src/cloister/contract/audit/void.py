@@ -16,7 +16,7 @@ from cloister.formats.release import Epoch, KmsInstance, Release
 
 REMEMBERED: Final = 64  # states before, each after an entry that had an effect
 _OF_INSTANCES: Final = frozenset(
-    {"kms", "epoch", "release", "root", "use", "handover", "refusal"}
+    {"kms", "epoch", "release", "root", "use", "handover", "refusal", "authority", "identity"}
 )  # nobody else logs these
 
 
@@ -54,7 +54,8 @@ class Earlier:
         def parts(state: State) -> object:
             for line in state.lines.values():
                 if line.digest == contract:
-                    return id(line.epochs), line.revoked, line.revoked_nodes, id(line.custody)
+                    kept = (id(line.epochs), id(line.custody), id(line.identities))
+                    return *kept, line.revoked, line.revoked_nodes
             return None
 
         return (state for state in self._distinct(parts) if parts(state) is not None)

@@ -1,4 +1,4 @@
-"""Rotations: the windows of epochs, held against the KMS's attested settings, the contract and the epoch before."""
+"""Windows of epochs and certificates, held against the KMS's attested settings, the contract, the epoch before."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from cloister.contract.audit.taken import Taken
 from cloister.contract.audit.times import SLACK
 from cloister.contract.state import ContractLine, EpochRecord
 from cloister.formats.evidence import parse_evidence
+from cloister.formats.identity import Identity
 from cloister.formats.release import Epoch, KmsInstance
 
 
@@ -19,7 +20,7 @@ class Windows:
         self._settings: dict[bytes, Mapping[str, str | int | bool]] = {}  # by the instance's signing key
 
     def take(self, taken: Taken) -> Iterator[Finding]:
-        """Hold an epoch that counts against what its KMS was attested to do."""
+        """Hold an epoch or identity that counts against what its KMS was attested to do."""
         record = taken.record
         if not taken.counts:
             return
@@ -29,6 +30,12 @@ class Windows:
         if isinstance(record, Epoch):
             for shortfall in self._shortfalls(taken, record):
                 yield taken.finding("fault", "audit.window", shortfall)
+        if isinstance(record, Identity):
+            (signer,) = taken.statement.signers
+            attested, life = self._settings.get(signer, {}).get("identity_seconds"), record.not_after - record.at
+            if isinstance(attested, int) and life > attested:
+                says = f"a certificate for {life} s, its KMS is attested to issue them for {attested}"
+                yield taken.finding("fault", "audit.window", says)
 
     def _shortfalls(self, taken: Taken, epoch: Epoch) -> Iterator[str]:
         (signer,) = taken.statement.signers

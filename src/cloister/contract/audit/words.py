@@ -92,9 +92,18 @@ def _handover(record: Any, _state: State, order: Order) -> str:
     return f"hands over {secrets} to the instance {record.to.hex()[:12]}…"
 
 
+def _authority(record: Any, state: State, order: Order) -> str:
+    return f"authority {record.generation} of {_line(state, record.contract)}, by {_entry(order, record.root)}"
+
+
+def _identity(record: Any, _state: State, _order: Order) -> str:
+    return f"certificate {record.serial.hex()[:12]}… for {record.name}, until {moment(record.not_after)}"
+
+
 _WANTED: Final[Mapping[Wanted, str]] = {
     "transport-key": "a transport key",
     "assets": "assets",
+    "identity": "a certificate",
     "handover": "to hand secrets over",
     "recovery": "what was given as a share",
 }
@@ -174,4 +183,6 @@ WORDS: Final[Mapping[str, Callable[[Any, State, Order], str]]] = {
     "vote": _vote,
     "refusal": _refusal,
     "handover": _handover,
+    "authority": _authority,
+    "identity": _identity,
 }

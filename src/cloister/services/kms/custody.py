@@ -75,6 +75,13 @@ class Custody:
         if changed or not self._sealed_all:
             self._sealed_all = self._sealed.store(roots.all())
 
+    async def have_root(self, name: bytes) -> None:
+        """Make the first root secret of a line that keeps no assets and wants an authority; raises as `settle`."""
+        line = self._standing.state.lines[name]
+        if line.custody.latest is None:
+            await self._make(name, line)
+        await self.settle()
+
     def intakes(self) -> Mapping[bytes, bytes]:
         """What owners ask for, by line: the latest root at this checkpoint, and this instance's word on it."""
         found = {}

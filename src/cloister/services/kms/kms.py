@@ -11,37 +11,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from time import monotonic
 
 from cloister.attest.evidence import EvidenceRejected
-from cloister.attest.seen import SEEN_NOTHING, SeenEndorsements
 from cloister.contract.asset_release import AssetsAsked
 from cloister.contract.epochs import active_epoch
 from cloister.contract.governance import time_awaited
 from cloister.contract.handover import AskedByInstance
+from cloister.contract.identity_release import IdentityAsked
 from cloister.contract.release import Asked
 from cloister.contract.replay import LogRefused
 from cloister.crypto.hpke import KemPrivateKey
 from cloister.endorsements.endorsing import AsCarried, Endorsing
 from cloister.errors import Unavailable
 from cloister.formats.constitution import parse_constitution
-from cloister.formats.evidence import Evidence
 from cloister.formats.governance import WitnessedTime
-from cloister.hosting.challenges import CHALLENGE_SIZE, Challenges
 from cloister.ledger.statements import entry_digest, open_statement, sign_statement
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.asset_release import release_assets
 from cloister.services.kms.bundle import Moment, make_bundle
 from cloister.services.kms.custody import Custody
+from cloister.services.kms.desk import Desk
 from cloister.services.kms.epochs import EpochKeys, due_window, next_epoch
 from cloister.services.kms.handover import Peer, give
 from cloister.services.kms.history import History, Ledger
+from cloister.services.kms.identities import Identities
 from cloister.services.kms.instance import Instance, challenge_of
 from cloister.services.kms.release import release
-from cloister.services.kms.requests import read_assets, read_handover, read_release
+from cloister.services.kms.requests import read_assets, read_handover, read_identity_request, read_release
 from cloister.services.kms.sealed_roots import SealedCopy
 from cloister.services.kms.standing import Standing, first_contracts
 from cloister.services.kms.taking_over import TakingOver
@@ -84,10 +82,11 @@ class Kms:
         self._standing = Standing(ledger, instance, history, witnessed, EpochKeys(), vendors)
         self._security = instance.security
         self._genesis = genesis
-        self._challenges = Challenges(seconds=self._security.challenge_seconds, capacity=self._security.challenges)
+        self._desk = Desk(self._standing)
         self._taking = TakingOver(self._standing, peers)
         sealed = SealedCopy(instance.sealed_roots, instance.tee, genesis=first.digest())
         self._custody = Custody(self._standing, sealed)
+        self._identities = Identities(self._standing, self._custody)
         self._bundles: Mapping[bytes, ServedBundle] = {}
         self._intakes: Mapping[bytes, bytes] = {}
         self._active: Mapping[bytes, bytes] = {}  # the active epochs that the bundles show
@@ -158,9 +157,7 @@ class Kms:
     def challenge(self) -> bytes:
         """A fresh challenge, 32 bytes, for one piece of evidence."""
         self._require_started()
-        challenge = secrets.token_bytes(CHALLENGE_SIZE)
-        self._challenges.issue(challenge, at=monotonic())
-        return challenge
+        return self._desk.challenge()
 
     async def release(self, data: bytes) -> bytes:
         """Judge a node's request, log the release, and only once it is witnessed give the key away.
@@ -174,7 +171,7 @@ class Kms:
         request, evidence = await asyncio.to_thread(
             read_release, data
         )  # a third of a second, of what is made to take long
-        asked = Asked(request.contract, request.key_id, *await self._shown(request.contract, evidence))
+        asked = Asked(request.contract, request.key_id, *await self._desk.shown(request.contract, evidence))
         async with self._answering():
             await self._begin_due_epochs()
             return await self._release(asked)
@@ -189,11 +186,26 @@ class Kms:
         """
         self._require_serving()
         request, evidence = await asyncio.to_thread(read_assets, data)
-        shown = await self._shown(request.contract, evidence)
+        shown = await self._desk.shown(request.contract, evidence)
         asked = AssetsAsked(request.contract, request.assets, *shown)
         async with self._answering():
             await self._custody.settle()
             return await release_assets(self._standing, asked)
+
+    async def identity(self, data: bytes) -> bytes:
+        """Judge a node's request for a certificate, log the identity, and only once it is witnessed issue it.
+
+        Raises:
+            TooLarge, MalformedInput: not a request.
+            Refused: names the check; nothing was issued.
+            Unavailable: ledger, witnesses or the root secret are not there; nothing was issued.
+        """
+        self._require_serving()
+        request, evidence = await asyncio.to_thread(read_identity_request, data)
+        shown = await self._desk.shown(request.contract, evidence)
+        asked = IdentityAsked(request.contract, request.key, request.proof, *shown)
+        async with self._answering():
+            return await self._identities.issue(asked)
 
     async def handover(self, data: bytes) -> bytes:
         """Judge another instance's request, log the handover, and only once it is witnessed give keys away.
@@ -206,12 +218,7 @@ class Kms:
         self._require_started()
         standing = self._standing
         request, evidence = await asyncio.to_thread(read_handover, data)
-        challenge = evidence.binding.challenge
-        live = self._challenges.use(challenge, at=monotonic())
-        policy = standing.state.constitution.appraisal
-        if live:
-            evidence = await standing.vendors.complete(evidence, policy, at=standing.now(), asker="kms")
-        asked = AskedByInstance(request, evidence, challenge, live, standing.vendors.seen(policy))
+        asked = AskedByInstance(request, *await self._desk.shown_by_instance(evidence))
         async with self._lock:
             await self._catch_up(await standing.ledger.checkpoint())
             standing.erase_stale()
@@ -242,17 +249,6 @@ class Kms:
             reason = self._taking.in_vain or "it is being made"
             missing.append(f"the transport key of {keyless} contract lines: {reason}")
         return missing
-
-    async def _shown(self, contract: bytes, evidence: Evidence) -> tuple[Evidence, bytes, bool, SeenEndorsements]:
-        """What a node shows, with what vendors say for it: its evidence, its challenge, whether that lives."""
-        standing, challenge = self._standing, evidence.binding.challenge
-        live = self._challenges.use(challenge, at=monotonic())
-        line = standing.state.lines.get(contract)
-        if line is None or not live:
-            return evidence, challenge, live, SEEN_NOTHING
-        policy, vendors = line.current.appraisal, standing.vendors
-        whole = await vendors.complete(evidence, policy, at=standing.now(), asker=contract.hex())
-        return whole, challenge, live, vendors.seen(policy)
 
     @contextlib.asynccontextmanager
     async def _answering(self) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cloister.formats.custody_messages import AssetRequest, parse_asset_request
 from cloister.formats.evidence import Evidence, parse_evidence
 from cloister.formats.handover import HandoverRequest, parse_handover_request
+from cloister.formats.identity import IdentityRequest, parse_identity_request
 from cloister.formats.release import MAXIMUM_SENT, ReleaseRequest, parse_release_request
 
 
@@ -27,6 +28,12 @@ def read_handover(data: bytes) -> tuple[HandoverRequest, Evidence]:
 def read_assets(data: bytes) -> tuple[AssetRequest, Evidence]:
     """A node's request for assets; raises as `read_release`."""
     request = parse_asset_request(data)
+    return request, _evidence(request.evidence)
+
+
+def read_identity_request(data: bytes) -> tuple[IdentityRequest, Evidence]:
+    """A node's request for a certificate; raises as `read_release`."""
+    request = parse_identity_request(data)
     return request, _evidence(request.evidence)
 
 

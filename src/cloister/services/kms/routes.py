@@ -49,6 +49,11 @@ def routes(kms: Kms, *, limits: ServiceLimits | None = None, about: Mapping[str,
         reply = await kms.release_assets(await read_body(request, limit=MAXIMUM_REQUEST + 2048))
         return Response(reply, media_type=CBOR, headers={"cache-control": "no-store"})
 
+    async def identities(request: Request) -> Response:
+        require_media_type(request, CBOR)
+        reply = await kms.identity(await read_body(request, limit=MAXIMUM_REQUEST + 3072))
+        return Response(reply, media_type=CBOR, headers={"cache-control": "no-store"})
+
     async def intakes(request: Request) -> Response:
         return _intake(kms, request)
 
@@ -59,6 +64,7 @@ def routes(kms: Kms, *, limits: ServiceLimits | None = None, about: Mapping[str,
         Route("/challenges", challenges, methods=["POST"]),
         Route("/releases", releases, methods=["POST"]),
         Route("/assets", assets, methods=["POST"]),
+        Route("/identities", identities, methods=["POST"]),
         Route("/intakes/{contract}", intakes, methods=["GET"]),
         Route("/handovers", handovers, methods=["POST"]),
         Route("/bundles/{contract}", bundles, methods=["GET"]),

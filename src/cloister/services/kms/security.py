@@ -9,6 +9,7 @@ import msgspec
 
 from cloister.formats.evidence import SecuritySettings, Unsafe
 from cloister.formats.hpke_suite import X_WING
+from cloister.formats.identity import LONGEST_LIFE, SHORTEST_LIFE
 
 Duration = Annotated[int, msgspec.Meta(ge=1, le=31 * 86_400)]
 
@@ -23,6 +24,7 @@ class KmsSecurity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     stale_seconds: Duration = 900  # after that, gateways still open with it; then it is erased
     handover_seconds: Duration = 3_600  # that an instance which a successor constitution retired still hands over
     head_seconds: Duration = 30  # a bundle is renewed at least this often
+    identity_seconds: Annotated[int, msgspec.Meta(ge=SHORTEST_LIFE, le=LONGEST_LIFE)] = 3_600  # of a certificate
     kem: Literal[0x647A] = X_WING  # of transport keys; X-Wing
 
     def __post_init__(self) -> None:
