@@ -197,6 +197,7 @@ async def test_what_is_over_the_rate_is_not_told_but_counted_and_its_newest_logg
     before = len(system.ledger.log.entries)
     for _ in range(BURST):
         await refused(kms, stranger)
+    stranger.secrets = NodeSecrets.generate()  # another, of which the log says nothing
     for _ in range(13):
         with pytest.raises(TooMuch, match="does not say why") as said:
             await kms.release(stranger.request(kms.challenge()))
@@ -211,6 +212,17 @@ async def test_what_is_over_the_rate_is_not_told_but_counted_and_its_newest_logg
     refusals = folded(system).lines[system.line].refusals
     assert (refusals.logged, refusals.omitted) == (BURST + 1, 12)
     assert [one.number for one in logged(system)] == list(range(1, BURST + 2))
+
+
+async def test_a_node_of_which_the_log_says_the_same_goes_on_hearing_what_is_wrong(system, stranger):
+    kms = await system.started()
+    kms._standing.refusals = Refusals(clock=lambda: 0.0)
+    for _ in range(BURST + 3):
+        await refused(kms, stranger)
+    assert len(logged(system)) == BURST
+    stranger.subject = system.line  # and now something else is wrong with it
+    with pytest.raises(TooMuch, match="does not say why"):
+        await kms.release(stranger.request(kms.challenge()))
 
 
 async def test_a_node_that_may_have_its_key_gets_it_while_refusals_are_over_the_rate(system, node):

@@ -2,15 +2,16 @@
 
 Whoever reaches the KMS can be refused as often as it likes; the log is everyone's. So what is refused has a bucket, for
 each contract line and what was wanted of it. While that holds something, a refusal is an entry before anybody is told
-of it: who ends the KMS between takes no trace away. What is over is counted, and nobody is told why; the newest of it
-is logged, with the count, as soon as the bucket holds something again, whether anybody asks or not.
+of it: who ends the KMS between takes no trace away. What is over is counted, and nobody is told why, but for a node
+that the log says the same of already: one that goes on asking goes on hearing what is wrong. The newest of it is
+logged, with the count, as soon as the bucket holds something again, whether anybody asks or not.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -28,6 +29,7 @@ from cloister.hosting.allowance import Allowance, TooMuch
 PER_SECOND = 1 / 60  # entries of one bucket, once it is empty
 BURST = 8
 WAITING = 32  # entries that the ledger did not take; while it is down they must not fill the memory
+KNOWN = 64  # nodes of one bucket whose last entry is kept in mind
 FIRST = 1  # a number until the entry gets its own
 
 Failed = tuple[FailedCheck, ...]
@@ -38,6 +40,7 @@ class _Bucket:
         self.allowance = Allowance(per_second=PER_SECOND, brim=BURST, clock=clock)
         self.newest: Refusal | None = None  # of those in no entry
         self.counted = 0  # all of them
+        self.logged: OrderedDict[bytes, Failed] = OrderedDict()  # what the log said last of a node, by its thumbprint
 
 
 class Refusals:
@@ -56,13 +59,15 @@ class Refusals:
         Its subject is a line that is served, or the genesis, so that there are few.
 
         Raises:
-            TooMuch: more come than the log takes; it is counted, and not to be told.
+            TooMuch: more come than the log takes; it is counted, and not to be told, since no entry says it.
         """
         bucket = self._buckets.setdefault((refusal.subject, refusal.wanted), _Bucket(self._clock))
         try:
             self._take(bucket)
         except TooMuch as error:
             bucket.newest, bucket.counted = refusal, bucket.counted + 1
+            if bucket.logged.get(refusal.node) == refusal.failed:
+                return
             says = "this is refused, and more is than the log takes at once, so that it does not say why"
             raise TooMuch(says, error.retry_seconds) from error
         self._enter(refusal, bucket, omitted=bucket.counted)
@@ -81,7 +86,12 @@ class Refusals:
 
     def logged(self) -> None:
         """The oldest is in the log now."""
-        self._waiting.popleft()
+        refusal = self._waiting.popleft()
+        logged = self._buckets[refusal.subject, refusal.wanted].logged
+        logged[refusal.node] = refusal.failed
+        logged.move_to_end(refusal.node)
+        if len(logged) > KNOWN:
+            logged.popitem(last=False)
 
     def _take(self, bucket: _Bucket) -> None:
         if len(self._waiting) >= WAITING:
