@@ -24,7 +24,8 @@ node, and of itself when it starts); the orders are `trust.bundle.BUNDLE_STEPS`,
 `imported.*`, `trust.hyper_protect.HYPER_PROTECT_STEPS`, is whoever's imports IBM's contracts; `token.*`,
 `attest.result.TOKEN_STEPS`, is whoever's relies on a verifier, and
 `attestation.*`, `attest.request.ATTESTATION_STEPS`, the verifier's before it judges evidence; whoever reads the log by
-itself performs `ledger.proofs.PROOF_STEPS` and `ledger.mirror.MIRROR_STEPS`.
+itself performs `ledger.proofs.PROOF_STEPS` and `ledger.mirror.MIRROR_STEPS`. A machine's deployment API performs
+`services.deployment.examination.MANIFEST_STEPS`, and an operator's command line `manifest.workload` before.
 
 | check | when it passed | guards against | broken alone by |
 |---|---|---|---|

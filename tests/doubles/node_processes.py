@@ -57,7 +57,8 @@ class Service:
     ) -> None:
         self.ready = folder / f"{name}.port"
         config = folder / f"{name}.toml"
-        table = "".join(f"[security]\n{toml(values.pop('security', {}))}")  # type: ignore[arg-type]
+        security = values.pop("security", {})
+        table = f"[security]\n{toml(security)}" if security else ""  # type: ignore[arg-type]
         config.write_text(toml({"port": 0, "ready": str(self.ready)} | values) + table)
         command = [*measured_python(interpreter), "-m", "cloister", "service", name, "--config", str(config)]
         self.said = b""

@@ -44,6 +44,8 @@ from cloister.contract.sections import SECTION_STEPS
 from cloister.ledger.checkpoints import SIGNED_STEPS
 from cloister.ledger.mirror import MIRROR_STEPS
 from cloister.ledger.proofs import PROOF_STEPS
+from cloister.services.deployment.examination import MANIFEST_STEPS
+from cloister.services.deployment.workloads import WORKLOAD_STEPS
 from cloister.trust.asset_reply import ASSET_REPLY_STEPS
 from cloister.trust.bundle import BUNDLE_STEPS
 from cloister.trust.hyper_protect import HYPER_PROTECT_STEPS
@@ -56,6 +58,8 @@ from cloister.trust.release_reply import REPLY_STEPS
 SOURCE = Path("src/cloister")
 # Types that open doors, and the one module that may build each.
 DOORS = {
+    "AcceptedManifest": "services/deployment/examination.py",
+    "SignedManifest": "services/deployment/signed_manifest.py",
     "AppraisedNvidia": "attest/nvidia/appraisal.py",
     "AuthenticEndorsement": "attest/endorsements.py",
     "AuthenticDevice": "attest/nvidia/device.py",
@@ -155,6 +159,8 @@ def test_the_table_names_every_step_and_no_other():
         *OWN_IDENTITY_STEPS,
         *PEER_STEPS,
         *LOGGED_HANDOVER_STEPS,
+        *MANIFEST_STEPS,
+        *WORKLOAD_STEPS,
         *MIRROR_STEPS,
         *INTAKE_STEPS,
         *NVIDIA_APPRAISAL_STEPS,
@@ -210,6 +216,7 @@ def test_no_examination_performs_a_step_twice():
         AZURE_TDX_APPRAISAL_STEPS,
         (*NITRO_STEPS, *NITRO_APPRAISAL_STEPS),
         (*TPM_STEPS, *TPM_APPRAISAL_STEPS),
+        (*MANIFEST_STEPS, *WORKLOAD_STEPS),
         MIRROR_STEPS,
         PROOF_STEPS,
         PUBLICATION_STEPS,

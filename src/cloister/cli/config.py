@@ -81,7 +81,7 @@ def check(files: Sequence[Path], *, service: str | None, as_json: bool) -> None:
 @state_option
 @click.option("--json", "as_json", is_flag=True, help="Print the settings as JSON.")
 def show(service: str, file: Path | None, state: StateFolder, *, as_json: bool) -> None:
-    """Show every setting of SERVICE (up, witness, ledger, kms, verifier, gateway, relay, proxy) that is in force."""
+    """Show every setting in force of SERVICE: up, witness, ledger, kms, verifier, gateway, relay, proxy, deployment."""
     path = _file_of(service, state) if file is None else file
     environ = os.environ  # noqa: TID251 - settings are read here, once
     reading = read(settings_record(service), service=service, config=path, environ=environ, flags={})

@@ -32,7 +32,7 @@ files that cloister up writes, in the state folder's config/, are good examples.
 @click.argument("name", metavar="NAME", type=click.Choice(list(SERVICES)))
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Its settings, TOML.")
 def service(name: str, config: Path | None) -> None:
-    """Run one service in the foreground until SIGTERM: witness, ledger, kms, verifier, gateway, relay or proxy."""
+    """Run one service until SIGTERM: witness, ledger, kms, verifier, gateway, relay, proxy or deployment."""
     forbid_core_dumps()
     if config is not None and not config.is_file():
         raise UsageError(f"there is no settings file {config}")

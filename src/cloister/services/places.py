@@ -24,6 +24,9 @@ SERVICES: Final[Mapping[str, Place]] = {
     "verifier": Place("cloister.services.verifier.settings:VerifierSettings", "cloister.services.verifier.service:run"),
     "relay": Place("cloister.services.relay.settings:RelaySettings", "cloister.services.relay.service:run"),
     "proxy": Place("cloister.services.proxy.settings:ProxySettings", "cloister.services.proxy.service:run"),
+    "deployment": Place(
+        "cloister.services.deployment.settings:DeploymentSettings", "cloister.services.deployment.service:run"
+    ),
 }
 
 

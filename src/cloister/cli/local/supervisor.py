@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import time
@@ -18,17 +17,16 @@ from pathlib import Path
 
 from cloister.cli.local.orphans import adopt_orphans, children, end_orphans
 from cloister.errors import CloisterError, Unavailable
+from cloister.hosting.last_words import last_words
 from cloister.hosting.processes import ProcessName, name_of
 from cloister.hosting.readiness import NO_ANSWER, lacking
+from cloister.hosting.restarts import backoff_seconds, failures_after
 
-BACKOFF_SECONDS = (0.2, 0.5, 1, 2, 5, 10, 30)
-STEADY_SECONDS = 60.0  # who lived so long is started again at once
 START_SECONDS = 90.0
 PATIENT_SECONDS = 10.0  # then it is said what a service lacks
 STOP_SECONDS = 3.2  # then what still runs is killed, so that all has ended in five
 _POLL_SECONDS = 0.05
 _MAXIMUM_LOG = 8 * 1024 * 1024  # bytes; a larger one is put aside at the next start
-_LAST_WORDS = 4096
 
 Say = Callable[[str], None]
 
@@ -121,9 +119,8 @@ class Supervisor:
         failures = 0
         while role.process is not None:
             code = await role.process.wait()
-            steady = time.monotonic() - role.started_at > STEADY_SECONDS
-            failures = 0 if steady else failures + 1
-            wait = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
+            failures = failures_after(failures, lived_seconds=time.monotonic() - role.started_at)
+            wait = backoff_seconds(failures)
             self.say(f"{role.name} ended ({_how(code, role)}); starting it again in {wait:g} s")
             await self._end_orphans()
             role.named, role.ready = None, False
@@ -208,16 +205,4 @@ def _how(code: int | None, role: Role) -> str:
     """How a process ended, and its last words."""
     if code is not None and code < 0:
         return f"killed by {signal.Signals(-code).name}"
-    return _last_words(role) or f"exit code {code}"
-
-
-def _last_words(role: Role) -> str:
-    """The last sentence of the service's log since it was started, without what only a log needs."""
-    try:
-        with role.log.open("rb") as log:
-            log.seek(max(role.log_start, log.seek(0, os.SEEK_END) - _LAST_WORDS))
-            lines = log.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    said = [line.removeprefix("cloister: ").strip() for line in lines if line.startswith("cloister: ")]
-    return said[-1] if said else ""
+    return last_words(role.log, since=role.log_start) or f"exit code {code}"
