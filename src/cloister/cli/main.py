@@ -51,6 +51,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "ledger": Entry("cloister.cli.ledger:ledger", "The log: copy it, prove what is in it."),
     "config": Entry("cloister.cli.config:config", "Settings: check a file, show what is in force."),
     "service": Entry("cloister.cli.service:service", "One service by itself."),
+    "deploy": Entry("cloister.cli.deploy:deploy", "An operator's machines: roll out, look, drain, roll back."),
     "machines": Entry("cloister.cli.machines:machines", "Each role on a machine of its own.", node=True),
     "sandbox": Entry("cloister.cli.sandbox:sandbox", "What engines are confined in: show it, test it.", node=True),
     "workload": Entry("cloister.cli.workload:workload", "What a service started here would run.", node=True),
