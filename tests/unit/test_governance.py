@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from cloister.contract.fold import advance, begin, fold
-from cloister.contract.governance import time_awaited
+from cloister.contract.governance import TIME_STEP, time_awaited
 from cloister.contract.governed import KEPT_PROPOSALS, URGENT_CHAIN
 from cloister.crypto.hpke import X_WING, KemPrivateKey
 from cloister.crypto.signing import SigningKey
@@ -484,6 +484,34 @@ def test_a_time_of_more_entries_than_there_were_has_no_effect():
     council.world.log.entries.pop()
     council.log(sign_statement("time", WitnessedTime(note=note), (AUDITOR,)))
     assert "time.size" in council.state.reason
+
+
+def test_a_time_that_is_no_news_has_no_effect():
+    """Anyone may log any checkpoint; every replay would pay for each."""
+    council = Council()
+    council.tell(NOON)
+    assert (council.state.time, council.state.reason) == (NOON, "")
+    for at in (NOON, NOON - DAY, NOON + TIME_STEP - 1):
+        before = council.state
+        council.tell(at)
+        assert council.state.broken == "time.news"
+        assert (council.state.time, council.state.lines, council.state.rules) == (NOON, before.lines, before.rules)
+    council.tell(NOON + TIME_STEP)
+    assert (council.state.time, council.state.reason) == (NOON + TIME_STEP, "")
+
+
+def test_a_time_that_a_proposal_waits_for_is_news_however_soon_it_comes():
+    council = Council()
+    council.tell(NOON)
+    _, proposal = council.propose("operator", **NEW)
+    council.tell(NOON + 1)
+    assert not council.state.reason
+    council.vote(proposal, "auditor")
+    council.tell(NOON + 2)
+    assert not council.state.reason
+    assert council.line.governed.proposals[0].noticed == NOON + 2
+    council.tell(NOON + 3)
+    assert council.state.broken == "time.news"
 
 
 def test_the_time_is_awaited_exactly_where_something_comes_of_it():

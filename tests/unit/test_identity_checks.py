@@ -116,7 +116,7 @@ def test_a_gateway_that_runs_something_else_gets_no_certificate():
     task = replace(case.world.contract.serving, engine=NamedDigest(name="another", digest=bytes(32)))
     contract = replace(case.world.contract, tasks=(task,))
     governed = altered(line.governed, current=contract)
-    state = altered(state, lines={case.world.line: altered(line, governed=governed)})
+    state = altered(state, lines=state.lines.put(case.world.line, altered(line, governed=governed)))
     case.subject = contract.digest()
     assert examine_identity(state, case.asked(), at=NOON).failed == ["release.engine"]
 

@@ -1,6 +1,7 @@
 """The fold: an entry counts where its rules allow it, and is void, with a reason, everywhere else."""
 
 import dataclasses
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from cloister.contract.placed import EntryVoid
 from cloister.contract.refusals import KEPT_REFUSALS
 from cloister.crypto.signing import SigningKey
 from cloister.formats import canonical
+from cloister.formats.governance import Vote, WitnessedTime
 from cloister.formats.refusal import FailedCheck, Refusal
 from cloister.formats.release import KmsInstance, Revocation
 from cloister.ledger.statements import entry_digest, sign_statement
@@ -223,6 +225,55 @@ def test_a_clock_that_runs_ahead_at_a_release_shuts_no_later_instance_out(world)
     state = advance(advance(folded(world), ahead), sign_statement("kms", instance(world, second), (second.sign,)))
     assert state.reason == ""
     assert second.sign.public in state.instances
+
+
+class OthersLine:
+    """A stranger's contract line, in which nothing is to be looked for."""
+
+    def __init__(self, governed):
+        self.first, self.known = governed, False
+
+    @property
+    def governed(self):
+        assert not self.known, "an entry that is not about this line is looked for in it"
+        return self.first
+
+
+@pytest.mark.parametrize("name", ["release", "refusal", "successor", "vote", "time", "revocation", "another line"])
+def test_what_is_said_of_one_line_is_not_looked_for_in_strangers_lines(world, name):
+    """Whoever may write to the log can begin lines; if each cost something at every entry, replays were quadratic."""
+    state, own = folded(world), world.contract.digest()
+    quiet = line(state, world).governed
+    successor = replace(world.contract, sequence=1, previous=own, not_after=world.contract.not_after + 1)
+    proposal = sign_statement("contract", successor, (world.parties.operator,))
+    state = advance(state, proposal)
+    assert not state.reason
+    others: list[Any] = [OthersLine(dataclasses.replace(quiet, digest=bytes([n]) * 32)) for n in range(200)]
+    for n, one in enumerate(others):
+        state = dataclasses.replace(state, lines=state.lines.put(bytes([n]) * 31 + b"-", one))
+    for one in others:
+        one.known = True
+    entry = {
+        "release": lambda: sign_statement("release", world.make_release(at=world.now + 1), (world.kms.sign,)),
+        "refusal": lambda: sign_statement("refusal", refused(world), (world.kms.sign,)),
+        "successor": lambda: sign_statement(
+            "contract", replace(successor, not_after=successor.not_after + 1), (world.parties.operator,)
+        ),
+        "vote": lambda: sign_statement(
+            "vote", Vote(proposal=entry_digest(proposal), choice="approve"), (world.parties.owner,)
+        ),
+        "time": lambda: sign_statement(
+            "time", WitnessedTime(note=world.log.checkpoint(at=world.now + 60)), (world.kms.sign,)
+        ),
+        "revocation": lambda: sign_statement(
+            "revocation", Revocation(contract=own, target=own, reason="over"), (world.parties.owner,)
+        ),
+        "another line": lambda: sign_statement(
+            "contract", replace(world.contract, name="another line"), (world.parties.owner, world.parties.operator)
+        ),
+    }[name]()
+    after = advance(state, entry)
+    assert (after.reason, after.size) == ("", state.size + 1)
 
 
 def test_refusals_are_counted_and_change_nothing_else(world):

@@ -165,4 +165,4 @@ def _signed_by_a_party(line: ContractLine, statement: SignedStatement) -> None:
 
 
 def _with(state: State, name: bytes, custody: LineCustody) -> State:
-    return replace(state, lines={**state.lines, name: replace(state.lines[name], custody=custody)})
+    return replace(state, lines=state.lines.put(name, replace(state.lines[name], custody=custody)))

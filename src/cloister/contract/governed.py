@@ -13,6 +13,7 @@ client: `contract.governance`, `trust.governed`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -127,20 +128,36 @@ def told(governed: Governed[Document], witnessed: Witnessed, placed: Placed) -> 
     return governed
 
 
-def awaits_time(governed: Governed[Document], *, size: int, at: int) -> bool:
-    """Whether something would come of a checkpoint of `size` entries, cosigned at `at`, being put into the log."""
+class Heeds(NamedTuple):
+    """What witnesses would have to say for something to come of it, in the terms of `Witnessed`."""
+
+    size: float  # more entries than this
+    since: float  # so late, or later
+    until: float  # earlier than this
+
+    def by(self, witnessed: Witnessed) -> bool:
+        """Whether they say it."""
+        size, since, until = witnessed
+        return size > self.size or since >= self.since or until < self.until
+
+
+def heeds(governed: Governed[Document]) -> Heeds | None:
+    """When `told` does something: never where None."""
     rules = governed.current.changes
+    sizes, sinces, latest = [inf], [inf], [-inf]
     for one in governed.proposals:
         if one.standing == "open":
-            if (one.public is None and size > one.placed.index) or (
-                one.public is not None and at > one.public + rules.window_seconds
-            ):
-                return True
+            begins, begun, lasts = one.placed.index, one.public, rules.window_seconds + 1
         elif one.standing == "passed" and one.passed_at is not None:
-            begins = one.noticed is None and size > one.passed_at
-            if begins or (one.noticed is not None and at >= one.noticed + rules.notice_seconds):
-                return True
-    return False
+            begins, begun, lasts = one.passed_at, one.noticed, rules.notice_seconds
+        else:
+            continue
+        if begun is None:
+            sizes.append(begins)
+        else:
+            sinces.append(begun + lasts)
+            latest.append(begun)
+    return Heeds(min(sizes), min(sinces), max(latest)) if len(sizes) + len(sinces) > 2 else None
 
 
 def must_approve(current: Document, successor: Document) -> frozenset[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cloister.attest.evidence import EVIDENCE_STEPS, AppraisedEvidence, Expected, examine_evidence
 from cloister.attest.seen import SeenEndorsements
-from cloister.contract.handovers import is_secret
+from cloister.contract.handovers import living_secrets
 from cloister.contract.recovery import derives
 from cloister.contract.state import State
 from cloister.crypto.hpke import KemPrivateKey, OpenFailed, unwrap
@@ -103,7 +103,8 @@ def examine_handover(
     appraisal = state.constitution.appraisal
     appraised = steps.include(examine_evidence(asked.evidence, appraisal, expected, at=at, seen=asked.seen))
     # 4. Something that is wanted is here, and lives.
-    given = tuple(one for one in asked.request.wants if one.name in held and is_secret(state, one))
+    living = living_secrets(state)
+    given = tuple(one for one in asked.request.wants if one.name in held and (one.kind, one.name) in living)
     steps.check("handover.secrets", bool(given), "nothing that is asked for is here", found=f"{len(given)} of them")
     if appraised is None:
         return steps.stopped()
@@ -120,7 +121,7 @@ def examine_logged_handover(decision: HandoverDecision, entry: bytes, state: Sta
     unchanged = (
         state.constitution.digest() == decision.constitution
         and decision.evidence.keys.sign in state.instances
-        and all(is_secret(state, secret) for secret in decision.secrets)
+        and {(secret.kind, secret.name) for secret in decision.secrets} <= living_secrets(state)
     )
     steps.check("handover.unchanged", unchanged, "the constitution, the asker or a secret changed or ended meanwhile")
     return steps.examined(lambda: PublishedHandover(decision, entry))

@@ -38,7 +38,7 @@ def authority(state: State, statement: SignedStatement, placed: Placed) -> State
     require("authority.validity", now, "was not valid when it was made, or states a time long before that")
     record = AuthorityRecord(placed, made, certificate, signer)
     identities = replace(line.identities, authorities=(*line.identities.authorities, record))
-    return replace(state, lines={**state.lines, made.contract: replace(line, identities=identities)})
+    return replace(state, lines=state.lines.put(made.contract, replace(line, identities=identities)))
 
 
 def identity(state: State, statement: SignedStatement, placed: Placed) -> State:
@@ -62,7 +62,7 @@ def identity(state: State, statement: SignedStatement, placed: Placed) -> State:
     fresh = all(one.identity.serial != made.serial for one in issued) and made.serial[0] >> 6 == 0b01
     require("identity.serial", fresh, "has a serial number that was given before, or of another form")
     identities = replace(line.identities, issued=(*issued, IdentityRecord(placed, made, signer))[-KEPT_IDENTITIES:])
-    return replace(state, lines={**state.lines, name: replace(line, identities=identities)})
+    return replace(state, lines=state.lines.put(name, replace(line, identities=identities)))
 
 
 def _require_authorities(line: ContractLine, made: Identity) -> None:

@@ -53,7 +53,7 @@ def epoch(state: State, statement: SignedStatement, placed: Placed) -> State:
     epochs = (*line.epochs, EpochRecord(placed, born, signer))[-KEPT_EPOCHS:]
     kept = {record.placed.digest for record in epochs}
     releases = tuple(record for record in line.releases if record.release.epoch in kept)
-    return replace(state, lines={**state.lines, name: replace(line, epochs=epochs, releases=releases)})
+    return replace(state, lines=state.lines.put(name, replace(line, epochs=epochs, releases=releases)))
 
 
 def _require_window(state: State, born: Epoch) -> None:

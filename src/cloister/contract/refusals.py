@@ -24,7 +24,7 @@ def refusal(state: State, statement: SignedStatement, placed: Placed) -> State:
     if line is None:
         raise EntryVoid("refusal.subject", "is for a contract that is not in the log")
     after = replace(line, refusals=_counted(line.refusals, record))
-    return replace(state, lines={**state.lines, made.subject: after})
+    return replace(state, lines=state.lines.put(made.subject, after))
 
 
 def _counted(before: Refusals, record: RefusalRecord) -> Refusals:

@@ -20,7 +20,7 @@ def release(state: State, statement: SignedStatement, placed: Placed) -> State:
     require("gateway.epoch", known, "releases a key of no epoch of this contract")
     require("release.node", made.node.sign not in line.revoked_nodes, "releases a key to a node that is revoked")
     releases = (*line.releases, ReleaseRecord(placed, made, signer))
-    return replace(state, lines={**state.lines, name: replace(line, releases=releases)})
+    return replace(state, lines=state.lines.put(name, replace(line, releases=releases)))
 
 
 def revocation(state: State, statement: SignedStatement, _placed: Placed) -> State:
@@ -37,12 +37,12 @@ def revocation(state: State, statement: SignedStatement, _placed: Placed) -> Sta
             "revocation.owner", owned, f"takes back a deposit and is not signed by its owner, {deposit.owner}, alone"
         )
         revoked = replace(line, revoked=line.revoked | {made.target})
-        return replace(state, lines={**state.lines, made.contract: revoked})
+        return replace(state, lines=state.lines.put(made.contract, revoked))
     if made.target == made.contract:
         may = sorted({*line.current.changes.veto, *(asset.owner for asset in line.current.assets)})
         keys = frozenset[bytes]().union(*(line.current.voters[name] for name in may))
         require("revocation.contract", bool(statement.signers & keys), f"ends the contract, which {', '.join(may)} may")
-        return replace(state, lines={**state.lines, made.contract: replace(line, ended=True)})
+        return replace(state, lines=state.lines.put(made.contract, replace(line, ended=True)))
     nodes = {record.release.node.sign for record in line.releases if record.placed.digest == made.target}
     nodes |= {record.identity.node.sign for record in line.identities.issued if record.placed.digest == made.target}
     known = bool(nodes) or any(record.placed.digest == made.target for record in line.epochs)
@@ -55,4 +55,4 @@ def revocation(state: State, statement: SignedStatement, _placed: Placed) -> Sta
         revoked=line.revoked | {made.target},
         revoked_nodes=line.revoked_nodes | nodes,
     )
-    return replace(state, lines={**state.lines, made.contract: amended})
+    return replace(state, lines=state.lines.put(made.contract, amended))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from cloister.contract.custody_records import LineCustody
 from cloister.contract.governed import Governed
 from cloister.contract.identity_records import LineIdentities
+from cloister.contract.lines import Lines
 from cloister.contract.placed import EntryVoid, Placed, require
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
@@ -104,7 +105,7 @@ class State:
 
     genesis: bytes
     rules: Governed[Constitution]
-    lines: Mapping[bytes, ContractLine] = field(default_factory=dict)  # by the digest of the first contract
+    lines: Lines[ContractLine] = field(default_factory=Lines)  # by the digest of the first contract
     instances: tuple[bytes, ...] = ()  # signing keys of KMS instances under the constitution in force, the newest last
     retired: tuple[bytes, ...] = ()  # those of constitutions before: all that they may do is hand over
     handovers: tuple[HandoverRecord, ...] = ()  # the newest last
@@ -155,10 +156,10 @@ def line_in_force(state: State, digest: bytes) -> tuple[bytes, ContractLine]:
     Raises:
         EntryVoid: there is none.
     """
-    for name, line in state.lines.items():
-        if line.digest == digest and not line.ended:
-            return name, line
-    raise EntryVoid("contract.succession", "is for a contract that is not in force")
+    found = state.lines.in_force(digest)
+    if found is None or found[1].ended:
+        raise EntryVoid("contract.succession", "is for a contract that is not in force")
+    return found
 
 
 def living_line(state: State, digest: bytes) -> ContractLine:

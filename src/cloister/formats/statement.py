@@ -49,3 +49,12 @@ def parse_statement(entry: bytes) -> Statement:
         TooLarge, MalformedInput: not an entry.
     """
     return canonical.decode(entry, Statement, limit=MAXIMUM_ENTRY)
+
+
+def is_of_kind(entry: bytes, *kinds: Kind) -> bool:
+    """Whether an entry that parses is of one of these kinds, by its first bytes alone: `kind` sorts first."""
+    return entry.startswith(tuple(_beginning(kind) for kind in kinds))
+
+
+def _beginning(kind: Kind) -> bytes:
+    return b"\xa4dkind" + bytes([0x60 | len(kind)]) + kind.encode()  # the head of a CBOR text of up to 23 bytes

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 from dataclasses import replace
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.doubles.certificates import Authority
@@ -11,6 +13,7 @@ from cloister.crypto.signing import SigningKey
 from cloister.errors import Unavailable, UsageError
 from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
 from cloister.formats.release import Revocation
+from cloister.formats.statement import CustodyKind, GoverningKind, is_of_kind
 from cloister.hosting.allowance import TooMuch
 from cloister.hosting.tls import ServerTls
 from cloister.ledger.statements import sign_statement
@@ -18,7 +21,7 @@ from cloister.peers.exchange import PeerRefused
 from cloister.peers.ledger import LedgerClient
 from cloister.services.ledger.service import serve_ledger
 from cloister.services.ledger.settings import LedgerSettings, WitnessAddress
-from cloister.services.ledger.writers import BRIM_BYTES, Writers
+from cloister.services.ledger.writers import BRIM_BYTES, WEIGHED_AT_ONCE, WEIGHED_PER_SECOND, Writers
 from cloister.services.witness.service import serve_witness
 from cloister.services.witness.settings import WitnessSettings
 from cloister.storage.key_file import write_signing_key
@@ -123,6 +126,48 @@ def test_an_allowance_is_all_writers_together():
     writers.charge(BRIM_BYTES)
     with pytest.raises(TooMuch):
         writers.charge(1)
+
+
+KNOWN = ServerTls(certificate=Path("c"), key=Path("k"), client_ca=Path("a"), clients=("kms", "party"))
+
+
+def of_kind(kind):
+    return sign_statement(kind, Revocation(contract=bytes(32), target=bytes(32), reason="any"), [SigningKey.generate()])
+
+
+@pytest.mark.parametrize(
+    "kind", sorted({*get_args(CustodyKind), *get_args(GoverningKind), "contract", "kms", "release"})
+)
+def test_the_kind_of_an_entry_is_in_its_first_bytes(kind):
+    entry = of_kind(kind)
+    assert is_of_kind(entry, kind)
+    assert is_of_kind(entry, "constitution", kind)
+    assert not is_of_kind(entry, "constitution", "handover")
+
+
+def test_a_caller_that_floods_the_log_with_what_all_weigh_is_held_up_and_nobody_else():
+    """Of a stranger's contract lines there are as many as come in the seconds; the KMS goes on releasing."""
+    now = [0.0]
+    writers = Writers(("kms", "party"), KNOWN, per_second=10**9, clock=lambda: now[0])
+    party, kms = frozenset({"party", "party.test"}), frozenset({"kms"})
+    line, release = of_kind("contract"), of_kind("release")
+    writers.charge_entries(party, [line] * WEIGHED_AT_ONCE, each=1)
+    with pytest.raises(TooMuch, match="entries of kind constitution, contract, kms, time") as refused:
+        writers.charge_entries(party, [release, of_kind("time")], each=1)
+    assert refused.value.retry_seconds == 1
+    writers.charge_entries(party, [release] * 5000, each=1)
+    writers.charge_entries(kms, [line], each=1)
+    now[0] += 1 / WEIGHED_PER_SECOND
+    writers.charge_entries(party, [line], each=1)
+    with pytest.raises(TooMuch):
+        writers.charge_entries(party | {"another name of its own"}, [line], each=1)
+
+
+def test_a_caller_is_held_up_before_its_bytes_are_counted():
+    writers = Writers((), None, per_second=1, clock=lambda: 0.0)
+    with pytest.raises(TooMuch):
+        writers.charge_entries(frozenset(), [of_kind("time")] * (WEIGHED_AT_ONCE + 1), each=1)
+    writers.charge(BRIM_BYTES)
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,7 @@ class ExaminedAgain:
             request = HandoverRequest(constitution=record.constitution, wants=record.secrets, evidence=b"-")
             wanted = AskedByInstance(request, evidence, challenge, True, SEEN_NOTHING)
             return examine_handover(state, wanted, held=held, at=record.at)
-        lines = ((name, line) for name, line in state.lines.items() if line.digest == record.contract)
-        name, line = next(lines, (b"", None))
+        name, line = state.lines.in_force(record.contract) or (b"", None)
         if isinstance(record, Use):
             assets = tuple(_asset(line, digest) for digest in record.deposits)
             of_assets = AssetsAsked(name, assets, evidence, challenge, True, SEEN_NOTHING)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from cloister.contract.amendment import Voters
 from cloister.contract.audit.findings import Signer
 from cloister.contract.governed import Governed
-from cloister.contract.state import State
+from cloister.contract.lines import Lines
+from cloister.contract.state import ContractLine, State
 
 
 class Signers:
@@ -18,12 +19,14 @@ class Signers:
         self._known: dict[bytes, Signer] = {}
         self._documents: set[bytes] = set()  # constitutions and contracts whose names are known
         self._instances = 0
+        self._lines: Lines[ContractLine] = Lines()  # of the state that was learnt last
 
     def learn(self, state: State) -> None:
         """Everyone whom constitution, contracts and what is proposed to follow them name, and the KMS instances."""
         self._learn_documents("amender", state.rules)
-        for line in state.lines.values():
-            self._learn_documents("party", line.governed)
+        for name in state.lines.differing(self._lines):
+            self._learn_documents("party", state.lines[name].governed)
+        self._lines = state.lines
         for key in sorted(set(state.instances) - self._known.keys()):
             self._instances += 1
             self._known[key] = Signer("instance", f"KMS instance {self._instances}", key)

@@ -52,11 +52,11 @@ class Earlier:
         """The states in which this contract is in force, one for each of what decides a release, the latest first."""
 
         def parts(state: State) -> object:
-            for line in state.lines.values():
-                if line.digest == contract:
-                    kept = (id(line.epochs), id(line.custody), id(line.identities))
-                    return *kept, line.revoked, line.revoked_nodes
-            return None
+            found = state.lines.in_force(contract)
+            if found is None:
+                return None
+            _, line = found
+            return id(line.epochs), id(line.custody), id(line.identities), line.revoked, line.revoked_nodes
 
         return (state for state in self._distinct(parts) if parts(state) is not None)
 

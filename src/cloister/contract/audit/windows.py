@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from cloister.contract.audit.findings import Finding
 from cloister.contract.audit.taken import Taken
 from cloister.contract.audit.times import SLACK
-from cloister.contract.state import ContractLine, EpochRecord
+from cloister.contract.state import ContractLine, EpochRecord, line_in_force
 from cloister.formats.evidence import parse_evidence
 from cloister.formats.identity import Identity
 from cloister.formats.release import Epoch, KmsInstance
@@ -39,7 +39,7 @@ class Windows:
 
     def _shortfalls(self, taken: Taken, epoch: Epoch) -> Iterator[str]:
         (signer,) = taken.statement.signers
-        line = next(line for line in taken.before.lines.values() if line.digest == epoch.contract)
+        _, line = line_in_force(taken.before, epoch.contract)
         behind = taken.before.time - epoch.not_before
         if behind > SLACK:
             yield f"epoch {epoch.number} begins {behind} s before what witnesses had said by then: it is backdated"

@@ -37,8 +37,8 @@ def moment(seconds: int) -> str:
 def _came_of(taken: Taken) -> Iterator[str]:
     """What the entry brought into force, or made of proposals."""
     yield from _changes("constitution", taken.before.rules, taken.after.rules)
-    for name, line in taken.after.lines.items():
-        before = taken.before.lines.get(name)
+    for name in taken.after.lines.differing(taken.before.lines):
+        before, line = taken.before.lines.get(name), taken.after.lines[name]
         if before is not None:
             yield from _changes(f"contract “{line.current.name}”", before.governed, line.governed)
 
@@ -160,9 +160,10 @@ def _entry(order: Order, digest: bytes) -> str:
 
 
 def _line(state: State, contract: bytes) -> str:
-    for name, line in state.lines.items():
-        if contract in (line.digest, name):
-            return f"contract “{line.current.name}”"
+    found = state.lines.in_force(contract)
+    line = found[1] if found else state.lines.get(contract)
+    if line is not None:
+        return f"contract “{line.current.name}”"
     return f"contract {contract.hex()[:12]}…"
 
 

@@ -54,8 +54,9 @@ class Standing:
 
     def lines(self) -> dict[bytes, ContractLine]:
         """The contract lines that are served and that nobody ended, by their identities."""
-        lines = self.state.lines.items()
-        return {name: line for name, line in lines if name in self.served and not line.ended}
+        lines = self.state.lines
+        served = (name for name in sorted(self.served) if name in lines)
+        return {name: lines[name] for name in served if not lines[name].ended}
 
     def counts(self) -> bool:
         """Whether the log takes this instance's word now."""

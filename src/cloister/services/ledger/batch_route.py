@@ -31,7 +31,7 @@ def batch_route(sequencer: Sequencer, checks: SignatureChecks, writers: Writers)
         entries = parse_batch(await read_body(request, limit=MAXIMUM_BATCH))
         verdicts = await checks.check_all(entries)
         taken = [entry for entry, verdict in zip(entries, verdicts, strict=True) if verdict is None]
-        writers.charge(sum(len(entry) + BATCHED_ENTRY_BYTES for entry in taken))
+        writers.charge_entries(request.scope["state"][CALLER], taken, each=BATCHED_ENTRY_BYTES)
         placed = await sequencer.append_all(taken)
         answer = AppendedBatch(
             checkpoint=placed.checkpoint.note, indices=placed.indices, paths=placed.paths, refused=refusals(verdicts)

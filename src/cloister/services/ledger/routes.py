@@ -91,7 +91,7 @@ class _Api:
         require_media_type(request, CBOR)
         entry = await read_body(request, limit=MAXIMUM_ENTRY)
         await self.checks.check(entry)
-        self._writers.charge(len(entry) + ENTRY_BYTES)
+        self._writers.charge_entries(request.scope["state"][CALLER], [entry], each=ENTRY_BYTES)
         return Response(canonical.encode(await self._sequencer.append(entry)), media_type=CBOR)
 
     async def entries(self, request: Request) -> Response:
