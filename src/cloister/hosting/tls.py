@@ -74,10 +74,28 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """How a client speaks TLS to one kind of peer: what it shows and trusts, and the host name that it insists on."""
+
+    context: ssl.SSLContext
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A server's context that renews what it shows by itself."""
+
+    context: ssl.SSLContext
+
+    def renew(self) -> None:
+        """Nothing is looked for in files."""
+
+
+@dataclass(frozen=True, slots=True)
 class TlsServer:
     """What a listening socket needs to speak TLS."""
 
-    shown: Shown
+    shown: Shown | Named
     clients: frozenset[str]  # names, one of which a caller's certificate must bear; empty where none is asked for
 
     def admits(self, transport: asyncio.BaseTransport) -> bool:
@@ -170,7 +188,7 @@ def is_loopback(host: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def renewing(shown: Iterable[Shown]) -> AsyncIterator[None]:
+async def renewing(shown: Iterable[Shown | Named]) -> AsyncIterator[None]:
     """Within the context, changed certificate files are taken into use after `RENEWAL_SECONDS`."""
     tasks = [asyncio.create_task(_keep_renewing(one.renew)) for one in shown]
     try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -17,7 +17,7 @@ from cloister.examination import Outcome, RefusedSteps, Step
 from cloister.hosting.challenges import CHALLENGE_SIZE
 from cloister.hosting.http_client import IDLE_SECONDS
 from cloister.hosting.problem import MAXIMUM_BYTES, Problem, parse
-from cloister.hosting.tls import PeerTls, peer_tls, renewing
+from cloister.hosting.tls import PeerTls, Spoken, peer_tls, renewing
 
 CBOR = {"content-type": "application/cbor"}
 
@@ -47,8 +47,18 @@ class Exchange:
     It follows no redirects, keeps no cookies, reads no proxy from the environment.
     """
 
-    def __init__(self, name: str, url: str, *, seconds: float, peers: PeerTls | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        seconds: float,
+        peers: PeerTls | None = None,
+        speaking: Callable[[], Spoken] | None = None,
+    ) -> None:
         """`name` is what errors call the peer, `url` its prefix; `seconds` bound each exchange, connecting included.
+
+        `speaking` says, for every connection anew, how TLS is spoken, in place of `peers`; it may raise `Unavailable`.
 
         Raises:
             UsageError: `url` is not one of HTTP; it is of another machine and not https; or it is https, and `peers`
@@ -60,7 +70,10 @@ class Exchange:
         self.name = name
         self._url = url.rstrip("/")
         self._seconds = seconds
-        self._shown = peer_tls(url, peers)
+        if speaking is not None and parts.scheme != "https":
+            raise UsageError(f"{url} is spoken to by this node's identity: write https://")
+        self._shown = None if speaking is not None else peer_tls(url, peers)
+        self._speaking = speaking
         self._renewing = contextlib.AsyncExitStack()
         self._session: aiohttp.ClientSession | None = None
 
@@ -121,10 +134,14 @@ class Exchange:
     ) -> Answer:
         if self._session is None:
             raise RuntimeError("an Exchange is entered before it is used")
+        spoken: dict[str, Any] = {}  # the session's own, where nothing is said for this request
+        if self._speaking is not None:
+            newest = self._speaking()
+            spoken = {"ssl": newest.context, "server_hostname": newest.host}
         try:
             data = None if body is None else io.BytesIO(body)
             async with self._session.request(
-                method, self._url + path, data=data, headers=headers, allow_redirects=False
+                method, self._url + path, data=data, headers=headers, allow_redirects=False, **spoken
             ) as response:
                 content = bytearray()
                 async for chunk in response.content.iter_chunked(65_536):

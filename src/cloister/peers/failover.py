@@ -12,7 +12,7 @@ from cloister.hosting.breaker import Breaker
 from cloister.hosting.tls import PeerTls
 from cloister.peers.exchange import Answer, Exchange
 
-Peer = TypeVar("Peer")
+Peer_co = TypeVar("Peer_co", covariant=True)
 T = TypeVar("T")
 
 FAILURES: Final = 1  # in a row, after which a peer is left alone for a moment while others answer
@@ -23,14 +23,14 @@ def is_unavailable(error: CloisterError) -> bool:
     return isinstance(error, Unavailable)
 
 
-class Failover(Generic[Peer]):
+class Failover(Generic[Peer_co]):
     """The peers in the order in which they are asked: the one that answered last comes first.
 
     One call asks each peer at most once, so that n peers are asked n times for what one cannot answer, and no more.
     One that could not be reached is left out for a moment, as long as others are not.
     """
 
-    def __init__(self, peers: Sequence[Peer], *, now: Callable[[], float] = monotonic) -> None:
+    def __init__(self, peers: Sequence[Peer_co], *, now: Callable[[], float] = monotonic) -> None:
         """`now` is a monotonic clock, in seconds.
 
         Raises:
@@ -48,7 +48,7 @@ class Failover(Generic[Peer]):
 
     async def ask(
         self,
-        call: Callable[[Peer], Awaitable[T]],
+        call: Callable[[Peer_co], Awaitable[T]],
         *,
         passes_on: Callable[[CloisterError], bool] = is_unavailable,
     ) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 from cloister.errors import MalformedInput, TooLarge
@@ -24,7 +25,7 @@ from cloister.formats.handover import (
 from cloister.formats.identity import MAXIMUM_IDENTITY_REPLY, IdentityReply, IdentityRequest, parse_identity_reply
 from cloister.formats.key_bundle import MAXIMUM_BUNDLE
 from cloister.formats.release import ReleaseReply, ReleaseRequest, parse_release_reply
-from cloister.hosting.tls import PeerTls
+from cloister.hosting.tls import PeerTls, Spoken
 from cloister.peers.exchange import CBOR, Exchange
 
 MAXIMUM_REPLY = 262_144  # bytes
@@ -38,9 +39,19 @@ class KmsClient:
     names the check that failed; `PeerRefused` says that the KMS takes no such request.
     """
 
-    def __init__(self, url: str, *, seconds: float = SECONDS, peers: PeerTls | None = None) -> None:
-        """`url` is the KMS's prefix, as in http://127.0.0.1:7002; `peers` say how a remote one is known."""
-        self._exchange = Exchange("the KMS", url, seconds=seconds, peers=peers)
+    def __init__(
+        self,
+        url: str,
+        *,
+        seconds: float = SECONDS,
+        peers: PeerTls | None = None,
+        speaking: Callable[[], Spoken] | None = None,
+    ) -> None:
+        """`url` is the KMS's prefix, as in http://127.0.0.1:7002; `peers` say how a remote one is known.
+
+        `speaking`, where it is spoken to by this node's identity, says how.
+        """
+        self._exchange = Exchange("the KMS", url, seconds=seconds, peers=peers, speaking=speaking)
 
     async def __aenter__(self) -> Self:
         await self._exchange.__aenter__()

@@ -57,6 +57,7 @@ class LocalPapers:
     platform_key: SigningKey = field(default_factory=SigningKey.generate)
     owner: SigningKey = field(default_factory=SigningKey.generate)
     operator: SigningKey = field(default_factory=SigningKey.generate)
+    mutual_tls: bool = False  # whether the gateway asks KMS instances, and they each other, by their identities
     # On what made-up hardware KMS and gateways run, from their workload; the software TEE where nothing is said.
     kms_on: Callable[[bytes], MadeTee] | None = None
     gateway_on: Callable[[bytes], MadeTee] | None = None

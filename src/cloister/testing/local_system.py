@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ from cloister.services.gateway.data_plane import serve_gateway
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.engines import QueueLimits, Supply
 from cloister.services.gateway.kms_keys import KmsKeys
-from cloister.services.gateway.service import assemble
+from cloister.services.gateway.service import assemble, keys_by_identity
 from cloister.services.kms.service import serve_kms, wall_clock
-from cloister.services.kms.settings import KmsSettings
+from cloister.services.kms.settings import KmsSettings, MutualTls
 from cloister.services.ledger.service import serve_ledger
 from cloister.services.ledger.settings import LedgerSettings, WitnessAddress
 from cloister.services.relay.service import serve_relay
@@ -112,16 +112,25 @@ class LocalSystem(LocalPapers):
             ),
         )
 
+    def tls_url(self, instance: str) -> str:
+        """Where an instance of the KMS answers to identities."""
+        return f"https://{LOOPBACK}:{self.ports[f'{instance}-tls']}"
+
     def choose_instances(self, number: int) -> None:
         """Have so many instances of the KMS, and a port for each: they know each other before they run."""
         self.instances = ("kms", *(f"kms{place}" for place in range(2, number + 1)))
+        by_identity = [f"{name}-tls" for name in self.instances if self.mutual_tls]
         with contextlib.ExitStack() as held:
-            for name in self.instances:
+            for name in (*self.instances, *by_identity):
                 self.ports[name] = port_of(held.enter_context(listen(LOOPBACK, 0)))
 
     async def run_kms(self, stack: contextlib.AsyncExitStack, *, name: str = "kms", port: int = 0) -> None:
         """An instance of the KMS, by the name of its port; `/ready` says when it serves."""
-        others = tuple(self.url(one) for one in self.instances if one != name)
+        names = [one for one in self.instances if one != name]
+        others = tuple(map(self.url, names))
+        mutual = None
+        if self.mutual_tls:
+            mutual = MutualTls(port=self.ports[f"{name}-tls"], replicas=tuple(map(self.tls_url, names)))
         constitution, contract = self.write_papers()
         made = [tee for tee in (self.tee, self.gateway_tee) if isinstance(tee, MadeTee)]
         await self._run(
@@ -132,6 +141,7 @@ class LocalSystem(LocalPapers):
                     port=self.ports[name] if len(self.instances) > 1 else port,
                     ledger_urls=(self.url("ledger"),),
                     replicas=others,
+                    mutual_tls=mutual,
                     constitution=constitution,
                     platform_key=self.write_key("platform", self.platform_key),
                     contracts=(contract,),
@@ -158,7 +168,7 @@ class LocalSystem(LocalPapers):
         """The gateway before engines that run already, until it holds the key."""
         clients = [await stack.enter_async_context(KmsClient(self.url(name))) for name in self.instances]
         clock = WitnessedClock(self.gateway_clock)
-        keys = KmsKeys(Failover(clients), self.gateway_node(), clock=clock)
+        keys = await self._keys(clients, clock, stack)
         gateway = assemble(self.gateway_node(), keys, engines, self.gateway_security, clock=clock, queue=queue)
         fetching = asyncio.create_task(keys.keep_fetching(seconds=1.0))
         stack.callback(fetching.cancel)
@@ -168,6 +178,14 @@ class LocalSystem(LocalPapers):
             lambda ready, stop: serve_gateway(gateway, listen(LOOPBACK, port), stop, ready=ready),
         )
         await _until(lambda: not keys.missing())
+
+    async def _keys(
+        self, clients: Sequence[KmsClient], clock: WitnessedClock, stack: contextlib.AsyncExitStack
+    ) -> KmsKeys:
+        if not self.mutual_tls:
+            return KmsKeys(Failover(clients), self.gateway_node(), clock=clock)
+        urls = [self.tls_url(name) for name in self.instances]
+        return await keys_by_identity(clients, urls, self.gateway_node(), clock, stack)
 
     async def run_relay(self, stack: contextlib.AsyncExitStack, *, port: int = 0, **limits: float) -> None:
         """The relay, before the gateway; `limits` are settings of it."""

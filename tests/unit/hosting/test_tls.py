@@ -21,7 +21,7 @@ from cloister.hosting.http_server import serve_http
 from cloister.hosting.loopback import LOOPBACK, listen, port_of
 from cloister.hosting.service_limits import ServiceLimits
 from cloister.hosting.serving import serve_until
-from cloister.hosting.tls import PeerTls, ServerTls, open_server_tls, peer_tls, verifying_context
+from cloister.hosting.tls import PeerTls, ServerTls, Shown, open_server_tls, peer_tls, verifying_context
 
 
 @pytest.fixture
@@ -172,6 +172,7 @@ async def test_a_certificate_that_does_not_fit_leaves_the_one_of_before_in_use(a
     listener, stop = listen(LOOPBACK, 0, secure=True), asyncio.Event()
     origin = Origin(LOOPBACK, port_of(listener), secure=True)
     task = asyncio.create_task(lean(listener, stop, server))
+    assert isinstance(server.shown, Shown)
     key = server.shown.key.read_bytes()
     authority.signed("relay")  # a new certificate with the key of before
     server.shown.key.write_bytes(key)

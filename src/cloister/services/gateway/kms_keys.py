@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from time import monotonic
+from typing import Protocol
 
 import structlog
 
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge, Unavailable
 from cloister.formats import canonical
-from cloister.formats.evidence import Evidence, SecuritySettings
+from cloister.formats.evidence import Evidence, Role, SecuritySettings
 from cloister.formats.key_bundle import KeyBundle, parse_key_bundle
-from cloister.formats.release import ReleaseRequest
+from cloister.formats.release import ReleaseReply, ReleaseRequest
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.node.evidence import Tee, evidence
 from cloister.node.keys import NodeSecrets
@@ -21,7 +22,6 @@ from cloister.node.witnessed_clock import WitnessedClock
 from cloister.ohttp.encapsulation import UnknownKey
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.failover import Failover, is_unavailable
-from cloister.peers.kms import KmsClient
 from cloister.services.gateway.contract import ServedContract
 from cloister.services.gateway.keys import GatewayKey
 from cloister.trust.bundle import VerifiedBundle, examine_bundle
@@ -42,7 +42,7 @@ def _another_may_serve(_error: CloisterError) -> bool:
     return True
 
 
-def _another_may_release(error: CloisterError) -> bool:
+def another_may_release(error: CloisterError) -> bool:
     """Whether another instance may have what this one has not: the key, or a place in the bundle that was examined."""
     here = isinstance(error, Refused) and error.check in ("release.epoch", "reply.signature")
     return here or is_unavailable(error)
@@ -59,6 +59,16 @@ class GatewayNode:
     policy: TrustPolicy  # for the KMS's bundle
     voucher: Voucher | None = None  # whose word is shown; without one, raw evidence
 
+    @property
+    def line(self) -> bytes:
+        """The digest of the first contract of its line."""
+        return self.contract.line
+
+    @property
+    def role(self) -> Role:
+        """In which it runs."""
+        return "gateway"
+
     async def evidence(self, challenge: bytes) -> Evidence:
         """Fresh evidence under the contract, which answers `challenge`.
 
@@ -73,6 +83,19 @@ class GatewayNode:
         )
 
 
+class KmsInstance(Protocol):
+    """What a gateway asks of one instance of the KMS; each raises as `KmsClient`."""
+
+    async def challenge(self) -> bytes:
+        """A fresh challenge, 32 bytes."""
+
+    async def bundle(self, contract: bytes) -> bytes:
+        """The key bundle of the contract line with this digest."""
+
+    async def release(self, request: ReleaseRequest) -> ReleaseReply:
+        """The logged release and the wrapped key."""
+
+
 class KmsKeys:
     """The keys released to this process, in its memory only.
 
@@ -80,7 +103,7 @@ class KmsKeys:
     was revoked is gone once a bundle tells so.
     """
 
-    def __init__(self, kms: KmsClient | Failover[KmsClient], node: GatewayNode, *, clock: WitnessedClock) -> None:
+    def __init__(self, kms: KmsInstance | Failover[KmsInstance], node: GatewayNode, *, clock: WitnessedClock) -> None:
         """`clock` hears here when the log was witnessed: share it with all that asks for the time.
 
         Several instances of a KMS are one KMS: whichever answers is examined like the others.
@@ -153,6 +176,11 @@ class KmsKeys:
                 await asyncio.sleep(seconds)
                 wait = FIRST_RETRY_SECONDS
 
+    async def bundle(self) -> VerifiedBundle:
+        """The KMS's bundle, as it is now; raises as `fetch_ahead`."""
+        async with self._lock:
+            return await self._current_bundle()
+
     def missing(self) -> list[str]:
         """What lacks before requests can be opened, in words."""
         active = None if self._bundle is None else self._held.get(self._bundle.keys.active.digest)
@@ -181,7 +209,7 @@ class KmsKeys:
         }
         return bundle
 
-    async def _bundle_of(self, instance: KmsClient) -> VerifiedBundle:
+    async def _bundle_of(self, instance: KmsInstance) -> VerifiedBundle:
         return self._examined(parse_key_bundle(await instance.bundle(self._node.contract.line)))
 
     def _examined(self, data: KeyBundle) -> VerifiedBundle:
@@ -208,7 +236,7 @@ class KmsKeys:
     async def _released(self, bundle: VerifiedBundle, epoch: TrustedEpoch) -> GatewayKey:
         try:
             released = await self._kms.ask(
-                lambda instance: self._release_of(instance, bundle, epoch), passes_on=_another_may_release
+                lambda instance: self._release_of(instance, bundle, epoch), passes_on=another_may_release
             )
             self._clock.hear(released.cosigned_at)
             self._examined(bundle.bundle)  # again: the release may show that this bundle is an old one
@@ -218,7 +246,7 @@ class KmsKeys:
         self._held[epoch.digest] = key
         return key
 
-    async def _release_of(self, instance: KmsClient, bundle: VerifiedBundle, epoch: TrustedEpoch) -> VerifiedRelease:
+    async def _release_of(self, instance: KmsInstance, bundle: VerifiedBundle, epoch: TrustedEpoch) -> VerifiedRelease:
         """Evidence answers a challenge at the instance that gave it, and nowhere else."""
         node = self._node
         challenge = await instance.challenge()

@@ -20,7 +20,10 @@ from cloister.hosting.loopback import announce, port_of, run_until_stopped
 from cloister.node.device import measured_workload, open_tee
 from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
+from cloister.node.identity import KeptIdentity, issued_identity
+from cloister.node.identity_tls import HeldIdentity, Speaker
 from cloister.node.keys import NodeSecrets
+from cloister.node.kms_link import KmsLink
 from cloister.node.vouched_evidence import Voucher
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.failover import Failover
@@ -38,7 +41,7 @@ from cloister.services.gateway.engine_link import EngineLink
 from cloister.services.gateway.engines import QueueLimits, Supply
 from cloister.services.gateway.forking_engines import ForkingEngines
 from cloister.services.gateway.keys import KeyRing
-from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
+from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys, another_may_release
 from cloister.services.gateway.receipts import SignedReceipts
 from cloister.services.gateway.replay import ReplayTable
 from cloister.services.gateway.security import GatewaySecurity, Runs, security_settings
@@ -97,11 +100,14 @@ async def serve(
     engine = EngineService(planned, staged, settings.run_folder, workers=settings.workers, say=_say)
     async with contextlib.AsyncExitStack() as stack:
         clients = [KmsClient(url, peers=settings.peers) for url in settings.kms_urls]
-        instances = Failover([await stack.enter_async_context(client) for client in clients])
+        ordinary = [await stack.enter_async_context(client) for client in clients]
         voucher = await _voucher(settings, stack)
         node = GatewayNode(tee, NodeSecrets.generate(), bound, contract, policy, voucher)
         witnessed = WitnessedClock(clock)
-        keys = KmsKeys(instances, node, clock=witnessed)
+        if settings.mutual_tls is None:
+            keys = KmsKeys(Failover(ordinary), node, clock=witnessed)
+        else:
+            keys = await keys_by_identity(ordinary, settings.mutual_tls.kms_urls, node, witnessed, stack)
         served = Served(settings, node, keys, engine, witnessed, planned.profile.limits.request_seconds)
         listening = listen_to_services(settings.address, settings.port, settings.tls)
         async with _running(engine, keys, stop, seconds=settings.fetch_seconds):
@@ -109,6 +115,37 @@ async def serve(
                 await served.by_this_process(listening, stop)
             else:
                 await served.by_workers(listening.socket, stop)
+
+
+async def keys_by_identity(
+    ordinary: Sequence[KmsClient],
+    urls: Sequence[str],
+    node: GatewayNode,
+    clock: WitnessedClock,
+    stack: contextlib.AsyncExitStack,
+) -> KmsKeys:
+    """Keys that the KMS's instances give over mutual TLS at `urls`; the node's identity is kept while `stack` is."""
+    speaker = Speaker(node.line, clock=clock)
+    named = [KmsClient(url, speaking=lambda: speaker.client("kms")) for url in urls]
+    entered = [await stack.enter_async_context(client) for client in named]
+    is_named = lambda: speaker.held is not None  # noqa: E731 - asked each time
+    pairs = zip(ordinary, entered, strict=True)
+    keys = KmsKeys(Failover([KmsLink(one, other, is_named=is_named) for one, other in pairs]), node, clock=clock)
+    instances = Failover(ordinary)
+
+    async def obtain() -> HeldIdentity:
+        bundle = await keys.bundle()
+        return await instances.ask(lambda one: issued_identity(one, node, bundle), passes_on=another_may_release)
+
+    keeping = asyncio.create_task(KeptIdentity(speaker, obtain, clock=clock).keep())
+    stack.push_async_callback(_ended, keeping)
+    return keys
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def _voucher(settings: GatewaySettings, stack: contextlib.AsyncExitStack) -> Voucher | None:

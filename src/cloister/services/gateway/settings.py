@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from cloister.errors import UsageError
 from cloister.formats.canonical import Name
 from cloister.formats.contract_verifier import Audience
 from cloister.hosting.listening import require_for_services
@@ -26,6 +27,17 @@ class VerifierUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     url: str  # http://127.0.0.1:port or https://host:port
     policy: Name  # by which it judges, by its own name of it
     audience: Audience  # that the contract wants of its tokens
+
+
+class MutualTls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The `[mutual_tls]` table of a gateway: it asks the KMS for keys by its identity."""
+
+    kms_urls: tuple[str, ...]  # the same instances as `kms_urls`, in their order, at the ports of their [mutual_tls]
+
+    def __post_init__(self) -> None:
+        """Refuse a URL that an identity cannot be shown to."""
+        if any(not url.startswith("https://") for url in self.kms_urls):
+            raise ValueError("a KMS is spoken to by identity: write https://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,7 @@ class GatewaySettings:
     waiting_seconds: float = 30.0  # that a request waits for an engine
     address: str = LOOPBACK  # an IP address; another machine's callers need `tls`
     tls: ServerTls | None = None
+    mutual_tls: MutualTls | None = None
     peers: PeerTls | None = None  # for a KMS, or a verifier, on another machine
     ready: Path | None = None  # the port is written there when it is served
     verifier: VerifierUse | None = None  # without one, raw evidence is shown
@@ -64,6 +77,8 @@ class GatewaySettings:
         require_for_services(self.address, self.tls)
         for url in self.kms_urls:
             require_known(url, self.peers)
+        if self.mutual_tls is not None and len(self.mutual_tls.kms_urls) != len(self.kms_urls):
+            raise UsageError("mutual_tls.kms_urls names the same instances as kms_urls, in the same order")
         if self.verifier is not None:
             require_known(self.verifier.url, self.peers)
         self.tee()

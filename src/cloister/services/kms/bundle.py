@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Self
 
 from cloister.contract.epochs import shown_epochs
 from cloister.contract.placed import Placed
@@ -27,6 +29,19 @@ class Moment:
     instance: Instance
     evidence: Evidence
     at: int  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class ServedBundle:
+    """A bundle's bytes, and the tag that tells it from the next."""
+
+    data: bytes
+    tag: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """The bundle with these bytes."""
+        return cls(data, hashlib.sha256(data).hexdigest()[:32])
 
 
 def make_bundle(moment: Moment, line: ContractLine, active: EpochRecord) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from dataclasses import dataclass
 
@@ -22,8 +23,10 @@ from cloister.errors import Unavailable
 from cloister.examination import Examination
 from cloister.formats import canonical
 from cloister.formats.evidence import Evidence
-from cloister.formats.identity import BACKDATED, Authority, Identity, IdentityReply
-from cloister.ledger.statements import sign_statement
+from cloister.formats.identity import BACKDATED, Authority, Identity, IdentityReply, parse_identity
+from cloister.formats.spiffe import SpiffeName
+from cloister.ledger.statements import open_statement, sign_statement
+from cloister.node.identity_tls import HeldIdentity
 from cloister.services.kms.custody import Custody
 from cloister.services.kms.deciding import decide, evidence_digest, log_with_evidence
 from cloister.services.kms.history import Appended
@@ -55,8 +58,24 @@ class Identities:
         decision = await decide(self._standing, asked, _judge, "identity")
         return canonical.encode(await self._issued(decision, asked))
 
+    async def of_itself(self, line: bytes) -> HeldIdentity:
+        """A certificate of this instance's own, in the line with this digest; raises as `issue`."""
+        standing, key = self._standing, P256Key.generate()
+        rules = standing.state.constitution
+        shown = await asyncio.to_thread(standing.instance.evidence, standing.history.checkpoint, rules)
+        reply = await self.issue_to_itself(line, key, shown)
+        made = parse_identity(open_statement(reply.entry).payload)
+        trusted = {one.placed.digest: one.certificate for one in standing.state.lines[line].identities.authorities}
+        return HeldIdentity(
+            SpiffeName.parse(made.name),
+            reply.certificate,
+            Window(made.not_before, made.not_after),
+            tuple(trusted[digest] for digest in made.authorities),
+            key,
+        )
+
     async def issue_to_itself(self, line: bytes, key: P256Key, evidence: Evidence) -> IdentityReply:
-        """This instance's own, for `key`, in the line with this digest; as `issue`."""
+        """The same, for `key` and with `evidence` that answers nobody's challenge."""
         standing, challenge = self._standing, evidence.binding.challenge
         signed, proof = sign_identity_key(standing.instance.secrets.sign, key, line=line, challenge=challenge)
         seen = standing.vendors.seen(standing.state.constitution.appraisal)

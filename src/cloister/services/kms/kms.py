@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from cloister.attest.evidence import EvidenceRejected
 from cloister.contract.asset_release import AssetsAsked
@@ -28,9 +26,10 @@ from cloister.errors import Unavailable
 from cloister.formats.constitution import parse_constitution
 from cloister.formats.governance import WitnessedTime
 from cloister.ledger.statements import entry_digest, open_statement, sign_statement
+from cloister.node.identity_tls import HeldIdentity
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.asset_release import release_assets
-from cloister.services.kms.bundle import Moment, make_bundle
+from cloister.services.kms.bundle import Moment, ServedBundle, make_bundle
 from cloister.services.kms.custody import Custody
 from cloister.services.kms.desk import Desk
 from cloister.services.kms.epochs import EpochKeys, due_window, next_epoch
@@ -48,14 +47,6 @@ from cloister.services.kms.vendors import Vendors
 
 class NotServing(Unavailable):
     """The KMS has not started, or its constitution no longer names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServedBundle:
-    """A bundle's bytes, and the tag that tells it from the next."""
-
-    data: bytes
-    tag: str
 
 
 class Kms:
@@ -207,6 +198,19 @@ class Kms:
         async with self._answering():
             return await self._identities.issue(asked)
 
+    async def own_identity(self, line: bytes) -> HeldIdentity:
+        """A certificate for this instance itself, in a line that it serves; raises as `identity`."""
+        async with self._answering():
+            return await self._identities.of_itself(line)
+
+    def served(self) -> frozenset[bytes]:
+        """The lines that this instance can speak for now."""
+        return frozenset(self._standing.lines()) if self.started and self.retired is None else frozenset()
+
+    def now(self) -> float:
+        """The witnessed time, in seconds since 1970."""
+        return self._standing.clock()
+
     async def handover(self, data: bytes) -> bytes:
         """Judge another instance's request, log the handover, and only once it is witnessed give keys away.
 
@@ -355,8 +359,7 @@ class Kms:
         for name, line in standing.lines().items():
             active = standing.active(line)
             if active is not None:
-                data = make_bundle(moment, line, active)
-                bundles[name] = ServedBundle(data, hashlib.sha256(data).hexdigest()[:32])
+                bundles[name] = ServedBundle.of(make_bundle(moment, line, active))
         self._intakes = self._custody.intakes()
         self._bundles, self._active = bundles, self._actives()
         self._renewed_at, self._published = log.checkpoint.cosigned_at, log.checkpoint.size

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cloister.errors import CloisterError
 from cloister.formats.handover import MAXIMUM_HANDOVER_REQUEST
 from cloister.formats.release import MAXIMUM_SENT
 from cloister.hosting.answers import problem_response
@@ -27,8 +28,19 @@ BUNDLE_SECONDS = 5  # that a relay may serve a bundle without asking again
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def routes(kms: Kms, *, limits: ServiceLimits | None = None, about: Mapping[str, str] | None = None) -> Starlette:
-    """The application of `kms`; `about` is what its `/version` says beside the versions."""
+def routes(
+    kms: Kms,
+    *,
+    limits: ServiceLimits | None = None,
+    about: Mapping[str, str] | None = None,
+    gives: bool = True,
+    unready: Callable[[], list[str]] | None = None,
+) -> Starlette:
+    """The application of `kms`; `about` is what its `/version` says beside the versions.
+
+    `unready` is what `/ready` says in place of the KMS's own. Where it does not give, keys and assets are to be had at
+    its other port, by identity.
+    """
 
     async def challenges(request: Request) -> Response:
         require_media_type(request, CBOR)
@@ -36,6 +48,7 @@ def routes(kms: Kms, *, limits: ServiceLimits | None = None, about: Mapping[str,
 
     async def releases(request: Request) -> Response:
         require_media_type(request, CBOR)
+        _require_giving(gives)
         reply = await kms.release(await read_body(request, limit=MAXIMUM_REQUEST))
         return Response(reply, media_type=CBOR, headers={"cache-control": "no-store"})
 
@@ -46,6 +59,7 @@ def routes(kms: Kms, *, limits: ServiceLimits | None = None, about: Mapping[str,
 
     async def assets(request: Request) -> Response:
         require_media_type(request, CBOR)
+        _require_giving(gives)
         reply = await kms.release_assets(await read_body(request, limit=MAXIMUM_REQUEST + 2048))
         return Response(reply, media_type=CBOR, headers={"cache-control": "no-store"})
 
@@ -69,7 +83,19 @@ def routes(kms: Kms, *, limits: ServiceLimits | None = None, about: Mapping[str,
         Route("/handovers", handovers, methods=["POST"]),
         Route("/bundles/{contract}", bundles, methods=["GET"]),
     ]
-    return application(Health("kms", Metrics("kms"), missing=kms.unready, about=about), table, limits=limits)
+    return application(Health("kms", Metrics("kms"), missing=unready or kms.unready, about=about), table, limits=limits)
+
+
+class AskedWithoutIdentity(CloisterError):
+    """A node asks for what this KMS gives over mutual TLS only."""
+
+    exit_code = 3
+    status = 403
+
+
+def _require_giving(gives: bool) -> None:
+    if not gives:
+        raise AskedWithoutIdentity("keys and assets are given by identity: ask at the port of this KMS's [mutual_tls]")
 
 
 def _intake(kms: Kms, request: Request) -> Response:

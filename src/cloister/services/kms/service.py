@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import structlog
 
@@ -16,18 +16,22 @@ from cloister.endorsements.endorsing import Endorsing, endorsing_of
 from cloister.errors import Unavailable
 from cloister.hosting import logs
 from cloister.hosting.listening import listen_to_services
-from cloister.hosting.loopback import run_until_stopped
+from cloister.hosting.loopback import listen, run_until_stopped
 from cloister.hosting.serving import serve_until
+from cloister.hosting.tls import Named, TlsServer
 from cloister.node.device import measured_workload, open_tee
 from cloister.node.entries_file import read_entries
 from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
+from cloister.node.kms_link import KmsLink
 from cloister.peers.kms import KmsClient
 from cloister.peers.ledger import LedgerClient
+from cloister.services.kms.handover import Peer
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
+from cloister.services.kms.own_identities import OwnIdentities
 from cloister.services.kms.routes import routes
-from cloister.services.kms.settings import KmsSettings
+from cloister.services.kms.settings import KmsSettings, MutualTls
 
 HANDOVER_SECONDS = 10.0  # for an answer of another instance, which waits for the log and its witnesses
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.1, 2.0
@@ -78,12 +82,19 @@ async def serve_kms(
     async with contextlib.AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(LedgerClient(*settings.ledger_urls, peers=settings.peers))
         clients = [KmsClient(url, seconds=HANDOVER_SECONDS, peers=settings.peers) for url in settings.replicas]
-        others = [await stack.enter_async_context(client) for client in clients]
+        others: list[Peer] = [await stack.enter_async_context(client) for client in clients]
         kms = Kms(ledger, instance, genesis=genesis, clock=clock, endorsing=endorsing, peers=others)
+        own = OwnIdentities(kms)
+        if settings.mutual_tls is not None:
+            others[:] = await _links(settings.mutual_tls, clients, own, stack)
+            await stack.enter_async_context(_served_by_identity(settings, kms, own, stop))
         keeper = asyncio.create_task(keep(kms, given, seconds=settings.follow_seconds))
         keeper.add_done_callback(lambda _: stop.set())
         try:
-            app = routes(kms, limits=settings.limits, about={"platform": tee.platform, "workload": tee.workload.hex()})
+            about = {"platform": tee.platform, "workload": tee.workload.hex()}
+            gives = settings.mutual_tls is None
+            unready = kms.unready if gives else own.unready
+            app = routes(kms, limits=settings.limits, about=about, gives=gives, unready=unready)
             listening = listen_to_services(settings.address, settings.port, settings.tls)
             await serve_until(
                 app, listening.socket, stop, ready=settings.ready, limits=settings.limits, tls=listening.tls
@@ -92,6 +103,43 @@ async def serve_kms(
             keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await keeper
+
+
+async def _links(
+    mutual: MutualTls, ordinary: Sequence[KmsClient], own: OwnIdentities, stack: contextlib.AsyncExitStack
+) -> list[Peer]:
+    """The other instances, each by its two addresses."""
+    named = [KmsClient(url, seconds=HANDOVER_SECONDS, speaking=own.speaking) for url in mutual.replicas]
+    return [
+        KmsLink(one, await stack.enter_async_context(other), is_named=own.is_named)
+        for one, other in zip(ordinary, named, strict=True)
+    ]
+
+
+@contextlib.asynccontextmanager
+async def _served_by_identity(
+    settings: KmsSettings, kms: Kms, own: OwnIdentities, stop: asyncio.Event
+) -> AsyncIterator[None]:
+    """Serve the other port beside all else; if it ends, all does."""
+    mutual = settings.mutual_tls
+    if mutual is None:
+        yield
+        return
+    app = routes(kms, limits=settings.limits)
+    listener = listen(mutual.address, mutual.port, secure=True)
+    tls = TlsServer(Named(own.context()), frozenset())
+    tasks = [
+        asyncio.create_task(serve_until(app, listener, stop, limits=settings.limits, tls=tls)),
+        asyncio.create_task(own.keep()),
+    ]
+    tasks[0].add_done_callback(lambda _: stop.set())
+    try:
+        yield
+    finally:
+        stop.set()
+        tasks[1].cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks)
 
 
 async def keep(kms: Kms, given: Sequence[bytes], *, seconds: float) -> None:
