@@ -7,12 +7,11 @@ import pytest
 from tests.doubles.proxies import call
 from tests.doubles.sandboxes import staged
 from tests.doubles.whole_system import proxied, speech_engine
-from tests.speech import SENTENCES, form, spoken, word_error_rate
+from tests.speech import SENTENCES, VOICES, form, spoken, word_error_rate
 
 from cloister.sandbox.closure import SPEECH
 from cloister.testing.local_system import LocalSystem
 
-VOICES = ("rms", "slt", "awb")
 ALLOWED = 0.15
 ENGINES = 2
 
@@ -32,7 +31,7 @@ async def transcript(proxy, file, turn):
     return answer.decode()
 
 
-async def test_at_most_fifteen_words_in_a_hundred_are_wrong_through_the_whole_system(
+async def test_at_most_fifteen_words_in_a_hundred_of_each_voice_are_wrong_through_the_whole_system(
     speech, tmp_path, record_property, capsys
 ):
     files = {(voice, sentence): spoken(sentence, voice, tmp_path) for voice in VOICES for sentence in SENTENCES}
@@ -51,4 +50,4 @@ async def test_at_most_fifteen_words_in_a_hundred_are_wrong_through_the_whole_sy
     record_property("word error rate", said)
     with capsys.disabled():
         print(f"\nword error rate over {len(heard)} sentences: {said}")  # noqa: T201 - the figure is wanted
-    assert rates["overall"] <= ALLOWED, said
+    assert max(rates.values()) <= ALLOWED, said
