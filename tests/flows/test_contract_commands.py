@@ -93,6 +93,16 @@ async def test_a_contract_is_proposed_vetoed_amended_and_accepted(commands):
     assert (status["sequence"], status["proposals"]) == (1, [])
 
 
+async def test_whoever_is_to_lose_its_say_is_named_before_anyone_votes(commands):
+    rules = replace(commands.system.contract.changes, approvers=("operator",), veto=("operator",), number=1)
+    await amended(commands, "contract", "operator.seed", changes=rules)
+    status = await commands.status()
+    (proposal,) = status["proposals"]
+    assert (status["sequence"], proposal["standing"]) == (0, "open")
+    assert proposal["removes"] == ["model owner"]
+    assert proposal["lacks"] == "1 approvals and the approval of model owner"
+
+
 async def test_an_entry_without_effect_is_said_to_have_none_and_why(commands):
     proposal = await amended(commands, "contract", "operator.seed", not_after=commands.system.contract.not_after - 60)
     said = await commands.log("vote", proposal, "--approve", "--key", "operator.seed", code=3)

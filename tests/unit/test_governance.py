@@ -232,10 +232,91 @@ def test_a_vote_of_a_removed_party_has_no_effect():
     council = Council(notice_seconds=0)
     rules = replace(council.contract.changes, approvers=("model owner", "operator"))
     parties = tuple(party for party in council.contract.parties if party.name != "auditor")
-    council.propose("model owner", "operator", parties=parties, changes=rules)
+    council.propose("model owner", "operator", "auditor", parties=parties, changes=rules)
     _, proposal = council.propose("operator", **NEW)
     council.vote(proposal, "auditor")
     assert "vote.signature" in council.state.reason
+
+
+def without(council, *names):
+    """What a successor says that these have no part in any more."""
+    contract = council.contract
+    rules = contract.changes
+    return {
+        "parties": tuple(party for party in contract.parties if party.name not in names),
+        "changes": replace(
+            rules,
+            approvers=tuple(name for name in rules.approvers if name not in names),
+            veto=tuple(name for name in rules.veto if name not in names),
+            urgent="none" if "publisher" in names else rules.urgent,
+        ),
+    }
+
+
+LOSSES: dict[str, Callable[[Council], dict[str, Any]]] = {
+    "its part": lambda council: without(council, "auditor"),
+    "its say": lambda council: {"changes": without(council, "auditor")["changes"]},
+}
+
+
+@pytest.mark.parametrize("what", LOSSES)
+def test_nobody_is_thrown_out_by_number(what):
+    """An auditor owns nothing, and is as much a party as the others: enough approve, and it stays."""
+    council = Council(notice_seconds=0)
+    successor, proposal = council.propose("model owner", "operator", **LOSSES[what](council))
+    assert not council.state.reason
+    assert council.standing == ["open"]
+    council.vote(proposal, "auditor")
+    assert council.line.current == successor
+
+
+@pytest.mark.parametrize("what", LOSSES)
+def test_everyone_else_together_lets_one_go_that_says_nothing(what):
+    """It lost its keys, or is no more; who has no say otherwise is heard about this."""
+    council = Council()
+    successor, proposal = council.propose("model owner", "operator", **LOSSES[what](council))
+    assert council.standing == ["open"]
+    council.vote(proposal, "publisher")
+    assert council.standing == ["passed"], "and then the notice runs, as of every successor"
+    council.tell(NOON)
+    council.tell(NOON + DAY)
+    assert council.line.current == successor
+
+
+def test_two_that_are_to_go_stand_for_each_other():
+    council = Council(notice_seconds=0)
+    successor, proposal = council.propose("model owner", "operator", **without(council, "auditor", "publisher"))
+    assert council.standing == ["open"]
+    council.vote(proposal, "publisher")
+    assert council.line.current == successor, "the one that approved it, and everyone but the other"
+
+
+def test_who_has_no_say_is_not_heard_where_nobody_is_to_go():
+    council = Council(notice_seconds=0)
+    _, proposal = council.propose("operator", **NEW)
+    council.vote(proposal, "publisher")
+    assert "vote.approver" in council.state.reason
+
+
+def test_of_two_amenders_one_does_not_throw_out_the_other():
+    world = World()
+    both = (world.parties.owner, world.parties.operator)
+    rules = replace(world.constitution.changes, number=1, notice_seconds=0)
+    first = replace(world.constitution, changes=rules)
+    state = begin(sign_statement("constitution", first, both), genesis=first.digest())
+    alone = replace(
+        first,
+        sequence=1,
+        previous=first.digest(),
+        amenders=first.amenders[:1],
+        changes=replace(rules, approvers=(first.amenders[0].name,)),
+    )
+    stays, goes = sorted(both, key=lambda key: key.public not in first.amenders[0].keys)
+    entry = sign_statement("constitution", alone, (stays,))
+    proposed = advance(state, entry)
+    assert (proposed.reason, proposed.constitution) == ("", first)
+    vote = Vote(proposal=entry_digest(entry), choice="approve")
+    assert advance(proposed, sign_statement("vote", vote, (goes,))).constitution == alone
 
 
 def test_a_vote_on_what_is_in_force_has_no_effect():

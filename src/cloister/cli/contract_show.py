@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cloister.cli.chain import console
 from cloister.cli.contract_files import ReadContract, contract_argument, read_contract, require_form
-from cloister.cli.explained.contract_words import SaidContract, SaidLine, explain_contract
+from cloister.cli.explained.contract_words import PARTS, SaidContract, SaidLine, differences, explain_contract
 from cloister.cli.terminal import printable, say_json
 from cloister.contract.draft import still_open
 from cloister.formats.appraisal_policy import named_verifiers
@@ -23,6 +23,7 @@ SHOW_EPILOG = """\b
 Examples:
   cloister contract show contract.toml
   cloister contract show contract.signed --json | jq .terms
+  cloister contract show next.toml --since contract.signed
 
 CONTRACT is TOML, a signed contract, or the entries of a whole line, of which it is the last. ✓ stands before what is
 enforced by checks, ~ before what is promised and nothing enforces.
@@ -51,12 +52,21 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command(epilog=SHOW_EPILOG)
 @contract_argument
+@click.option(
+    "--since",
+    "before",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="BEFORE",
+    help="Say what is otherwise than in this contract.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def show(path: Path, *, as_json: bool) -> None:
+def show(path: Path, before: Path | None, *, as_json: bool) -> None:
     """Say in sentences what CONTRACT says."""
     found = read_contract(path)
     said = explain_contract(found.contract)
-    if as_json:
+    if before is not None:
+        _show_differences(differences(explain_contract(read_contract(before).contract), said), as_json=as_json)
+    elif as_json:
         say_json(said)
     else:
         _show(console(), said, found)
@@ -108,7 +118,7 @@ def _show(out: Console, said: SaidContract, found: ReadContract) -> None:
         out.print(Text(f"  ! {flag}", style="bold red"))
     for one in said.verifiers:
         out.print(Text(f"  ! the word of {printable(one)} counts in place of evidence", style="bold red"))
-    for part in ("parties", "assets", "tasks", "grants", "outcomes", "terms", "changes"):
+    for part in PARTS:
         lines: tuple[SaidLine, ...] = getattr(said, part)
         out.print(Text(f"\n{part.capitalize()}", style="bold"))
         _lines(out, lines)
@@ -116,6 +126,16 @@ def _show(out: Console, said: SaidContract, found: ReadContract) -> None:
             out.print("    none")
     unsigned = printable(", ".join(found.unsigned))
     out.print(f"\nnot signed yet by {unsigned}" if unsigned else "\nsigned by every party of its own")
+
+
+def _show_differences(lines: tuple[SaidLine, ...], *, as_json: bool) -> None:
+    if as_json:
+        say_json(lines)
+        return
+    out = console()
+    _lines(out, lines)
+    if not lines:
+        out.print("nothing of what people agree on is otherwise")
 
 
 def _lines(out: Console, lines: tuple[SaidLine, ...]) -> None:

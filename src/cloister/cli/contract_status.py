@@ -15,7 +15,7 @@ from cloister.cli.explained.contract_words import moment
 from cloister.cli.ledger_access import LedgerAccess, ledger_access
 from cloister.cli.terminal import printable, say_json
 from cloister.contract.amendment import Document
-from cloister.contract.governed import Governed, Proposal
+from cloister.contract.governed import Governed, Proposal, leaving, still_to_approve
 from cloister.contract.replay import ReplayedLog
 
 EPILOG = """\b
@@ -37,6 +37,7 @@ class SaidProposal(msgspec.Struct, frozen=True, kw_only=True):
     proposer: str
     approved_by: tuple[str, ...]
     lacks: str
+    removes: tuple[str, ...]  # who would have no part, no say or no veto any more
     in_force_from: str
 
 
@@ -102,8 +103,6 @@ def _line(governed: Governed[Document], name: bytes, *, ended: bool = False) -> 
 
 def _proposal(governed: Governed[Document], proposal: Proposal[Document]) -> SaidProposal:
     rules = governed.current.changes
-    approved = proposal.approvals & set(rules.approvers)
-    lacks = f"{rules.number - len(approved)} approvals" if len(approved) < rules.number else ""
     begun = proposal.noticed
     return SaidProposal(
         entry=proposal.placed.digest.hex(),
@@ -111,9 +110,18 @@ def _proposal(governed: Governed[Document], proposal: Proposal[Document]) -> Sai
         standing=proposal.standing,
         proposer=proposal.proposer,
         approved_by=tuple(sorted(proposal.approvals)),
-        lacks=lacks if proposal.standing == "open" else "",
+        lacks=_lacks(governed.current, proposal) if proposal.standing == "open" else "",
+        removes=tuple(sorted(leaving(governed.current, proposal.successor))),
         in_force_from="" if begun is None else moment(begun + rules.notice_seconds),
     )
+
+
+def _lacks(current: Document, proposal: Proposal[Document]) -> str:
+    rules = current.changes
+    number = rules.number - len(proposal.approvals & set(rules.approvers))
+    own = sorted(still_to_approve(current, proposal))
+    wanted = [f"{number} approvals"] if number > 0 else []
+    return " and ".join([*wanted, *([f"the approval of {', '.join(own)}"] if own else [])])
 
 
 def _show(out: Console, said: SaidStatus) -> None:
@@ -132,5 +140,10 @@ def _show_proposal(out: Console, one: SaidProposal) -> None:
     out.print(
         f"    approved by {printable(', '.join(one.approved_by))}" + (f"; lacks {one.lacks}" if one.lacks else "")
     )
+    for name in one.removes:
+        gone = (
+            f"{printable(name)} would lose its part, say or veto: it has to approve that, or all others, two at least"
+        )
+        out.print(Text(f"    ! {gone}", style="bold red"))
     if one.in_force_from:
         out.print(f"    in force from {one.in_force_from}, unless it is vetoed before")

@@ -107,7 +107,9 @@ def voted(
     if choice == "veto":
         require("vote.veto", name in rules.veto, f"{name} has no veto")
         return _with(governed, replace(proposal, standing="vetoed"))
-    say = {*rules.approvers, *must_approve(governed.current, proposal.successor)}
+    # Everyone's approval counts where one is to go: that of all others stands for its own.
+    everyone = governed.current.voters if leaving(governed.current, proposal.successor) else ()
+    say = {*rules.approvers, *must_approve(governed.current, proposal.successor), *everyone}
     require("vote.approver", name in say, f"{name} is no approver")
     require("vote.twice", name not in proposal.approvals, f"{name} has approved already")
     counted = replace(proposal, approvals=proposal.approvals | {name}, votes=(*proposal.votes, placed))
@@ -176,6 +178,27 @@ def must_approve(current: Document, successor: Document) -> frozenset[str]:
     return frozenset(changed)
 
 
+def leaving(current: Document, successor: Document) -> frozenset[str]:
+    """Who would have no part any more, or no say or no veto, and has it now."""
+    before, after = current.changes, successor.changes
+    say, veto = {*before.approvers} - {*after.approvers}, {*before.veto} - {*after.veto}
+    return frozenset(_parts(current).keys() - _parts(successor).keys() | say | veto)
+
+
+def still_to_approve(current: Document, proposal: Proposal[Document]) -> frozenset[str]:
+    """Whose approval is missing beside the number that it takes.
+
+    To have a part, a say or a veto is one's own as well: who is to lose it has to approve that, or everyone else has
+    to, two at least. So no majority throws anyone out, nor one of two the other; two that are to go stand for each
+    other; and who has lost its keys, or is no more, holds the others up not for good.
+    """
+    approvals, voters = proposal.approvals, current.voters.keys()
+    own = must_approve(current, proposal.successor) - approvals
+    going = leaving(current, proposal.successor) - approvals
+    enough = len(voters) > 2 and len(voters - approvals) <= 1
+    return own if enough else own | going
+
+
 def _parts(document: Constitution | Contract) -> dict[str, Party | Amender]:
     """What a document says of each who has a say."""
     if isinstance(document, Contract):
@@ -214,7 +237,7 @@ def _settled(governed: Governed[Document], proposal: Proposal[Document], placed:
     """Whether the proposal has passed with the entry `placed`, and is even in force."""
     rules = governed.current.changes
     enough = len(proposal.approvals & set(rules.approvers)) >= rules.number
-    if not enough or not must_approve(governed.current, proposal.successor) <= proposal.approvals:
+    if not enough or still_to_approve(governed.current, proposal):
         return governed
     if rules.notice_seconds == 0:
         return _in_force(governed, proposal)

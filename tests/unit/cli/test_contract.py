@@ -200,6 +200,24 @@ def test_entries_of_a_line_show_the_last_contract(cloister, folder):
     assert json.loads(cloister("show", "line.entries", "--json"))["sequence"] == 1
 
 
+def test_what_a_successor_says_otherwise_is_said_by_itself(cloister, folder):
+    before = read(folder / "contract.toml")
+    hospital, vendor = before.parties
+    after = replace(before, parties=(replace(vendor, duties=("operator",)),), terms=())
+    (folder / "next.toml").write_text(format_contract_file(after, comment=no_comment))
+    said = json.loads(cloister("show", "next.toml", "--since", "contract.toml", "--json"))
+    told = [
+        (one["subject"], one["says"].partition(":")[0])
+        for one in said
+        if one["subject"] in (hospital.name, vendor.name)
+    ]
+    assert (hospital.name, "no part of it any more") in told
+    assert (vendor.name, "no more") in told
+    assert (vendor.name, "now") in told
+    assert f"{hospital.name}: no part of it any more" in cloister("show", "next.toml", "--since", "contract.toml")
+    assert "nothing of what people agree on" in cloister("show", "next.toml", "--since", "next.toml")
+
+
 def test_a_contract_is_the_same_after_it_was_written_and_read():
     contract = World().contract
     assert parse_contract_file(format_contract_file(contract, comment=no_comment).encode()) == contract

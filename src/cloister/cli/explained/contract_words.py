@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -61,6 +61,25 @@ def explain_contract(contract: Contract) -> SaidContract:
         terms=tuple(map(_term, contract.terms)),
         changes=_changes(contract.changes),
     )
+
+
+PARTS: Final = ("parties", "assets", "tasks", "grants", "outcomes", "terms", "changes")
+
+
+def differences(before: SaidContract, after: SaidContract) -> tuple[SaidLine, ...]:
+    """What the sentences of one contract say otherwise than those of the one before, part by part."""
+    return tuple(line for part in PARTS for line in _differing(getattr(before, part), getattr(after, part)))
+
+
+def _differing(before: Sequence[SaidLine], after: Sequence[SaidLine]) -> Iterator[SaidLine]:
+    for line in before:
+        if line not in after:
+            others = {one.subject for one in after}
+            word = "no more" if line.subject in others else "no part of it any more"
+            yield SaidLine(subject=line.subject, says=f"{word}: {line.says}", held=line.held)
+    for line in after:
+        if line not in before:
+            yield SaidLine(subject=line.subject, says=f"now: {line.says}", held=line.held)
 
 
 def moment(seconds: int) -> str:
