@@ -40,6 +40,7 @@ from cloister.services.gateway.crew import Crew
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway, serve_gateway
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.exchange import Receipts
+from cloister.services.gateway.inside import Endpoints
 from cloister.services.gateway.keys import GatewayKey, KeyRing
 from cloister.services.gateway.receipts import SignedReceipts
 from cloister.services.gateway.replay import ReplayTable
@@ -170,7 +171,7 @@ class Held:
 
     def held(self, key_id):
         key = KEYS.get(key_id)
-        return None if key is None else GatewayKey(key_id, key, bytes(32), 2**40)
+        return None if key is None else GatewayKey(key_id, key, bytes(32), 2**40, bytes(32), Endpoints((ENDPOINT,)))
 
     async def key_for(self, key_id):
         raise UnknownKey(f"no key {key_id}")
@@ -203,7 +204,9 @@ def crew(workers: int, engine_path: str) -> None:
     listener = listen("127.0.0.1", 0)
     limits = DataPlaneLimits()
     replays = ReplayTable(window_seconds=300, capacity=limits.replay_entries, started=int(time.time()))
-    keys = tuple(HeldKey(key_id, *SEEDS[key_id], bytes([key_id]) * 32, 2**40) for key_id in SEEDS)
+    keys = tuple(
+        HeldKey(key_id, *SEEDS[key_id], bytes([key_id]) * 32, 2**40, bytes(32), (ENDPOINT,)) for key_id in SEEDS
+    )
     engines = (str(Path(engine_path).parent),)
     state = State(keys=keys, witnessed=0, missing=(), engines=engines)
     setup = Setup(
@@ -213,8 +216,6 @@ def crew(workers: int, engine_path: str) -> None:
         replays=replays.descriptor,
         counts=SharedMetrics(workers=workers).descriptor,
         sign_seed=bytes(32),
-        contract=bytes(32),
-        endpoints=(ENDPOINT,),
         tls=None,
         window_seconds=300,
         replay_entries=limits.replay_entries,
@@ -255,11 +256,11 @@ def serve(role: str, engine_path: str) -> None:
         await server.serve_forever()
 
     async def gateway() -> None:
-        receipts: Receipts = SignedReceipts(SigningKey.generate(), contract=bytes(32), clock=time.time)
+        receipts: Receipts = SignedReceipts(SigningKey.generate(), clock=time.time)
         if role == "plain":
             receipts = NoReceipts()
         limits, engine = DataPlaneLimits(), SocketEngine(engine_path)
-        served = build_gateway(Held(), engine, (ENDPOINT,), receipts, now=time.time, limits=limits)
+        served = build_gateway(Held(), engine, receipts, now=time.time, limits=limits)
         await serve_gateway(served, listen("127.0.0.1", 0), asyncio.Event(), ready=1)
 
     uvloop.run(engine() if role == "engine" else gateway())

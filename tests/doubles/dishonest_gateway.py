@@ -14,7 +14,6 @@ from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.kms_keys import KmsKeys
 from cloister.services.gateway.receipts import SignedReceipts
-from cloister.testing.local_papers import ENDPOINTS
 from cloister.testing.served_engine import served_engine
 
 
@@ -34,7 +33,7 @@ class Receipts:
     """What `build_gateway` asks for receipts. `lie` is what becomes of each statement before it is signed."""
 
     def __init__(self, system):
-        self.true = SignedReceipts(system.secrets.sign, contract=system.contract.digest(), clock=time.time)
+        self.true = SignedReceipts(system.secrets.sign, clock=time.time)
         self.true.signer = self  # type: ignore[assignment]
         self.key = system.secrets.sign
         self.contract = system.contract.digest()
@@ -48,7 +47,7 @@ class Receipts:
     def begin(self, method, path, headers):
         return self.true.begin(method, path, headers)
 
-    def sign(self, answered, *, epoch):
+    def sign(self, answered, *, contract, epoch):
         return sign_receipt(self.key, self.lie(answered), contract=self.contract, epoch=self.epoch or epoch)
 
 
@@ -59,7 +58,7 @@ async def lying_gateway(system, engine, receipts):
         keys = KmsKeys(kms, system.gateway_node(), clock=WitnessedClock(time.time))
         fetching = asyncio.create_task(keys.keep_fetching(seconds=1.0))
         supply = SocketEngine(path)
-        gateway = build_gateway(keys, supply, ENDPOINTS, receipts, now=time.time, limits=DataPlaneLimits())
+        gateway = build_gateway(keys, supply, receipts, now=time.time, limits=DataPlaneLimits())
         try:
             async with asyncio.timeout(20), served(gateway) as origin:
                 while keys.missing():  # noqa: ASYNC110 - keys set no event

@@ -57,7 +57,15 @@ class World:
 
     def state(self):
         keys = tuple(
-            HeldKey(key.key_id, key.private.kem, key.private.secret.reveal(), key.epoch, key.open_until)
+            HeldKey(
+                key.key_id,
+                key.private.kem,
+                key.private.secret.reveal(),
+                key.epoch,
+                key.open_until,
+                key.contract,
+                key.endpoints.named,
+            )
             for key in self.told
         )
         return State(keys=keys, witnessed=0, missing=(), engines=(str(self.folder),))
@@ -73,8 +81,6 @@ class World:
             replays=replays.descriptor,
             counts=SharedMetrics(workers=2).descriptor,
             sign_seed=SigningKey.generate().seed.reveal(),
-            contract=bytes(32),
-            endpoints=(ENDPOINT,),
             tls=self.tls,
             window_seconds=300,
             replay_entries=1000,

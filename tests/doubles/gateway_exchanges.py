@@ -8,7 +8,6 @@ from cloister.services.gateway.buffers import Buffers
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.engines import Engines, QueueLimits
 from cloister.services.gateway.exchange import Shared
-from cloister.services.gateway.inside import Endpoints
 from cloister.services.gateway.keys import KeyRing
 from cloister.services.gateway.replay import ReplayTable
 from cloister.services.gateway.request_memory import RequestMemory
@@ -17,11 +16,10 @@ from cloister.services.gateway.whole_exchange import STEPS
 
 
 def nothing_allowed(keys):
-    """Shared by exchanges under a contract that names no endpoint: the engine is never asked."""
+    """Shared by exchanges whose `keys` are of a contract that names no endpoint: the engine is never asked."""
     return Shared(
         keys=KeyRing(keys, now=lambda: NOON),
         replays=ReplayTable(window_seconds=300, capacity=10, started=NOON - 10),
-        endpoints=Endpoints([]),
         engines=Engines(SocketEngine("/nowhere"), QueueLimits()),
         receipts=Receipts(),
         buffers=Buffers(),

@@ -2,22 +2,25 @@
 
 from cloister.crypto.hpke import X_WING, KemPrivateKey
 from cloister.formats.binary_http import Request, decode_response, encode
+from cloister.formats.contract import Endpoint
 from cloister.formats.key_config import KeyConfig
 from cloister.ohttp.encapsulation import UnknownKey, encapsulate_request
+from cloister.services.gateway.inside import Endpoints
 from cloister.services.gateway.keys import GatewayKey
 from cloister.services.gateway.replay import date_header
 
 NOON = 1_800_000_000  # seconds since 1970
 EPOCH = bytes(range(32))
+ENDPOINT = Endpoint(method="POST", path="/v1/audio/transcriptions")
 
 
 class Keys:
     """A key source that has one key and counts what it is asked."""
 
-    def __init__(self, *, key_id=7, open_until=NOON + 3600, given=()):
+    def __init__(self, *, key_id=7, open_until=NOON + 3600, given=(), endpoints=(ENDPOINT,)):
         private = KemPrivateKey.generate(X_WING)
         self.config = KeyConfig(key_id, X_WING, private.public)
-        self.key = GatewayKey(key_id, private, EPOCH, open_until)
+        self.key = GatewayKey(key_id, private, EPOCH, open_until, bytes(32), Endpoints(endpoints))
         self.asked: list[int] = []
         self.given: set[int] = set(given)
 

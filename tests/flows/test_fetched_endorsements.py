@@ -18,7 +18,8 @@ from cloister.errors import Unavailable
 from cloister.formats.endorsement_bundle import kind_of
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
-from cloister.services.gateway.kms_keys import KeyWithheld, KmsKeys
+from cloister.services.gateway.keys import KeyWithheld
+from cloister.services.gateway.kms_keys import KmsKeys
 from cloister.testing.local_system import LocalSystem
 from cloister.testing.made_endorsements import MadeVendors
 from cloister.testing.made_tees import MadeGpus, MadeTdxTee

@@ -15,7 +15,6 @@ from tests.doubles.served_gateway import Receipts, served
 from tests.doubles.taps import Tap, tapped
 
 from cloister.formats.binary_http import Response, decode_response, encode
-from cloister.formats.contract import Endpoint
 from cloister.hosting.http_exchange import Response as HttpResponse
 from cloister.ohttp.encapsulation import encapsulate_request
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
@@ -78,7 +77,6 @@ async def test_what_reaches_the_gateway_holds_no_header_address_or_content_of_th
         gateway = build_gateway(
             keys,
             SocketEngine(engine),
-            [Endpoint(method="POST", path="/v1/audio/transcriptions")],
             Receipts(),
             now=lambda: next(started, time.time()),
             limits=DataPlaneLimits(),

@@ -30,7 +30,8 @@ from cloister.node.keys import NodeSecrets
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.peers.ledger import LedgerClient
-from cloister.services.gateway.kms_keys import KeyWithheld, KmsKeys
+from cloister.services.gateway.keys import KeyWithheld
+from cloister.services.gateway.kms_keys import KmsKeys
 from cloister.services.kms.security import KmsSecurity
 from cloister.testing.local_system import LocalSystem
 from cloister.trust.bundle import BundleRefused

@@ -166,7 +166,14 @@ result = (os.getuid(), os.getcwd(), sorted(os.environ))
     async with faulty.service() as service:
         answer = (await post(service, "/run", code)).body
         left = (await post(service, "/run", leave)).body
-    environment = ["LC_CTYPE", "LD_LIBRARY_PATH", "LISTEN_FD", "PATH", "PWD"]  # the first is Python's own doing
+    environment = [
+        "LC_CTYPE",
+        "LD_LIBRARY_PATH",
+        "LISTEN_FD",
+        "PATH",
+        "PWD",
+        "SECTIONS",
+    ]  # the first is Python's own doing
     assert answer == f"did it: (60001, '/tmp', {environment})".encode()
     assert left.startswith(b"stopped: PermissionError")
 

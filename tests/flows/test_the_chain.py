@@ -22,7 +22,8 @@ from cloister.ledger.statements import open_statement
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.peers.ledger import LedgerClient
-from cloister.services.gateway.kms_keys import KeyWithheld, KmsKeys
+from cloister.services.gateway.keys import KeyWithheld
+from cloister.services.gateway.kms_keys import KmsKeys
 from cloister.testing.local_system import LocalSystem
 
 AUDIO = UserRequest("POST", "/v1/audio/transcriptions", (("Content-Type", "audio/wav"),), b"RIFF a voice")

@@ -23,7 +23,8 @@ from cloister.formats.endorsements import Endorsement
 from cloister.formats.tpm_policy import TpmPolicy
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
-from cloister.services.gateway.kms_keys import KeyWithheld, KmsKeys
+from cloister.services.gateway.keys import KeyWithheld
+from cloister.services.gateway.kms_keys import KmsKeys
 from cloister.tee.collectors.collected import Collected
 from cloister.tee.collectors.detected import open_collector
 from cloister.tee.collectors.machine import Machine

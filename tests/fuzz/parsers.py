@@ -40,6 +40,7 @@ from cloister.crypto.hpke import KemPrivateKey, OpenFailed
 from cloister.crypto.signing import SigningKey
 from cloister.engines.api_error import ApiError
 from cloister.engines.http_exchange import Request
+from cloister.engines.speech_vocabulary import parse_vocabulary
 from cloister.engines.transcription_form import TranscriptionForm, read_form
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import binary_http, canonical, key_config, snp_report
@@ -573,6 +574,7 @@ def http_targets() -> dict[str, tuple[Parser, list[bytes]]]:
     """The heads of HTTP/1.1 messages, under each framing, and bodies in chunks."""
     framings = (b"Content-Length: 3", b"Transfer-Encoding: chunked", b"Connection: keep-alive, x")
     return {
+        "vocabulary": (parse_vocabulary, [b"metoprolol M AH T OW P R AH L AO L\n# more\nx-ray EH K S R EY\n"]),
         "transcript_events": (
             lambda data: TranscriptEvents().feed(data),
             [b'data: {"type": "transcript.text.delta", "delta": "x"}\n\ndata: {"error": {"message": ""}}\r\n\r\n'],

@@ -12,7 +12,7 @@ from cloister.formats.binary_http import decode_response, encode
 from cloister.ohttp.encapsulation import encapsulate_request
 from cloister.services.gateway.whole_exchange import WholeExchange
 
-KEYS = Keys(given={7})
+KEYS = Keys(endpoints=(), given={7})
 
 
 def answered(data):

@@ -35,6 +35,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str  # the key that signed
     contract: str
     contract_name: str
+    parties: tuple[str, ...]  # of the contract, with their duties
     engine: str
     model: str
     unsafe: tuple[str, ...]
@@ -62,6 +63,7 @@ def claims(stored: StoredReceipt) -> Claims:
         gateway=core.kid.hex(),
         contract=said.contract.hex(),
         contract_name=contract.name,
+        parties=tuple(f"{party.name} ({', '.join(party.duties)})" for party in contract.parties),
         engine=contract.serving.engine.name,
         model=", ".join(model.name for model in contract.granted(contract.serving.name, "model")),
         unsafe=tuple(contract.appraisal.unsafe),
@@ -91,6 +93,7 @@ def lines(said: Claims) -> list[str]:
         "answered": f"status {said.status}, by {said.engine} with the model {said.model}",
         "gateway": said.gateway,
         "contract": f"{said.contract} ({said.contract_name}{accepted})",
+        "parties": "; ".join(said.parties),
         "epoch": said.epoch,
         "log": f"{said.log_size} entries, cosigned by its witnesses",
     }

@@ -33,6 +33,7 @@ Examples:
   cloister up                     in the foreground; ctrl-C ends everything
   cloister up --detach            in the background; cloister down ends everything
   cloister up --state ./try       keys, log and receipts in a folder of its own
+  cloister up --prepare           a constitution that parties can name in a contract of theirs; nothing is started
   cloister up --contract contract.signed      under a contract that its parties signed
 
 Every role of the design is a process of its own, and every check is real; but all of it is this machine's, and the
@@ -52,7 +53,16 @@ class NotDetached(CloisterError):
 @click.option("--engine", type=click.Choice(["speech", "echo"]), help="The engine.  [default: speech]")
 @click.option("--port", type=click.IntRange(1, 65_535), help="The proxy's port.  [default: a free one, then the same]")
 @contract_option
-def up(state: StateFolder, *, detach: bool, engine: str | None, port: int | None, contract: tuple[Path, ...]) -> None:
+@click.option("--prepare", "only_prepare", is_flag=True, help="Make keys, constitution and settings; start nothing.")
+def up(
+    state: StateFolder,
+    *,
+    detach: bool,
+    engine: str | None,
+    port: int | None,
+    contract: tuple[Path, ...],
+    only_prepare: bool,
+) -> None:
     """Start a whole local system and keep it running.
 
     Witness, ledger, KMS, gateway with its engine in a sandbox, relay and proxy: a service that dies is named and
@@ -60,7 +70,7 @@ def up(state: StateFolder, *, detach: bool, engine: str | None, port: int | None
     """
     forbid_core_dumps()  # it holds the seeds of all local keys
     settings = read_settings(state, os.environ, engine=engine, port=port)  # noqa: TID251 - read here, once
-    if detach:
+    if detach and not only_prepare:
         own = {name: value for name, value in os.environ.items() if name.startswith("CLOISTER_UP__")}  # noqa: TID251
         _detached(state, settings, contract, own)
         return
@@ -68,8 +78,8 @@ def up(state: StateFolder, *, detach: bool, engine: str | None, port: int | None
     end_on_signals()
     with exclusive(state):
         prepared = prepare(state, settings, say, clock=time.time, contract=contract)  # noqa: TID251 - it starts here
-        system = System(prepared, say)
-        asyncio.run(_run(system, started))
+        if not only_prepare:
+            asyncio.run(_run(System(prepared, say), started))
 
 
 async def _run(system: System, started: float) -> None:

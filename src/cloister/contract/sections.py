@@ -33,6 +33,9 @@ class VerifiedSections:
         return f"<VerifiedSections: {len(self.variables)} variables, {len(self.files)} files>"
 
 
+NO_SECTIONS: Final = VerifiedSections({}, {})  # of a contract that has none
+
+
 def sections_of(contract: Contract, task: str) -> tuple[Asset, ...]:
     """The sections that `task` has a grant for."""
     return tuple(asset for asset in contract.granted(task, "secret") if asset.section != "none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cloister.engines import given
 from cloister.engines.known_sample import KnownSample
 from cloister.engines.server import inherited_listener, serve
 from cloister.engines.transcript import Segment, Word
@@ -33,4 +34,4 @@ def echo(file: memoryview) -> Echo:
 
 
 if __name__ == "__main__":
-    serve(inherited_listener(), handler(Engine(echo, MODELS, SAMPLE)))
+    serve(inherited_listener(), handler(Engine(echo, MODELS, SAMPLE, given.maximum_file())))

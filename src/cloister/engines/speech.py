@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from cloister.engines import given
 from cloister.engines.known_sample import spoken_sample
 from cloister.engines.server import inherited_listener, serve
 from cloister.engines.speech_audio import Audio
 from cloister.engines.speech_recognizer import Recognizer
+from cloister.engines.speech_vocabulary import Spoken, parse_vocabulary
 from cloister.engines.transcript import Hear, Segment
 from cloister.engines.transcription_api import Engine, handler
+from cloister.errors import MalformedInput
 
 MODELS = ("whisper-1", "pocketsphinx-en-us")
 
@@ -31,15 +34,23 @@ class Listening:
         return self._recognizer.segments(self._audio.pieces())
 
 
-def ears() -> Hear:
+def ears(vocabulary: Sequence[Spoken] = ()) -> Hear:
     """Loads the model (about 0.3 s); the function it gives hears one file at a time."""
-    recognizer = Recognizer()
+    recognizer = Recognizer(vocabulary)
     return lambda file: Listening(file, recognizer)
+
+
+def given_vocabulary() -> tuple[Spoken, ...]:
+    """The words that a section gives; what is no vocabulary ends the engine."""
+    try:
+        return parse_vocabulary(given.file(given.VOCABULARY) or b"")
+    except MalformedInput:
+        given.unusable()
 
 
 def main() -> None:
     """Serve, once it was shown that the engine hears: what it loads on the way is then shared by all that it forks."""
-    engine = Engine(ears(), MODELS, spoken_sample())
+    engine = Engine(ears(given_vocabulary()), MODELS, spoken_sample(), given.maximum_file())
     if not engine.sample.heard_by(engine.hear):
         raise SystemExit("the engine does not hear its known sample")
     serve(inherited_listener(), handler(engine))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pocketsphinx import Decoder
 
 from cloister.engines.speech_utterances import RATE, Utterance, utterances
+from cloister.engines.speech_vocabulary import Spoken
 from cloister.engines.transcript import Segment, Word
 
 _FRAMES_A_SECOND = 100
@@ -17,8 +18,12 @@ _WORDLESS = ("<", "[", "+")  # silence, noises, breath: what the dictionary of f
 class Recognizer:
     """One loaded model. Nothing of one call is kept for the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, vocabulary: Sequence[Spoken] = ()) -> None:
+        """`vocabulary`: words that the model lacks. One that it knows is spoken as the model says."""
         self._decoder = Decoder(samprate=RATE, loglevel="FATAL", beam=1e-60, wbeam=1e-40)
+        lacking = [one for one in vocabulary if self._decoder.lookup_word(one.word) is None]
+        for one in lacking:
+            self._decoder.add_word(one.word, one.phones, one is lacking[-1])  # the search is built anew with the last
         self._cepstral_mean = self._decoder.get_cmn(False)
 
     def segments(self, pieces: Iterable[bytes]) -> Iterator[Segment]:

@@ -26,11 +26,12 @@ _CREATED = 1_767_225_600  # 2026-01-01: when the names were given, since the API
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What hears, the names it answers to, the most usual first, and the sample it must hear."""
+    """What hears, the names it answers to, the most usual first, the sample it must hear, the most bytes of a file."""
 
     hear: Hear
     models: tuple[str, ...]
     sample: KnownSample
+    maximum_file: int | None = None  # as the operator's section says; the form's own cap holds always
 
 
 def handler(engine: Engine) -> Handler:
@@ -55,6 +56,9 @@ def _answer(engine: Engine, request: Request) -> Response:
         raise ApiError(HTTPStatus.METHOD_NOT_ALLOWED, message, code="method_not_supported")
     if path == TRANSCRIPTIONS:
         form = read_form(request, engine.models)
+        if engine.maximum_file is not None and len(form.file) > engine.maximum_file:
+            message = f"The operator of this service takes files of at most {engine.maximum_file} bytes."
+            raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, param="file", code="file_too_large")
         return answer(engine.hear(form.file), form)
     if path == TRANSLATIONS:
         message = "This engine's model hears English only and does not translate; transcribe English speech instead."

@@ -1,20 +1,20 @@
 """Assets from the KMS, by attestation both ways: its bundle was examined, evidence is shown, the reply is examined.
 
-What comes is in this process's memory only; how an engine gets it inside the sandbox is not for here.
+What comes is in this process's memory only; `sandbox` hands sections on to an engine.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from cloister.formats import canonical
-from cloister.formats.custody_messages import AssetRequest
+from cloister.formats.custody_messages import AssetReply, AssetRequest
 from cloister.formats.evidence import SecuritySettings
-from cloister.node.evidence import Tee, evidence
+from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
-from cloister.peers.kms import KmsClient
+from cloister.node.vouched_evidence import Voucher, shown_evidence
 from cloister.trust.asset_reply import AssetsAskedFor, VerifiedAssets, examine_asset_reply
 from cloister.trust.bundle import VerifiedBundle
 
@@ -27,10 +27,21 @@ class AskingNode:
     secrets: NodeSecrets
     settings: SecuritySettings
     line: bytes  # the digest of the first contract of the line
+    voucher: Voucher | None = None  # whose word is shown; without one, raw evidence
+
+
+class AssetKms(Protocol):
+    """What a node asks an instance of the KMS; each raises as `peers.kms.KmsClient`."""
+
+    async def challenge(self) -> bytes:
+        """A fresh challenge, 32 bytes."""
+
+    async def release_assets(self, request: AssetRequest) -> AssetReply:
+        """The logged use and what was deposited, wrapped."""
 
 
 async def released_assets(
-    kms: KmsClient, node: AskingNode, bundle: VerifiedBundle, assets: Sequence[str]
+    kms: AssetKms, node: AskingNode, bundle: VerifiedBundle, assets: Sequence[str]
 ) -> VerifiedAssets:
     """What the owners of `assets` deposited for this node's task: one use of each grant, counted in the log.
 
@@ -41,13 +52,13 @@ async def released_assets(
         PeerRefused, Unavailable: the KMS takes no such request, or cannot serve it now.
     """
     challenge = await kms.challenge()
-    shown = await asyncio.to_thread(  # of a GPU it takes a second
-        evidence,
+    shown = await shown_evidence(
         node.tee,
+        node.secrets,
+        node.voucher,
         challenge=challenge,
         settings=node.settings,
         subject=bundle.contract.digest(),
-        keys=node.secrets.public,
     )
     asked = AssetsAskedFor(node.line, tuple(assets), node.secrets.public, node.secrets.wrap)
     request = AssetRequest(contract=node.line, assets=asked.assets, evidence=canonical.encode(shown))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from cloister.contract.sections import VerifiedSections, examine_sections, sections_of
-from cloister.node.released_assets import AskingNode, released_assets
-from cloister.peers.kms import KmsClient
+from cloister.node.released_assets import AskingNode, AssetKms, released_assets
 from cloister.trust.bundle import VerifiedBundle
 
 
-async def released_sections(kms: KmsClient, node: AskingNode, bundle: VerifiedBundle) -> VerifiedSections:
+async def released_sections(kms: AssetKms, node: AskingNode, bundle: VerifiedBundle) -> VerifiedSections:
     """What the personas give this node's task together; nothing, without asking, where the contract has no sections.
 
     Raises:

@@ -43,6 +43,28 @@ class Voucher:
     verifier: Vouching
 
 
+async def shown_evidence(
+    tee: Tee,
+    secrets: NodeSecrets,
+    voucher: Voucher | None,
+    *,
+    challenge: bytes,
+    settings: SecuritySettings,
+    subject: bytes,
+) -> Evidence:
+    """Fresh evidence of this process, raw or, where there is a voucher, by its word.
+
+    Raises:
+        As `node.evidence.evidence` and `vouched_evidence`.
+    """
+    bound = {"challenge": challenge, "subject": subject}
+    if voucher is not None:
+        return await vouched_evidence(tee, secrets, voucher, settings=settings, **bound)
+    return await asyncio.to_thread(  # of a GPU it takes a second
+        evidence, tee, settings=settings, keys=secrets.public, **bound
+    )
+
+
 async def vouched_evidence(
     tee: Tee, secrets: NodeSecrets, voucher: Voucher, *, challenge: bytes, settings: SecuritySettings, subject: bytes
 ) -> Evidence:

@@ -126,25 +126,23 @@ def sign_receipt(key: SigningKey, answered: Answered, *, contract: bytes, epoch:
 
 
 class ReceiptSigner:
-    """Signs the receipts of one gateway under one contract, as `sign_receipt` does, in two thirds of its time.
+    """Signs the receipts of one gateway, as `sign_receipt` does, in two thirds of its time.
 
     All receipts of a minute and an epoch are alike but for two digests and the signature, all of fixed sizes: the
     encoding is made once, and these are put in their places.
     """
 
-    def __init__(self, key: SigningKey, *, contract: bytes) -> None:
-        """`contract` is the digest of the one in force."""
+    def __init__(self, key: SigningKey) -> None:
         self._key = key
-        self._contract = contract
-        self._minute: tuple[bytes, int] = (b"", -1)  # the epoch and time that the template is of
+        self._minute: tuple[bytes, bytes, int] = (b"", b"", -1)  # contract, epoch and time that the template is of
         self._template: _Template
 
-    def sign(self, answered: Answered, *, epoch: bytes) -> bytes:
+    def sign(self, answered: Answered, *, contract: bytes, epoch: bytes) -> bytes:
         """The receipt's core, byte for byte what `sign_receipt` makes of it."""
         at = answered.at - answered.at % TIME_GRAIN
-        if self._minute != (epoch, at):
-            self._minute = (epoch, at)
-            self._template = _template(self._key.public, contract=self._contract, epoch=epoch, at=at)
+        if self._minute != (contract, epoch, at):
+            self._minute = (contract, epoch, at)
+            self._template = _template(self._key.public, contract=contract, epoch=epoch, at=at)
         made = self._template
         request = answered.request.digest(answered.salt)
         response = response_digest(answered.salt, answered.status, answered.body_digest)

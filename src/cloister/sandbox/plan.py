@@ -30,7 +30,7 @@ from cloister.sandbox.profile import (
     bubblewrap_arguments,
 )
 from cloister.sandbox.seccomp import architecture, inner_filter, outer_filter, request_filter
-from cloister.sandbox.second_stage import landlock_abi
+from cloister.sandbox.second_stage import SECTIONS, landlock_abi
 
 _SEARCH = "/usr/bin:/bin:/usr/local/bin"
 SHELL, ENV = "/bin/sh", "/usr/bin/env"  # they put the engine into its control group
@@ -83,7 +83,7 @@ def plan(sizes: Sizes | None = None, *, search: str = _SEARCH) -> Plan:
         request_filter=request_filter(where),
         landlock=Landlock(
             abi=landlock_abi(),
-            read=("/app", "/usr", "/etc", "/dev/urandom"),
+            read=("/app", "/usr", "/etc", "/dev/urandom", SECTIONS),
             write=("/tmp", "/dev/null"),  # noqa: S108
         ),
         limits=Limits(

@@ -14,15 +14,17 @@ import shutil
 import signal
 import socket
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloister.contract.sections import NO_SECTIONS, VerifiedSections
 from cloister.sandbox import cgroup
 from cloister.sandbox.closure import PACKAGES, StagedEngine
 from cloister.sandbox.errors import SandboxUnavailable
 from cloister.sandbox.plan import ENV, SHELL, Plan
 from cloister.sandbox.profile import APP, FILTER_FD, LISTENER_FD
-from cloister.sandbox.second_stage import CONFINED, OUT_OF_MEMORY
+from cloister.sandbox.second_stage import CONFINED, GIVEN_FD, OUT_OF_MEMORY, UNUSABLE
 
 _START_SECONDS = 10
 _ENDING_SECONDS = 1
@@ -85,13 +87,17 @@ def address_in(folder: int) -> str:
     return f"/proc/self/fd/{folder}/{_SOCKET}"
 
 
-async def start(plan: Plan, staged: StagedEngine, run_folder: Path) -> RunningEngine:
+async def start(
+    plan: Plan, staged: StagedEngine, run_folder: Path, given: VerifiedSections = NO_SECTIONS
+) -> RunningEngine:
     """Start `staged` as `plan` says; returns when it is confined, its model still loading.
 
     Args:
         plan: from `plan.plan()`.
         staged: from `closure.stage()`, in a folder that the sandbox's user can traverse.
         run_folder: exists, ours alone; the socket's folder is made in it.
+        given: what the task's sections hold. It goes from memory to memory: into no argument, environment or file that
+            anybody else could see.
 
     Raises:
         SandboxUnavailable: it could not be confined; nothing is left running.
@@ -103,7 +109,9 @@ async def start(plan: Plan, staged: StagedEngine, run_folder: Path) -> RunningEn
         listener.bind(f"/proc/self/fd/{folder_fd}/{_SOCKET}")
         listener.listen(_BACKLOG)
         report, report_end = os.pipe2(os.O_CLOEXEC)
-        pid = _spawn(_command(plan, staged, group), listener.fileno(), plan.profile.outer_filter, report_end)
+        with _memory(plan.profile.outer_filter) as outer_filter, _memory(_encoded(given)) as handed:
+            descriptors = {2: report_end, LISTENER_FD: listener.fileno(), FILTER_FD: outer_filter, GIVEN_FD: handed}
+            pid = _spawn(_command(plan, staged, group), descriptors)
         os.close(report_end)
     engine = RunningEngine(pid, folder, folder_fd, group, plan.profile.limits.memory_bytes)
     _watch(engine)
@@ -137,13 +145,33 @@ def _command(plan: Plan, staged: StagedEngine, group: cgroup.Cgroup) -> tuple[st
     return (SHELL, "-c", script, "sh", *map(str, group.entries), *command)
 
 
-def _spawn(command: tuple[str, ...], listener: int, outer_filter: bytes, report: int) -> int:
-    """Start `command` with the listener, the filter, a way to report, and nothing else of ours."""
-    program = os.memfd_create("filter")
-    os.write(program, outer_filter)
-    os.lseek(program, 0, os.SEEK_SET)
+@contextlib.contextmanager
+def _memory(content: bytes) -> Iterator[int]:
+    """A file without a name, in memory, that holds `content`: its descriptor, which is closed with the context."""
+    descriptor = os.memfd_create("cloister")
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _encoded(given: VerifiedSections) -> bytes:
+    """What the second stage takes; nothing where nothing was given."""
+    if given == NO_SECTIONS:
+        return b""
+    variables = {name: value.reveal().decode() for name, value in given.variables.items()}
+    files = {path: content.reveal().hex() for path, content in given.files.items()}
+    return json.dumps({"variables": variables, "files": files}).encode()
+
+
+def _spawn(command: tuple[str, ...], descriptors: Mapping[int, int]) -> int:
+    """Start `command` with `descriptors`, each under the number that it is to have, and nothing else of ours."""
     # Out of the way of the numbers they are put on.
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (listener, program, report)]
+    high = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for number, fd in descriptors.items()}
     try:
         return os.posix_spawn(
             command[0],
@@ -152,16 +180,14 @@ def _spawn(command: tuple[str, ...], listener: int, outer_filter: bytes, report:
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_DUP2, high[2], 2),
-                (os.POSIX_SPAWN_DUP2, high[0], LISTENER_FD),
-                (os.POSIX_SPAWN_DUP2, high[1], FILTER_FD),
+                *((os.POSIX_SPAWN_DUP2, fd, number) for number, fd in high.items()),
             ],
             setpgroup=0,  # a terminal's interrupt is for the supervisor
             setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD],
             setsigmask=[],
         )
     finally:
-        for fd in (program, *high):
+        for fd in high.values():
             os.close(fd)
 
 
@@ -183,6 +209,8 @@ def _watch(engine: RunningEngine) -> None:
 def _reason(engine: RunningEngine, code: int) -> str:
     if code == OUT_OF_MEMORY or engine.group.killed_for_memory():
         return f"it exceeded its {engine.memory_bytes // 2**20} MiB of memory"
+    if code == UNUSABLE:
+        return "it cannot use what its sections hold (docs/formats/section.md says what it reads)"
     if code < 0 or code > 128:
         return f"it was ended by signal {-code if code < 0 else code - 128}"
     return f"it ended with status {code}"

@@ -12,6 +12,7 @@ import msgspec
 
 from cloister.formats.canonical import Count, Digest, encode
 from cloister.formats.contract import TIERS, Tier
+from cloister.sandbox.second_stage import SECTIONS
 
 HeldBy = Literal["cgroup-v2", "cgroup-v1", "rlimits"]
 User = Literal["dropped", "own"]  # root drops to DROPPED_UID; anyone else stays who they are, in a namespace of its own
@@ -94,5 +95,6 @@ def bubblewrap_arguments(*, scratch_bytes: int) -> tuple[str, ...]:
         *("--ro-bind", "/etc/ld.so.cache", "/etc/ld.so.cache", "--ro-bind", STAGE_PLACEHOLDER, APP),
         *("--proc", "/proc", "--dev", "/dev", "--size", str(MIB), "--tmpfs", "/dev/shm"),  # noqa: S108 - a mount
         *("--size", str(scratch_bytes), "--perms", "0700", "--tmpfs", "/tmp"),  # noqa: S108 - a mount
+        *("--setenv", "SECTIONS", SECTIONS, "--size", str(MIB), "--perms", "0700", "--tmpfs", SECTIONS),
         *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--seccomp", str(FILTER_FD), "--"),  # noqa: S108
     )

@@ -19,7 +19,9 @@ import struct
 import sys
 
 CONFINED = "confined"
-OUT_OF_MEMORY = 117  # exit status
+OUT_OF_MEMORY, UNUSABLE = 117, 118  # exit statuses; the second: the engine cannot use what it was given
+GIVEN_FD = 5  # memory with the task's sections, in JSON; nothing of it where the task has none
+SECTIONS = "/sections"  # where their files are: in memory, and to be read only
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
@@ -47,6 +49,7 @@ def main() -> None:
         resource.setrlimit(getattr(resource, name), (value, value))
     _check(_libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _check(_libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
+    take_sections()
     if told["landlock"]["abi"]:
         restrict_files(told["landlock"])
     install_filter(bytes.fromhex(told["filter"]))
@@ -63,6 +66,26 @@ def main() -> None:
         runpy.run_path(program, run_name="__main__")
     except MemoryError:
         os._exit(OUT_OF_MEMORY)  # nothing more can be counted on, not even an orderly end
+
+
+def take_sections() -> None:
+    """Set the variables and write the files that the task was given; where they came from, nothing is left.
+
+    The environment is this process's own from here on: the kernel shows others only what a process began with.
+    """
+    with open(GIVEN_FD, "rb") as handed:
+        given = json.loads(handed.read() or b"{}")
+        os.ftruncate(GIVEN_FD, 0)
+    for name, value in given.get("variables", {}).items():
+        if name in os.environ:  # noqa: TID251 - what bubblewrap set
+            raise SystemExit("a section defines a variable that is the sandbox's own")
+        os.environ[name] = value  # noqa: TID251
+    for path, content in given.get("files", {}).items():
+        place = f"{SECTIONS}/{path}"
+        os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 - pathlib is slow to load
+        file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+        os.write(file, bytes.fromhex(content))
+        os.close(file)
 
 
 def confine_request(program: bytes, seconds: int) -> None:

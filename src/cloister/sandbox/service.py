@@ -13,6 +13,7 @@ from http import HTTPStatus
 from pathlib import Path
 from time import monotonic
 
+from cloister.contract.sections import NO_SECTIONS, VerifiedSections
 from cloister.formats.binary_http import Request, Response
 from cloister.sandbox import process
 from cloister.sandbox.closure import StagedEngine
@@ -69,6 +70,7 @@ class EngineService:
         waiting_seconds: how long a request may wait for an idle engine.
         say: told of each end and restart, in a sentence without any user's content.
         on_ready: told of each engine that can be asked; then `ask` is not to be used.
+        given: what the sections of its task hold; each engine gets it.
     """
 
     plan: Plan
@@ -78,6 +80,7 @@ class EngineService:
     waiting_seconds: float = 30
     say: Say = lambda _: None
     on_ready: Callable[[RunningEngine], None] | None = None  # who asks the engines, if it is not `ask`
+    given: VerifiedSections = NO_SECTIONS
     _idle: asyncio.Queue[_Seat] = field(default_factory=asyncio.Queue)
     _keepers: list[asyncio.Task[None]] = field(default_factory=list)
     _seats: set[_Seat] = field(default_factory=set)
@@ -178,7 +181,7 @@ class EngineService:
                 self.say(f"the engine {self.staged.name} did not start: {error}")
 
     async def _seat(self) -> _Seat:
-        engine = await process.start(self.plan, self.staged, self.run_folder)
+        engine = await process.start(self.plan, self.staged, self.run_folder, self.given)
         seat = _Seat(engine, *await engine.connect())
         self._seats.add(seat)
         try:

@@ -21,11 +21,18 @@ from cloister.formats import canonical
 from cloister.formats.custody_messages import parse_carried_deposit
 from cloister.formats.ledger_messages import encode_list
 from cloister.formats.trust_policy import format_trust_policy
-from cloister.ledger.statements import sign_statement
+from cloister.ledger.statements import open_statement, sign_statement
 from cloister.node.keys import NodeSecrets
 from cloister.node.released_assets import AskingNode
 from cloister.node.sections import released_sections
+from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
+from cloister.sandbox.errors import SandboxUnavailable
+from cloister.services.gateway.contract import ServedContract, trust_policy
+from cloister.services.gateway.keys import KeyWithheld
+from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
+from cloister.services.gateway.security import GatewaySecurity
+from cloister.services.gateway.task_sections import AGAIN_SECONDS, TaskSections
 from cloister.storage.key_file import write_signing_key
 from cloister.testing.world import security_settings
 
@@ -85,6 +92,11 @@ class Personas:
 
     async def submit(self, *kinds):
         return await self.run(kinds[0], "submit", *(self.folder / kind / "section.sealed" for kind in kinds))
+
+    def refusals(self):
+        """How many the log has."""
+        statements = [open_statement(entry) for entry in self.system.world.log.entries]
+        return sum(statement.kind == "refusal" for statement in statements)
 
     async def together(self):
         """What a node gets of all sections, from the KMS over HTTP."""
@@ -285,3 +297,63 @@ def test_sections_come_from_ibms_form_and_go_back(tmp_path):
     with pytest.raises(Refused, match=r"imported\.signed"):
         command("section", "import", contract, *keys, *names, "--out", tmp_path / "third")
     assert not (tmp_path / "third").exists()
+
+
+class Engine:
+    """Takes what sections hold, and may be unable to use it."""
+
+    def __init__(self):
+        self.taken = []
+        self.fault = None
+
+    async def take(self, sections):
+        if self.fault is not None:
+            raise SandboxUnavailable(self.fault)
+        self.taken.append(sections)
+
+
+@contextlib.asynccontextmanager
+async def gateway_of(personas):
+    """The keys of a gateway of this system, and its engine."""
+    system, engine = personas.system, Engine()
+    contract = ServedContract(system.line, system.contract)
+    policy = trust_policy(contract, GatewaySecurity())
+    node = GatewayNode(system.tee, NodeSecrets.generate(), security_settings("gateway"), contract, policy)
+    async with KmsClient(personas.urls[1]) as client:
+        clock = WitnessedClock(lambda: system.now)
+        yield KmsKeys(client, node, clock=clock, sections=TaskSections(engine.take)), engine
+
+
+async def test_a_gateway_opens_nothing_before_its_engine_has_every_partys_section(personas):
+    await personas.seal("workload")
+    await personas.submit("workload")
+    async with gateway_of(personas) as (keys, engine):
+        for _ in range(2):
+            with pytest.raises(KeyWithheld, match=r"of its parties: asset\.deposit: .*environment.*\(of bank, model"):
+                await keys.fetch_ahead()
+        assert personas.refusals() == 1  # the second time nobody was asked: nothing else was logged since
+        for kind in ("environment", "secrets"):
+            await personas.seal(kind)
+            await personas.submit(kind)
+        keys._sections._refused_at -= AGAIN_SECONDS
+        keys._examined_at = float("-inf")
+        await keys.fetch_ahead()
+        await keys.key_for(1)
+        assert keys.missing() == []
+    (taken,) = engine.taken
+    assert taken.variables["WORKLOAD_TOKEN"].reveal() == b"canary of the workload"
+
+
+async def test_an_engine_that_cannot_use_its_sections_is_tried_again_and_no_use_is_spent_on_that(personas):
+    for kind in OWNERS:
+        await personas.seal(kind)
+    await personas.submit(*OWNERS)
+    async with gateway_of(personas) as (keys, engine):
+        engine.fault = "it cannot use what its sections hold"
+        for _ in range(2):
+            with pytest.raises(KeyWithheld, match="sections of its parties: it cannot use"):
+                await keys.fetch_ahead()
+        assert len(personas.system.custody(personas.kms).custody.counted) == 1
+        engine.fault = None
+        await keys.fetch_ahead()
+        assert keys.missing() == []

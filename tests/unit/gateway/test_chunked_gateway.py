@@ -106,9 +106,7 @@ async def world(tmp_path, *, connections=4, receipts=None, **limits):
     times, keys, engine, receipts = iter([NOON - 100]), Keys(), Engine(), receipts or Receipts()
     server = await asyncio.start_unix_server(engine, tmp_path / "s")
     supply = SocketEngine(str(tmp_path / "s"), connections=connections)
-    gateway = build_gateway(
-        keys, supply, (ENDPOINT,), receipts, now=lambda: next(times, NOON), limits=DataPlaneLimits(**limits)
-    )
+    gateway = build_gateway(keys, supply, receipts, now=lambda: next(times, NOON), limits=DataPlaneLimits(**limits))
     async with served(gateway, grace_seconds=0) as origin:
         yield World(origin, keys, engine, receipts, gateway)
     await supply.close()

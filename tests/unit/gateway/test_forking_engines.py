@@ -1,6 +1,7 @@
 """A connection to an engine is one request's, whatever the process at its other end says."""
 
 import asyncio
+import contextlib
 import re
 
 from cloister.services.gateway.engines import Engines, QueueLimits
@@ -73,3 +74,36 @@ async def test_a_process_that_would_keep_its_connection_is_given_no_second_reque
     supply.close()
     server.close()
     await asyncio.sleep(0)
+
+
+async def test_an_engine_that_is_taken_away_ends_what_it_has_begun_and_another_has_the_next(tmp_path):
+    old, new = (str(tmp_path / name) for name in ("old.sock", "new.sock"))
+    held = asyncio.Event()
+
+    async def slow(reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            await held.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow")
+        writer.close()
+
+    servers = [await asyncio.start_unix_server(slow, old), await asyncio.start_unix_server(Keeping(), new)]
+    supply = ForkingEngines(2, missing=lambda: ())
+    engines = Engines(supply, QueueLimits())
+    supply.add(old)
+    begun, after = Request(engines, b"begun"), Request(engines, b"after")
+    engines.take(begun)
+    async with asyncio.timeout(10):
+        while not hasattr(begun, "link") or not supply._idle:  # noqa: ASYNC110 - a connection sets no event
+            await asyncio.sleep(0.01)
+        supply.add(new)
+        supply.remove(old)
+        engines.take(after)
+        await after.done.wait()
+        held.set()
+        await begun.done.wait()
+    assert (begun.answer, after.answer) == (b"slow", b"after")
+    supply.close()
+    for server in servers:
+        server.close()
+    await asyncio.sleep(0.05)  # what they serve hears of it, and lets go

@@ -68,13 +68,11 @@ async def world(
     engine=None, *, keys=None, receipts=None, endpoints=ENDPOINTS, started=NOON - 100, supply=None, **limits
 ):
     times = iter([started])
-    keys, engine, receipts = keys or Keys(), engine or Engine(), receipts or Receipts()
+    keys, engine, receipts = keys or Keys(endpoints=endpoints), engine or Engine(), receipts or Receipts()
     async with contextlib.AsyncExitStack() as stack:
         if supply is None:
             supply = SocketEngine(await stack.enter_async_context(served_engine(engine)))
-        gateway = build_gateway(
-            keys, supply, endpoints, receipts, now=lambda: next(times, NOON), limits=DataPlaneLimits(**limits)
-        )
+        gateway = build_gateway(keys, supply, receipts, now=lambda: next(times, NOON), limits=DataPlaneLimits(**limits))
         client = HttpClient(await stack.enter_async_context(served(gateway)))
         stack.push_async_callback(client.close)
         yield World(client, keys, engine, receipts)

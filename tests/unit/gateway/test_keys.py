@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.doubles.sealed_client import NOON, Keys
@@ -96,7 +97,7 @@ async def test_a_key_that_the_source_drops_opens_nothing_any_more(clock):
     ring = KeyRing(source, now=clock)
     await ring.key_for(7)
     source.given.clear()
-    source.key = source.key.__class__(9, source.key.private, source.key.epoch, source.key.open_until)
+    source.key = replace(source.key, key_id=9)
     with pytest.raises(UnknownKey):
         await ring.key_for(7)
 
@@ -106,6 +107,6 @@ async def test_a_key_that_the_source_gets_by_itself_ends_the_memory_of_its_miss(
     ring = KeyRing(source, now=clock)
     with pytest.raises(UnknownKey):
         await ring.key_for(8)
-    source.key = source.key.__class__(8, source.key.private, source.key.epoch, source.key.open_until)
+    source.key = replace(source.key, key_id=8)
     source.given.add(8)
     assert await ring.key_for(8) is source.key

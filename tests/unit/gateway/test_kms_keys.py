@@ -12,6 +12,7 @@ import pytest
 from tests.doubles.kms_system import SECURITY, KmsSystem, Link, WorldTee, served
 
 from cloister.crypto.signing import SigningKey
+from cloister.formats.contract import Endpoint
 from cloister.formats.evidence import SecuritySettings
 from cloister.formats.release import Revocation
 from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER
@@ -23,11 +24,11 @@ from cloister.peers.failover import Failover
 from cloister.peers.kms import KmsClient
 from cloister.provenance.answer import summarise
 from cloister.services.gateway.contract import ServedContract, open_contract, trust_policy
-from cloister.services.gateway.keys import KeyRing
-from cloister.services.gateway.kms_keys import GatewayNode, KeyWithheld, KmsKeys
+from cloister.services.gateway.keys import KeyRing, KeyWithheld
+from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
 from cloister.services.gateway.receipts import SignedReceipts
 from cloister.services.gateway.replay import DateNotAcceptable, ReplayTable
-from cloister.services.gateway.security import GatewaySecurity, Runs, security_settings
+from cloister.services.gateway.security import GatewaySecurity, Runs, security_settings, under
 from cloister.testing import world
 from cloister.trust.bundle import examine_bundle
 from cloister.trust.memory import first_contact
@@ -184,14 +185,59 @@ async def test_a_bundle_that_a_release_shows_to_be_old_is_not_acted_on(system):
         assert keys.missing()
 
 
-async def test_a_gateway_whose_contract_was_amended_says_so(system):
-    kms = await system.started()
-    successor = msgspec.structs.replace(system.contract, sequence=1, previous=system.contract.digest())
+async def amended(system, kms, keys, appraisal=None, **changes):
+    """The contract is followed by one with these changes of its task, and the gateway looks for what is in force."""
+    before = system.contract
+    successor = msgspec.structs.replace(
+        before,
+        sequence=1,
+        previous=before.digest(),
+        tasks=(msgspec.structs.replace(before.serving, **changes),),
+        appraisal=appraisal or before.appraisal,
+    )
     await system.ledger.append(system.sign_contract(successor))
     await kms.follow()
+    keys._examined_at = float("-inf")
+    return successor
+
+
+async def test_a_gateway_goes_on_under_the_contract_that_is_in_force_now(system):
+    kms = await system.started()
     async with keys_over(system, kms) as keys:
-        with pytest.raises(KeyWithheld, match="start it with the current entries"):
+        before = await keys.key_for(1)
+        assert before.contract == system.contract.digest()
+        other = Endpoint(method="GET", path="/v1/models")
+        task = msgspec.structs.replace(system.contract.serving, endpoints=(other,))
+        named = under(world.security_settings("gateway"), msgspec.structs.replace(system.contract, tasks=(task,)))
+        node = msgspec.structs.replace(task.nodes[0], settings=(named.digest(),))
+        successor = await amended(system, kms, keys, endpoints=(other,), nodes=(node,))
+        after = await keys.key_for(2)
+        assert (after.contract, after.endpoints.named) == (successor.digest(), (other,))
+        assert (keys.held(1), keys.missing()) == (None, [])
+
+
+async def test_a_gateway_accepts_of_a_kms_what_the_contract_in_force_does_and_no_more(system):
+    """The contract of before took a software TEE, as the KMS's constitution does; its successor does not."""
+    kms = await system.started()
+    async with keys_over(system, kms) as keys:
+        await keys.key_for(1)
+        appraisal = msgspec.structs.replace(system.contract.appraisal, unsafe=())
+        await amended(system, kms, keys, appraisal=appraisal)
+        with pytest.raises(KeyWithheld, match=r"trust\.unsafe"):
             await keys.fetch_ahead()
+        assert keys.held(1) is None
+
+
+async def test_a_gateway_that_the_contract_in_force_does_not_name_opens_nothing_and_says_why(system):
+    kms = await system.started()
+    async with keys_over(system, kms) as keys:
+        await keys.key_for(1)
+        node = msgspec.structs.replace(system.contract.serving.nodes[0], workloads=(b"?" * 48,))
+        await amended(system, kms, keys, nodes=(node,))
+        with pytest.raises(KeyWithheld, match=r"evidence\.workload"):
+            await keys.fetch_ahead()
+        assert keys.held(1) is None
+        assert keys.missing()
 
 
 async def test_after_the_kms_restarts_the_new_epochs_key_is_fetched_and_the_old_one_is_kept_while_it_is_stale(system):
@@ -234,7 +280,7 @@ async def test_a_receipt_holds_against_the_bundle_that_certifies_the_gateway(sys
     node = node_of(system)
     async with served(kms) as url, KmsClient(url) as client:
         key = await KmsKeys(client, node, clock=WitnessedClock(lambda: system.now)).key_for(1)
-    receipts = SignedReceipts(node.secrets.sign, contract=system.contract.digest(), clock=lambda: system.now + 59)
+    receipts = SignedReceipts(node.secrets.sign, clock=lambda: system.now + 59)
 
     def sealed():
         receipt = receipts.begin("POST", "/v1/audio/transcriptions", (("content-type", "audio/wav"),))
@@ -320,7 +366,7 @@ async def test_a_key_that_the_instance_asked_has_not_comes_from_one_that_has_it(
 async def test_a_gateway_that_the_kms_refuses_is_refused_by_one_instance_and_asks_no_other(system):
     async with two_instances(system) as (keys, (_, second), _):
         keys._node = node_of(system, tee=WorldTee(system.parties.platform, workload=b"?" * 48))
-        challenges = len(second._challenges)
+        challenges = len(second._desk._challenges)
         with pytest.raises(KeyWithheld, match=r"evidence\.workload"):
             await keys.fetch_ahead()
-        assert len(second._challenges) == challenges
+        assert len(second._desk._challenges) == challenges

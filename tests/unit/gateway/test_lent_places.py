@@ -105,9 +105,7 @@ FORMS = {
 @contextlib.asynccontextmanager
 async def world():
     times, keys, engine = iter([NOON - 100]), Keys(given={7}), IdleEngine()
-    gateway = build_gateway(
-        keys, engine, [ENDPOINT], Receipts(), now=lambda: next(times, NOON), limits=DataPlaneLimits()
-    )
+    gateway = build_gateway(keys, engine, Receipts(), now=lambda: next(times, NOON), limits=DataPlaneLimits())
     async with engine.connected(), served(gateway) as origin:
         yield origin, keys, engine, gateway._shared
 
@@ -239,7 +237,7 @@ async def arriving(cap):
     """A large request of which 80,000 bytes have arrived in its place, and that place."""
     connection = Connection()
     connection.left = 100_000
-    shared = nothing_allowed(Keys(given={7}))
+    shared = nothing_allowed(Keys(given={7}, endpoints=()))
     shared.memory = RequestMemory(cap, patience_seconds=10)
     exchange = WholeExchange(shared, connection, request_head(200_000))  # type: ignore[arg-type]
     exchange.received(memoryview(b"c" * 100_000))

@@ -17,7 +17,8 @@ from cloister.node.vouched_evidence import Voucher
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.services.gateway.contract import open_contract, trust_policy
-from cloister.services.gateway.kms_keys import GatewayNode, KeyWithheld, KmsKeys
+from cloister.services.gateway.keys import KeyWithheld
+from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
 from cloister.services.gateway.security import GatewaySecurity
 from cloister.services.verifier.settings import VerifierLimits
 from cloister.services.verifier.signing_keys import SigningKeys

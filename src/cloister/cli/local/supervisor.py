@@ -21,11 +21,13 @@ from cloister.hosting.last_words import last_words
 from cloister.hosting.processes import ProcessName, name_of
 from cloister.hosting.readiness import NO_ANSWER, lacking
 from cloister.hosting.restarts import backoff_seconds, failures_after
+from cloister.services.gateway.task_sections import OF_PARTIES
 
 START_SECONDS = 90.0
 PATIENT_SECONDS = 10.0  # then it is said what a service lacks
 STOP_SECONDS = 3.2  # then what still runs is killed, so that all has ended in five
 _POLL_SECONDS = 0.05
+_PARTY_SECONDS = 1.0  # between looks at what waits for people
 _MAXIMUM_LOG = 8 * 1024 * 1024  # bytes; a larger one is put aside at the next start
 
 Say = Callable[[str], None]
@@ -92,8 +94,12 @@ class Supervisor:
             await self._spawn(role)
         for role in roles:
             await self._until_ready(role)
-            self.say(f"  {role.name:<8} ready")
-        self._keepers += [asyncio.create_task(self._keep(role)) for role in roles]
+            if role.ready:
+                self.say(f"  {role.name:<8} ready")
+            else:
+                self.say(f"  {role.name:<8} waits: {role.missing}")
+        waiting = [self._tell_when_ready(role) for role in roles if not role.ready]
+        self._keepers += [asyncio.create_task(task) for task in (*waiting, *map(self._keep, roles))]
 
     async def stop(self) -> None:
         """End all, in under five seconds."""
@@ -135,7 +141,7 @@ class Supervisor:
             except RoleSlow as error:
                 self.say(str(error))
             else:
-                self.say(f"{role.name} is ready again")
+                self.say(f"{role.name} is ready again" if role.ready else f"{role.name} waits: {role.missing}")
 
     async def _spawn(self, role: Role) -> None:
         role.announces.unlink(missing_ok=True)
@@ -158,7 +164,7 @@ class Supervisor:
         self.changed()
 
     async def _until_ready(self, role: Role) -> None:
-        """Wait until `role` serves.
+        """Wait until `role` serves, or waits for what its contract's parties have yet to give it.
 
         Raises:
             RoleFailed: it ended.
@@ -175,12 +181,27 @@ class Supervisor:
                     role.ready = True
                     self.changed()
                     return
+                if OF_PARTIES in role.missing:
+                    self.changed()
+                    return
             if role.missing != told and time.monotonic() > role.started_at + PATIENT_SECONDS:
                 told = role.missing
                 self.changed()
                 self.say(f"{role.name} is not ready yet: {told}")
             await asyncio.sleep(_POLL_SECONDS)
         raise RoleSlow(f"{role.name} was not ready in {START_SECONDS:.0f} s ({role.missing}); its log: {role.log}")
+
+    async def _tell_when_ready(self, role: Role) -> None:
+        """Say it when the parties have given `role` what it waits for, however long that takes."""
+        while role.health_port is not None and (missing := await lacking(role.health_port)):
+            if missing not in (role.missing, NO_ANSWER):
+                role.missing = missing
+                self.changed()
+                self.say(f"{role.name} is not ready yet: {missing}")
+            await asyncio.sleep(_PARTY_SECONDS)
+        role.missing, role.ready = "", True
+        self.changed()
+        self.say(f"{role.name} is ready")
 
     async def _end_orphans(self) -> None:
         """End what services that have ended left behind; no service is just being started meanwhile."""

@@ -156,7 +156,7 @@ class ChunkedExchange:
         self._receipt = self._shared.receipts.begin(head.method, head.path, head.headers)
         self._request = head
         try:
-            self._shared.endpoints.require(head.method, head.path)
+            self._key.endpoints.require(head.method, head.path)
         except UsageError as error:
             self._ours = openai_error(error.status, str(error))
 

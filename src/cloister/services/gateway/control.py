@@ -30,8 +30,6 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     replays: int
     counts: int
     sign_seed: bytes  # of the key that signs receipts
-    contract: bytes  # digest of the one in force
-    endpoints: tuple[Endpoint, ...]
     tls: ServerTls | None
     window_seconds: int
     replay_entries: int
@@ -52,6 +50,8 @@ class HeldKey(msgspec.Struct, frozen=True):
     secret: bytes
     epoch: bytes
     open_until: int
+    contract: bytes
+    endpoints: tuple[Endpoint, ...]  # that the contract names
 
 
 class State(msgspec.Struct, frozen=True, tag=True, kw_only=True):

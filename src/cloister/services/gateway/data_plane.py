@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloister.formats.contract import Endpoint
 from cloister.hosting.health import Health
 from cloister.hosting.http_head import RequestHead
 from cloister.hosting.http_inbound import InboundConnection, Incoming
@@ -24,7 +23,6 @@ from cloister.services.gateway.buffers import Buffers
 from cloister.services.gateway.chunked_exchange import ChunkedExchange
 from cloister.services.gateway.engines import Engines, QueueLimits, Supply
 from cloister.services.gateway.exchange import Receipts, Shared
-from cloister.services.gateway.inside import Endpoints
 from cloister.services.gateway.keys import KeyRing, KeySource
 from cloister.services.gateway.replay import ReplayTable
 from cloister.services.gateway.request_memory import RequestMemory
@@ -55,7 +53,6 @@ class Parts:
 
     keys: KeySource
     engines: Supply
-    endpoints: tuple[Endpoint, ...]
     receipts: Receipts
     now: Callable[[], float]  # seconds since 1970
 
@@ -71,7 +68,6 @@ class NodeMemory:
 def build_gateway(
     keys: KeySource,
     engines: Supply,
-    endpoints: Iterable[Endpoint],
     receipts: Receipts,
     *,
     now: Callable[[], float],
@@ -81,7 +77,7 @@ def build_gateway(
     table = ReplayTable(
         window_seconds=limits.window_seconds, capacity=limits.replay_entries, started=int(now()), alone=True
     )
-    parts = Parts(keys, engines, tuple(endpoints), receipts, now)
+    parts = Parts(keys, engines, receipts, now)
     return gateway_of(parts, NodeMemory(table, SharedMetrics()), limits)
 
 
@@ -90,7 +86,6 @@ def gateway_of(parts: Parts, memory: NodeMemory, limits: DataPlaneLimits) -> Gat
     shared = Shared(
         keys=KeyRing(parts.keys, now=parts.now),
         replays=memory.replays,
-        endpoints=Endpoints(parts.endpoints),
         engines=Engines(parts.engines, limits.queue),
         receipts=parts.receipts,
         buffers=Buffers(),

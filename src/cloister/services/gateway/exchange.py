@@ -16,7 +16,7 @@ from cloister.hosting import problem
 from cloister.ohttp.chunked import MAXIMUM_CHUNK
 from cloister.services.gateway.buffers import Buffers
 from cloister.services.gateway.engines import Engines
-from cloister.services.gateway.inside import Answer, Endpoints
+from cloister.services.gateway.inside import Answer
 from cloister.services.gateway.inside import field as field_of
 from cloister.services.gateway.keys import GatewayKey, KeyRing
 from cloister.services.gateway.replay import (
@@ -77,7 +77,6 @@ class Shared:
 
     keys: KeyRing
     replays: ReplayTable
-    endpoints: Endpoints
     engines: Engines
     receipts: Receipts
     buffers: Buffers

@@ -37,8 +37,11 @@ class ForkingEngines:
             self._open(address)
 
     def remove(self, address: str) -> None:
-        """It is no more."""
+        """It is to be asked no more; what it works on, it may end."""
         self._alive.discard(address)
+        for link in [link for link in self._idle if self._addresses[link] == address]:
+            self._idle.remove(link)
+            link.close()
 
     def take(self) -> EngineLink | None:
         """A connection to an idle engine, if there is one."""

@@ -51,8 +51,9 @@ class Endpoints:
     """
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self.named = tuple(endpoints)
         self._methods: dict[str, set[str]] = {}
-        for endpoint in endpoints:
+        for endpoint in self.named:
             self._methods.setdefault(endpoint.path, set()).add(endpoint.method)
         self._as_written = {  # what most requests are for: one look
             (method, path) for path, methods in self._methods.items() for method in methods if not path.endswith(ANY_ID)

@@ -8,19 +8,27 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cloister.crypto.hpke import KemPrivateKey
+from cloister.errors import Unavailable
 from cloister.ohttp.encapsulation import UnknownKey
+from cloister.services.gateway.inside import Endpoints
 
 MISS_SECONDS = 5.0  # an unknown id is not asked for again before
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayKey:
-    """One epoch's transport key, as released to this gateway."""
+    """One epoch's transport key, as released to this gateway, and what the epoch's contract lets its clients ask."""
 
     key_id: int  # 0 to 255
     private: KemPrivateKey
     epoch: bytes  # SHA-256 of the epoch's entry, 32 bytes
     open_until: int  # seconds since 1970; then it is forgotten
+    contract: bytes  # digest of the one that the epoch is of
+    endpoints: Endpoints  # that it names
+
+
+class KeyWithheld(Unavailable):
+    """The KMS gives this gateway no key, or is not one that this gateway may ask; the sentence names the check."""
 
 
 class KeySource(Protocol):

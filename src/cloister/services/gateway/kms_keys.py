@@ -7,23 +7,32 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Protocol
 
+import msgspec
 import structlog
 
-from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge, Unavailable
+from cloister.contract.sections import NO_SECTIONS, VerifiedSections
+from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge
 from cloister.formats import canonical
+from cloister.formats.appraisal_policy import named_verifiers
+from cloister.formats.contract import Contract
+from cloister.formats.custody_messages import AssetReply, AssetRequest
 from cloister.formats.evidence import Evidence, Role, SecuritySettings
 from cloister.formats.key_bundle import KeyBundle, parse_key_bundle
 from cloister.formats.release import ReleaseReply, ReleaseRequest
 from cloister.formats.trust_policy import TrustPolicy
-from cloister.node.evidence import Tee, evidence
+from cloister.node.evidence import Tee
 from cloister.node.keys import NodeSecrets
-from cloister.node.vouched_evidence import Voucher, vouched_evidence
+from cloister.node.released_assets import AskingNode
+from cloister.node.vouched_evidence import Voucher, shown_evidence
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.ohttp.encapsulation import UnknownKey
 from cloister.peers.exchange import PeerRefused
 from cloister.peers.failover import Failover, is_unavailable
 from cloister.services.gateway.contract import ServedContract
-from cloister.services.gateway.keys import GatewayKey
+from cloister.services.gateway.inside import Endpoints
+from cloister.services.gateway.keys import GatewayKey, KeyWithheld
+from cloister.services.gateway.security import under
+from cloister.services.gateway.task_sections import TaskSections
 from cloister.trust.bundle import VerifiedBundle, examine_bundle
 from cloister.trust.keys import TrustedEpoch
 from cloister.trust.memory import first_contact
@@ -31,10 +40,6 @@ from cloister.trust.release_reply import AskedFor, VerifiedRelease, examine_repl
 
 BUNDLE_SECONDS = 0.5  # a bundle is not asked for again before: unknown key ids are cheap to make up
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.2, 2.0
-
-
-class KeyWithheld(Unavailable):
-    """The KMS gives this gateway no key, or is not one that this gateway may ask; the sentence names the check."""
 
 
 def _another_may_serve(_error: CloisterError) -> bool:
@@ -46,6 +51,11 @@ def another_may_release(error: CloisterError) -> bool:
     """Whether another instance may have what this one has not: the key, or a place in the bundle that was examined."""
     here = isinstance(error, Refused) and error.check in ("release.epoch", "reply.signature")
     return here or is_unavailable(error)
+
+
+async def _no_engine(given: VerifiedSections) -> None:
+    if given != NO_SECTIONS:
+        raise KeyWithheld("the contract has sections, and no engine here takes any")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +83,29 @@ class GatewayNode:
         """Fresh evidence under the contract, which answers `challenge`.
 
         Raises:
-            As `node.evidence.evidence` and `node.vouched_evidence.vouched_evidence`.
+            As `node.vouched_evidence.shown_evidence`.
         """
         bound = {"challenge": challenge, "subject": self.contract.current.digest()}
-        if self.voucher is not None:
-            return await vouched_evidence(self.tee, self.secrets, self.voucher, settings=self.settings, **bound)
-        return await asyncio.to_thread(  # of a GPU it takes a second
-            evidence, self.tee, settings=self.settings, keys=self.secrets.public, **bound
+        return await shown_evidence(self.tee, self.secrets, self.voucher, settings=self.settings, **bound)
+
+    def under(self, contract: Contract) -> GatewayNode:
+        """The same node under the contract of its line that is in force now: its keys stay, what it binds is new.
+
+        It accepts no more exceptions of a KMS than the contract that it was started with, and none that this one does
+        not: whoever writes the file cannot widen what the parties accept.
+        """
+        served, before = replace(self.contract, current=contract), self.policy
+        verifiers = {one.name for one in named_verifiers(contract.appraisal)}
+        policy = msgspec.structs.replace(
+            before,
+            unsafe=tuple(flag for flag in before.unsafe if flag in contract.appraisal.unsafe),
+            verifiers=tuple(name for name in before.verifiers if name in verifiers),
         )
+        return replace(self, contract=served, settings=under(self.settings, contract), policy=policy)
+
+    def asking(self) -> AskingNode:
+        """This gateway, as it asks for assets."""
+        return AskingNode(self.tee, self.secrets, self.settings, self.contract.line, self.voucher)
 
 
 class KmsInstance(Protocol):
@@ -95,6 +120,9 @@ class KmsInstance(Protocol):
     async def release(self, request: ReleaseRequest) -> ReleaseReply:
         """The logged release and the wrapped key."""
 
+    async def release_assets(self, request: AssetRequest) -> AssetReply:
+        """The logged use and what was deposited, wrapped."""
+
 
 class KmsKeys:
     """The keys released to this process, in its memory only.
@@ -103,20 +131,34 @@ class KmsKeys:
     was revoked is gone once a bundle tells so.
     """
 
-    def __init__(self, kms: KmsInstance | Failover[KmsInstance], node: GatewayNode, *, clock: WitnessedClock) -> None:
+    def __init__(
+        self,
+        kms: KmsInstance | Failover[KmsInstance],
+        node: GatewayNode,
+        *,
+        clock: WitnessedClock,
+        sections: TaskSections | None = None,
+    ) -> None:
         """`clock` hears here when the log was witnessed: share it with all that asks for the time.
 
-        Several instances of a KMS are one KMS: whichever answers is examined like the others.
+        Several instances of a KMS are one KMS: whichever answers is examined like the others. `sections` hands an
+        engine what the parties gave the task; without it, a contract that has sections is not served.
         """
         self._kms = kms if isinstance(kms, Failover) else Failover([kms])
         self._node = node
         self._clock = clock
+        self._sections = sections or TaskSections(_no_engine)
         self._memory = first_contact(node.policy.constitution)
         self._held: dict[bytes, GatewayKey] = {}  # by the digest of the epoch's entry
         self._bundle: VerifiedBundle | None = None
         self._examined_at = -BUNDLE_SECONDS
         self._lock = asyncio.Lock()
         self._trouble = "the KMS was not asked yet"
+
+    @property
+    def node(self) -> GatewayNode:
+        """This gateway, under the contract in force as far as it has heard."""
+        return self._node
 
     def held(self, key_id: int) -> GatewayKey | None:
         """The key of that id, if it was released and is still good."""
@@ -196,11 +238,8 @@ class KmsKeys:
             bundle = await self._kms.ask(self._bundle_of, passes_on=_another_may_serve)
         except (Refused, PeerRefused, MalformedInput, TooLarge) as error:
             raise KeyWithheld(str(error)) from error
-        if bundle.contract.digest() != self._node.contract.current.digest():
-            raise KeyWithheld(
-                f"contract {bundle.contract.digest().hex()[:16]}… is in force, this gateway was started with "
-                f"{self._node.contract.current.digest().hex()[:16]}…: start it with the current entries"
-            )
+        if bundle.contract != self._node.contract.current:
+            bundle = self._under(bundle)
         self._bundle, self._memory, self._examined_at = bundle, bundle.memory, monotonic()
         # Another epoch may have begun before this one's end: what is stale earlier is forgotten earlier.
         until = {epoch.digest: epoch.stale_until for epoch in bundle.keys.epochs}
@@ -208,6 +247,19 @@ class KmsKeys:
             digest: replace(key, open_until=until[digest]) for digest, key in self._held.items() if digest in until
         }
         return bundle
+
+    def _under(self, bundle: VerifiedBundle) -> VerifiedBundle:
+        """Go on under the contract of `bundle`, without a key of the one of before; examined as its parties want it.
+
+        Raises:
+            KeyWithheld: they accept less of a KMS than the contract did that this gateway was started with.
+        """
+        structlog.get_logger().info("another contract is in force", sequence=bundle.contract.sequence)
+        self._node, self._held = self._node.under(bundle.contract), {}
+        try:
+            return self._examined(bundle.bundle)
+        except Refused as error:
+            raise KeyWithheld(str(error)) from error
 
     async def _bundle_of(self, instance: KmsInstance) -> VerifiedBundle:
         return self._examined(parse_key_bundle(await instance.bundle(self._node.contract.line)))
@@ -234,6 +286,7 @@ class KmsKeys:
             raise
 
     async def _released(self, bundle: VerifiedBundle, epoch: TrustedEpoch) -> GatewayKey:
+        await self._sections.follow(self._kms, self._node.asking(), bundle)
         try:
             released = await self._kms.ask(
                 lambda instance: self._release_of(instance, bundle, epoch), passes_on=another_may_release
@@ -242,7 +295,15 @@ class KmsKeys:
             self._examined(bundle.bundle)  # again: the release may show that this bundle is an old one
         except (Refused, PeerRefused) as error:
             raise KeyWithheld(str(error)) from error
-        key = GatewayKey(epoch.key_config.key_id, released.private, epoch.digest, epoch.stale_until)
+        contract = self._node.contract.current
+        key = GatewayKey(
+            epoch.key_config.key_id,
+            released.private,
+            epoch.digest,
+            epoch.stale_until,
+            contract.digest(),
+            Endpoints(contract.serving.endpoints),
+        )
         self._held[epoch.digest] = key
         return key
 

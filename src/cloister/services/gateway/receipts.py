@@ -19,11 +19,11 @@ SALT_SIZE = 32  # bytes
 
 
 class SignedReceipts:
-    """Makes receipts under one contract."""
+    """Makes receipts, each under the contract of the key that opened its request."""
 
-    def __init__(self, key: SigningKey, *, contract: bytes, clock: Callable[[], float]) -> None:
-        """`contract` is the digest of the one in force; `clock` gives seconds since 1970."""
-        self.signer = ReceiptSigner(key, contract=contract)
+    def __init__(self, key: SigningKey, *, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds since 1970."""
+        self.signer = ReceiptSigner(key)
         self.clock = clock
 
     def begin(self, method: str, path: str, headers: Fields) -> SignedReceipt:
@@ -86,7 +86,7 @@ class SignedReceipt:
             salt=secrets.token_bytes(SALT_SIZE),
             at=int(self._receipts.clock()),
         )
-        core = self._receipts.signer.sign(answered, epoch=key.epoch)
+        core = self._receipts.signer.sign(answered, contract=key.contract, epoch=key.epoch)
         return ((RECEIPT_HEADER, _base64(core)), (SALT_HEADER, _base64(answered.salt)))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from cloister.formats.contract import Endpoint, Tier
+from cloister.formats.contract import Contract, Endpoint, Tier
 from cloister.formats.evidence import SecuritySettings, Unsafe
 
 Duration = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
@@ -34,6 +34,12 @@ class Runs:
     tier: Tier  # of the profile
 
 
+def under(settings: SecuritySettings, contract: Contract) -> SecuritySettings:
+    """The settings of a gateway that goes on under `contract`: what is the contract's choice is as it says."""
+    values = settings.values | {"endpoints": _endpoints(contract.serving.endpoints)}
+    return msgspec.structs.replace(settings, unsafe=contract.appraisal.unsafe, values=values)
+
+
 def security_settings(
     security: GatewaySecurity, runs: Runs, *, endpoints: Sequence[Endpoint], unsafe: Sequence[Unsafe]
 ) -> SecuritySettings:
@@ -43,6 +49,10 @@ def security_settings(
         "tier": runs.tier,
         "engine": runs.engine.hex(),
         "model": runs.model.hex(),
-        "endpoints": " ".join(f"{endpoint.method} {endpoint.path}" for endpoint in endpoints),
+        "endpoints": _endpoints(endpoints),
     }
     return SecuritySettings(role="gateway", unsafe=tuple(unsafe), values=values)
+
+
+def _endpoints(endpoints: Sequence[Endpoint]) -> str:
+    return " ".join(f"{endpoint.method} {endpoint.path}" for endpoint in endpoints)

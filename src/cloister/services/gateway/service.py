@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from cloister.contract.sections import NO_SECTIONS, sections_of
 from cloister.errors import CloisterError
 from cloister.hosting import logs
 from cloister.hosting.http_inbound_state import InboundLimits
@@ -31,7 +32,6 @@ from cloister.peers.kms import KmsClient
 from cloister.peers.verifier import VerifierClient
 from cloister.sandbox.closure import ECHO, SPEECH, Engine, StagedEngine, stage, staging_folder
 from cloister.sandbox.plan import Plan, plan
-from cloister.sandbox.process import RunningEngine
 from cloister.sandbox.service import EngineService
 from cloister.services.gateway.contract import open_contract, trust_policy
 from cloister.services.gateway.control import HeldKey, Setup, State
@@ -40,6 +40,7 @@ from cloister.services.gateway.data_plane import DataPlaneLimits, Gateway, build
 from cloister.services.gateway.engine_link import EngineLink
 from cloister.services.gateway.engines import QueueLimits, Supply
 from cloister.services.gateway.forking_engines import ForkingEngines
+from cloister.services.gateway.given_engine import GivenEngine
 from cloister.services.gateway.keys import KeyRing
 from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys, another_may_release
 from cloister.services.gateway.receipts import SignedReceipts
@@ -47,6 +48,7 @@ from cloister.services.gateway.replay import ReplayTable
 from cloister.services.gateway.security import GatewaySecurity, Runs, security_settings
 from cloister.services.gateway.settings import GatewaySettings
 from cloister.services.gateway.shared_counts import SharedMetrics
+from cloister.services.gateway.task_sections import TaskSections
 
 ENGINES: dict[str, Engine] = {"speech": SPEECH, "echo": ECHO}
 
@@ -97,17 +99,26 @@ async def serve(
     )
     policy = trust_policy(contract, settings.security)
     settings.run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = EngineService(planned, staged, settings.run_folder, workers=settings.workers, say=_say)
+    waits = bool(sections_of(contract.current, contract.current.serving.name))
+    engine = GivenEngine(
+        lambda given: EngineService(
+            planned, staged, settings.run_folder, workers=settings.workers, say=_say, given=given
+        ),
+        waits=waits,
+        grace_seconds=settings.grace_seconds,
+    )
     async with contextlib.AsyncExitStack() as stack:
         clients = [KmsClient(url, peers=settings.peers) for url in settings.kms_urls]
         ordinary = [await stack.enter_async_context(client) for client in clients]
         voucher = await _voucher(settings, stack)
         node = GatewayNode(tee, NodeSecrets.generate(), bound, contract, policy, voucher)
         witnessed = WitnessedClock(clock)
+        sections = TaskSections(engine.take, handed=None if waits else NO_SECTIONS)
         if settings.mutual_tls is None:
-            keys = KmsKeys(Failover(ordinary), node, clock=witnessed)
+            keys = KmsKeys(Failover(ordinary), node, clock=witnessed, sections=sections)
         else:
-            keys = await keys_by_identity(ordinary, settings.mutual_tls.kms_urls, node, witnessed, stack)
+            urls = settings.mutual_tls.kms_urls
+            keys = await keys_by_identity(ordinary, urls, node, witnessed, stack, sections=sections)
         served = Served(settings, node, keys, engine, witnessed, planned.profile.limits.request_seconds)
         listening = listen_to_services(settings.address, settings.port, settings.tls)
         async with _running(engine, keys, stop, seconds=settings.fetch_seconds):
@@ -123,6 +134,8 @@ async def keys_by_identity(
     node: GatewayNode,
     clock: WitnessedClock,
     stack: contextlib.AsyncExitStack,
+    *,
+    sections: TaskSections | None = None,
 ) -> KmsKeys:
     """Keys that the KMS's instances give over mutual TLS at `urls`; the node's identity is kept while `stack` is."""
     speaker = Speaker(node.line, clock=clock)
@@ -130,12 +143,13 @@ async def keys_by_identity(
     entered = [await stack.enter_async_context(client) for client in named]
     is_named = lambda: speaker.held is not None  # noqa: E731 - asked each time
     pairs = zip(ordinary, entered, strict=True)
-    keys = KmsKeys(Failover([KmsLink(one, other, is_named=is_named) for one, other in pairs]), node, clock=clock)
+    links = Failover([KmsLink(one, other, is_named=is_named) for one, other in pairs])
+    keys = KmsKeys(links, node, clock=clock, sections=sections)
     instances = Failover(ordinary)
 
     async def obtain() -> HeldIdentity:
         bundle = await keys.bundle()
-        return await instances.ask(lambda one: issued_identity(one, node, bundle), passes_on=another_may_release)
+        return await instances.ask(lambda one: issued_identity(one, keys.node, bundle), passes_on=another_may_release)
 
     keeping = asyncio.create_task(KeptIdentity(speaker, obtain, clock=clock).keep())
     stack.push_async_callback(_ended, keeping)
@@ -164,7 +178,7 @@ class Served:
     settings: GatewaySettings
     node: GatewayNode
     keys: KmsKeys
-    engine: EngineService
+    engine: GivenEngine
     clock: WitnessedClock
     engine_seconds: float
 
@@ -172,7 +186,7 @@ class Served:
         """One process does all."""
         settings = self.settings
         engines = ForkingEngines(len(os.sched_getaffinity(0)), missing=self.engine.missing)
-        follow(self.engine, lambda one: engines.add(one.address), lambda one: engines.remove(one.address))
+        self.engine.follow(lambda one: engines.add(one.address), lambda one: engines.remove(one.address))
         queue = QueueLimits(settings.waiting_requests, settings.waiting_seconds, self.engine_seconds)
         gateway = assemble(self.node, self.keys, engines, settings.security, clock=self.clock, queue=queue)
         await serve_gateway(
@@ -194,8 +208,7 @@ class Served:
         )
         metrics = SharedMetrics(workers=workers)
         folders: dict[str, None] = {}
-        follow(
-            self.engine,
+        self.engine.follow(
             lambda one: folders.setdefault(str(one.folder)),
             lambda one: folders.pop(str(one.folder), None),
         )
@@ -207,7 +220,7 @@ class Served:
         await crew.run(stop, ready=lambda: announce(port_of(listener), self.settings.ready))
 
     def _setup(self, listener: int, replays: int, counts: int) -> Setup:
-        settings, contract = self.settings, self.node.contract.current
+        settings = self.settings
         return Setup(
             worker=0,
             workers=settings.gateway_workers,
@@ -215,8 +228,6 @@ class Served:
             replays=replays,
             counts=counts,
             sign_seed=self.node.secrets.sign.seed.reveal(),
-            contract=contract.digest(),
-            endpoints=contract.serving.endpoints,
             tls=settings.tls,
             window_seconds=settings.security.date_window_seconds,
             replay_entries=settings.security.replay_entries,
@@ -231,30 +242,19 @@ class Served:
 
     def _state(self, folders: Iterable[str]) -> State:
         held = tuple(
-            HeldKey(key.key_id, key.private.kem, key.private.secret.reveal(), key.epoch, key.open_until)
+            HeldKey(
+                key.key_id,
+                key.private.kem,
+                key.private.secret.reveal(),
+                key.epoch,
+                key.open_until,
+                key.contract,
+                key.endpoints.named,
+            )
             for key in self.keys.all_held()
         )
         missing = (*self.keys.missing(), *self.engine.missing())
         return State(keys=held, witnessed=int(self.clock.floor()), missing=missing, engines=tuple(folders))
-
-
-def follow(
-    service: EngineService, ready: Callable[[RunningEngine], object], ended: Callable[[RunningEngine], object]
-) -> None:
-    """Tell of each engine when it can be asked, and when it is no more."""
-    watching: set[asyncio.Task[None]] = set()
-
-    async def watch(engine: RunningEngine) -> None:
-        await engine.ended.wait()
-        ended(engine)
-
-    def on_ready(engine: RunningEngine) -> None:
-        ready(engine)
-        task = asyncio.create_task(watch(engine))
-        watching.add(task)
-        task.add_done_callback(watching.discard)
-
-    service.on_ready = on_ready
 
 
 def assemble(
@@ -266,17 +266,16 @@ def assemble(
     clock: Callable[[], float],
     queue: QueueLimits | None = None,
 ) -> Gateway:
-    """The data plane over these keys and engines, under the contract that the node has bound."""
-    contract = node.contract.current
+    """The data plane over these keys and engines; each key says under which contract it serves."""
     limits = DataPlaneLimits(
         window_seconds=security.date_window_seconds,
         replay_entries=security.replay_entries,
         http=InboundLimits(body_bytes=security.maximum_request_bytes),
         queue=queue or QueueLimits(),
     )
-    receipts = SignedReceipts(node.secrets.sign, contract=contract.digest(), clock=clock)
+    receipts = SignedReceipts(node.secrets.sign, clock=clock)
     supply = _EnginesWithKeys(engines, keys)
-    gateway = build_gateway(keys, supply, contract.serving.endpoints, receipts, now=clock, limits=limits)
+    gateway = build_gateway(keys, supply, receipts, now=clock, limits=limits)
     gateway.health.about.update(platform=node.tee.platform, workload=node.tee.workload.hex())
     return gateway
 
@@ -302,7 +301,7 @@ class _EnginesWithKeys:
 
 
 @contextlib.asynccontextmanager
-async def _running(engine: EngineService, keys: KmsKeys, stop: asyncio.Event, *, seconds: float) -> AsyncIterator[None]:
+async def _running(engine: GivenEngine, keys: KmsKeys, stop: asyncio.Event, *, seconds: float) -> AsyncIterator[None]:
     """The engine's start and the fetching of keys beside the server; if one of them fails, all ends with its error."""
     tasks = [asyncio.create_task(engine.start()), asyncio.create_task(keys.keep_fetching(seconds=seconds))]
     for task in tasks:

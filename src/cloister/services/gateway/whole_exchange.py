@@ -149,7 +149,7 @@ class WholeExchange:
                 receipt.request(piece)
             receipt.asked()
             self._receipt = receipt
-            self._shared.endpoints.require(request.method, request.path)
+            self._key.endpoints.require(request.method, request.path)
         except UsageError as error:
             return self._refuse(error)
         return True

@@ -43,6 +43,7 @@ from cloister.services.gateway.control import (
 from cloister.services.gateway.data_plane import DataPlaneLimits, NodeMemory, Parts, gateway_of
 from cloister.services.gateway.engines import QueueLimits
 from cloister.services.gateway.forking_engines import ForkingEngines
+from cloister.services.gateway.inside import Endpoints
 from cloister.services.gateway.keys import GatewayKey
 from cloister.services.gateway.receipts import SignedReceipts
 from cloister.services.gateway.replay import ReplayTable
@@ -79,7 +80,12 @@ class HandedKeys:
             key.epoch: replace(self._held[key.epoch], open_until=key.open_until)
             if key.epoch in self._held
             else GatewayKey(
-                key.key_id, KemPrivateKey.from_bytes(key.kem, SecretBytes(key.secret)), key.epoch, key.open_until
+                key.key_id,
+                KemPrivateKey.from_bytes(key.kem, SecretBytes(key.secret)),
+                key.epoch,
+                key.open_until,
+                key.contract,
+                Endpoints(key.endpoints),
             )
             for key in state.keys
         }
@@ -118,10 +124,7 @@ class Worker:
             Parts(
                 self._keys,
                 self._engines,
-                setup.endpoints,
-                SignedReceipts(
-                    SigningKey.from_seed(SecretBytes(setup.sign_seed)), contract=setup.contract, clock=self._clock
-                ),
+                SignedReceipts(SigningKey.from_seed(SecretBytes(setup.sign_seed)), clock=self._clock),
                 self._clock,
             ),
             NodeMemory(

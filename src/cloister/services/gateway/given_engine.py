@@ -1,0 +1,108 @@
+"""The gateway's engine with what the task's sections hold, and another in its place where these change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from cloister.contract.sections import NO_SECTIONS, VerifiedSections
+from cloister.sandbox.process import RunningEngine
+from cloister.sandbox.service import EngineService
+
+Make = Callable[[VerifiedSections], EngineService]
+Told = Callable[[RunningEngine], object]
+
+
+class GivenEngine:
+    """One engine service at a time, but for the one of before, which ends what it has begun."""
+
+    def __init__(self, make: Make, *, waits: bool, grace_seconds: float) -> None:
+        """`waits`: the task has sections, so that nothing starts before they are here.
+
+        `grace_seconds` are for requests that an engine works on when another takes its place.
+        """
+        self._make = make
+        self._waits = waits
+        self._grace_seconds = grace_seconds
+        self._service: EngineService | None = None
+        self._given: VerifiedSections | None = None
+        self._ready: Told = lambda _: None
+        self._ended: Told = lambda _: None
+        self._alive: list[RunningEngine] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting = asyncio.Lock()
+
+    def follow(self, ready: Told, ended: Told) -> None:
+        """Tell of each engine when it can be asked, and when it is to be asked no more."""
+        self._ready, self._ended = ready, ended
+
+    async def start(self) -> None:
+        """Start it, unless it waits for the sections.
+
+        Raises:
+            SandboxUnavailable: this machine cannot hold it, or it does not become ready.
+        """
+        if not self._waits:
+            await self.take(NO_SECTIONS)
+
+    async def take(self, given: VerifiedSections) -> None:
+        """Return when an engine that has just `given` can be asked; the one of before is asked no more.
+
+        Raises:
+            SandboxUnavailable: as `start`; what ran goes on, and nobody asks it without a key of its contract.
+        """
+        async with self._starting:
+            if self._given == given:
+                return
+            before, others = self._service, tuple(self._alive)
+            service = self._make(given)
+            service.on_ready = self._on_ready
+            try:
+                await service.start()
+            except BaseException:
+                await service.stop()  # it may have begun
+                raise
+            await asyncio.sleep(0)  # it is offered by tasks of its own, and before the one of before is taken away
+            self._service, self._given = service, given
+            for engine in others:
+                self._gone(engine)
+            if before is not None:
+                self._keep(asyncio.create_task(self._retire(before)))
+
+    def missing(self) -> Sequence[str]:
+        """What lacks before it can serve, in words."""
+        if self._service is None:
+            return ("the engine, which starts with the sections of its task",) if self._waits else ("the engine",)
+        return self._service.missing()
+
+    async def stop(self) -> None:
+        """End all engines."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._service is not None:
+            await self._service.stop()
+
+    async def _retire(self, service: EngineService) -> None:
+        try:
+            await asyncio.sleep(self._grace_seconds)
+        finally:
+            await service.stop()
+
+    def _on_ready(self, engine: RunningEngine) -> None:
+        self._alive.append(engine)
+        self._ready(engine)
+        self._keep(asyncio.create_task(self._watch(engine)))
+
+    async def _watch(self, engine: RunningEngine) -> None:
+        await engine.ended.wait()
+        self._gone(engine)
+
+    def _gone(self, engine: RunningEngine) -> None:
+        if engine in self._alive:
+            self._alive.remove(engine)
+            self._ended(engine)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
