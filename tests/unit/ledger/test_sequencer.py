@@ -1,6 +1,7 @@
 """The sequencer over a real database and real witnesses, each step of which can be the last."""
 
 import asyncio
+import contextlib
 import sqlite3
 
 import pytest
@@ -21,9 +22,8 @@ STEPS = [
     "after the entries are stored",
     "before the witness is asked",
     "after the witness has cosigned",
-    "before the cosigned checkpoint is stored",
-    "after the cosigned checkpoint is stored",
 ]
+BEHIND = ["before the cosigned checkpoint is stored", "after the cosigned checkpoint is stored"]  # the answer has left
 
 
 def verified(life, note):
@@ -54,7 +54,7 @@ async def test_an_append_is_answered_with_what_proves_it(tmp_path):
             appended = await life.sequencer.append(b"entry %d" % number)
             assert appended.index == number
             assert check(life, b"entry %d" % number, appended).size == number + 1
-        assert life.steps.taken == [*COMPARING, *STEPS * 5]
+        assert [step for step in life.steps.taken if step not in BEHIND] == [*COMPARING, *STEPS * 5]
 
 
 async def test_the_same_bytes_keep_their_index_and_need_no_witness_again(tmp_path):
@@ -87,14 +87,14 @@ async def test_one_entry_passes_the_rest_of_many(tmp_path):
         assert sorted((*placed.indices, passing.index)) == [*range(3001)]
 
 
-@pytest.mark.parametrize("step", [*COMPARING, *STEPS])
+@pytest.mark.parametrize("step", [*COMPARING, *STEPS, *BEHIND])
 async def test_after_a_crash_at_any_step_the_log_goes_on_as_one_history(tmp_path, step):
     keys = make_keys()
     async with LedgerLife(tmp_path, keys) as life:
         acknowledged = await life.sequencer.append(b"acknowledged")
         before = verified(life, acknowledged.checkpoint)
     async with LedgerLife(tmp_path, keys, crash_at=step) as life:
-        with pytest.raises(Crash, match=step):
+        with contextlib.nullcontext() if step in BEHIND else pytest.raises(Crash, match=step):
             await append(life, b"in flight")
     async with LedgerLife(tmp_path, keys) as life:
         # What was acknowledged is there; what was in flight, sent again, gets one index, whatever was stored of it.

@@ -127,7 +127,36 @@ async def test_a_disk_that_fails_in_the_middle_of_a_large_append_is_read_back_an
         ]
 
 
-async def test_a_checkpoint_that_cannot_be_stored_is_answered_to_nobody(tmp_path):
+async def test_an_answer_waits_for_entries_and_witnesses_and_the_next_one_for_its_checkpoint_on_disk(tmp_path):
+    async with LedgerLife(tmp_path, make_keys()) as life:
+        await life.sequencer.renew()
+        publish = held(life.sequencer._store, "publish")
+        assert (await life.sequencer.append(b"first")).index == 0
+        assert life.sequencer.cosigned.size == 1
+        second = asyncio.create_task(life.sequencer.append(b"second"))
+        async with asyncio.timeout(10):
+            while await stored(life) < 2:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.001)
+        assert not second.done()
+        assert len(publish.calls) == 1
+        publish.open.set()
+        assert (await second).index == 1
+
+
+async def test_a_renewed_checkpoint_is_stored_before_it_is_answered(tmp_path):
+    async with LedgerLife(tmp_path, make_keys()) as life:
+        await life.sequencer.append(b"first")
+        await life.sequencer.renew()
+        publish = held(life.sequencer._store, "publish")
+        renewing = asyncio.create_task(life.sequencer.renew())
+        await publish.called.wait()
+        await asyncio.sleep(0.01)
+        assert not renewing.done()
+        publish.open.set()
+        await renewing
+
+
+async def test_while_a_checkpoint_cannot_be_stored_the_ledger_says_so_and_answers_no_more(tmp_path):
     async with LedgerLife(tmp_path, make_keys()) as life:
         await life.sequencer.append(b"first")
         real = life.sequencer._store.publish
@@ -136,11 +165,32 @@ async def test_a_checkpoint_that_cannot_be_stored_is_answered_to_nobody(tmp_path
             raise Unavailable("the disk is full")
 
         life.sequencer._store.publish = fails
+        assert (await life.sequencer.append(b"second")).index == 1  # it is on disk, and the witness remembers it
         with pytest.raises(Unavailable, match="the disk is full"):
-            await life.sequencer.append(b"second")
-        assert life.sequencer.cosigned.size == 1
+            await life.sequencer.append(b"third")
+        assert life.sequencer.missing() == ["a checkpoint that counts: the disk is full"]
+        assert life.sequencer.cosigned.size == 2
         life.sequencer._store.publish = real
-        assert (await life.sequencer.append(b"second")).index == 1
+        assert (await life.sequencer.append(b"third")).index == 2
+        assert life.sequencer.missing() == []
+
+
+async def test_a_start_that_finds_more_than_was_stored_as_cosigned_shows_nothing_until_it_is(tmp_path):
+    keys = make_keys()
+    async with LedgerLife(tmp_path, keys) as life:
+        await life.sequencer.append(b"first")
+    async with LedgerLife(tmp_path, keys, crash_at="before the cosigned checkpoint is stored") as life:
+        assert (await life.sequencer.append(b"shown")).index == 1
+    async with LedgerLife(tmp_path, keys) as life:
+        life.witnesses[0].down = True
+        assert life.sequencer.missing() == ["a first checkpoint that witnesses cosigned"]
+        with pytest.raises(Unavailable, match="to cosign again what was stored last"):
+            _ = life.sequencer.cosigned
+        with pytest.raises(Unavailable):
+            await life.sequencer.append(b"first")
+        life.witnesses[0].down = False
+        assert (await life.sequencer.append(b"first")).index == 0
+        assert life.sequencer.cosigned.size == 2
 
 
 async def test_the_same_bytes_in_appends_at_once_have_one_index(tmp_path):

@@ -1,5 +1,6 @@
 """Blobs by digest, and key files."""
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from cloister.crypto.signing import SigningKey
 from cloister.errors import TooLarge, Unavailable, UsageError
-from cloister.storage.blobs import BlobStore, FullStore
+from cloister.storage.blobs import BlobFiles, BlobStore, FullStore
 from cloister.storage.database_file import CorruptStore
 from cloister.storage.key_file import read_signing_key, write_signing_key
 
@@ -46,6 +47,21 @@ def test_a_damaged_blob_is_never_given_out(tmp_path):
     (tmp_path / "blobs" / digest.hex()).write_bytes(b"blab")
     with pytest.raises(CorruptStore):
         blobs.get(digest)
+
+
+def test_a_blob_that_a_power_cut_tore_is_mended_by_who_stores_it_again(tmp_path):
+    digest = store(tmp_path).put(b"blob")
+    (tmp_path / "blobs" / digest.hex()).write_bytes(b"bl")
+    assert store(tmp_path).put(b"blob") == digest
+    assert store(tmp_path).get(digest) == b"blob"
+
+
+async def test_the_same_blob_from_several_at_once_is_stored_once_and_each_answer_is_on_disk(tmp_path):
+    blobs = BlobFiles(store(tmp_path))
+    given = [b"one", b"two", b"one", b"three", b"one", b"two"]
+    digests = await asyncio.gather(*(blobs.put(data) for data in given))
+    assert [await blobs.get(digest) for digest in digests] == given
+    assert len(list((tmp_path / "blobs").iterdir())) == 3
 
 
 def test_what_a_crash_left_half_written_is_removed(tmp_path):

@@ -37,6 +37,8 @@ Reach = Callable[[str], AbstractAsyncContextManager[Peer]]  # a client of the fr
 class FrontEnd(Sequencer):
     """A sequencer that works while it leads. What it shows is what a quorum cosigned, whoever numbered it."""
 
+    others_show = True
+
     def __init__(
         self, origin: str, key: SigningKey, store: Store, cosigners: Cosigners, *, terms: Terms, reach: Reach
     ) -> None:

@@ -1,4 +1,4 @@
-"""The one place where entries get their numbers: persist, sign, have a quorum cosign, persist that, answer.
+"""The one place where entries get their numbers: persist, sign, have a quorum cosign, answer, persist that.
 
 Two stages work at a time. The first stores turn after turn, each one transaction; the second has all that is stored
 cosigned, under one checkpoint, and answers. So while witnesses are asked about one turn the next goes to the disk, and
@@ -72,6 +72,8 @@ class Sequencer(WitnessedLog):
             self._loop.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loop
+        with contextlib.suppress(CloisterError):  # it was told of
+            await self._stored_last()
         _fail((*self._turns.drain(), *self._stored), Unavailable("the ledger is stopping"))
         self._stored = []
 
@@ -168,7 +170,7 @@ class Sequencer(WitnessedLog):
 
     async def _answer(self, turns: Sequence[Waiting]) -> None:
         for waiting in turns:
-            if waiting.entries and max(waiting.indices) < self._size:  # logged before: needs no witness
+            if waiting.entries and max(waiting.indices) < self._size and not self._hidden:  # before: needs no witness
                 waiting.settle()
         if not all(waiting.done.done() for waiting in turns):
             await self._publish()

@@ -1,18 +1,24 @@
-"""A log on disk, its tree in memory, and what a quorum of witnesses cosigned of it, which is all that is shown."""
+"""A log on disk, its tree in memory, and what a quorum of witnesses cosigned of it, which is all that is shown.
+
+Where this process alone shows the log, what it answers waits for the entries to be on disk and for the witnesses, and
+not for the cosigned checkpoint to be on disk as well: that is stored behind the answer (decision 0045). A start that
+finds entries beyond the last checkpoint shows nothing until they are cosigned: somebody may have been shown them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from time import monotonic
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from cloister.crypto.merkle import GrowingTree, consistency_path, inclusion_path, inclusion_paths, leaf_hash
 from cloister.crypto.signing import SigningKey
-from cloister.errors import Unavailable, UsageError
+from cloister.errors import CloisterError, Unavailable, UsageError
 from cloister.formats.checkpoint import Checkpoint, SignedNote, parse_note
 from cloister.formats.constitution import Log
 from cloister.ledger.checkpoints import sign_checkpoint
+from cloister.services.ledger.quorum import RolledBack
 from cloister.services.ledger.recovery import require_own_note
 from cloister.storage.database_file import CorruptStore
 from cloister.storage.ledger_store import StoredCheckpoint, StoredLog
@@ -47,6 +53,8 @@ class Cosigners(Protocol):
 class WitnessedLog:
     """Stores entries, has them cosigned, and shows what was. Nothing is signed that is not on disk."""
 
+    others_show: ClassVar[bool] = False  # whether other processes show this log, as it is stored
+
     def __init__(self, origin: str, key: SigningKey, store: Store, cosigners: Cosigners) -> None:
         self.log = Log(origin=origin, key=key.public)
         self._key = key
@@ -54,6 +62,8 @@ class WitnessedLog:
         self._cosigners = cosigners
         self._tree = GrowingTree()  # of entries that are on disk
         self._cosigned: StoredCheckpoint | None = None
+        self._hidden = False  # whether a newer one than that may have been shown
+        self._behind: asyncio.Task[None] | None = None  # stores it
         self._certain = False  # whether the tree is all that is on disk
         self._compared = False  # whether witnesses cosigned no more than that, when this process began to write
         self._writing = asyncio.Lock()  # to disk and tree, or from disk to tree: never both
@@ -66,17 +76,21 @@ class WitnessedLog:
         """The latest checkpoint that a quorum cosigned.
 
         Raises:
-            Unavailable: there is none yet.
+            Unavailable: there is none yet, or none that is surely the latest.
         """
         if self._cosigned is None:
             raise Unavailable("no checkpoint was cosigned yet: POST /checkpoint asks the witnesses")
+        if self._hidden:
+            raise Unavailable("the witnesses are to cosign again what was stored last, before it is shown")
         return self._cosigned
 
     def missing(self) -> list[str]:
         """What lacks before an entry can be logged, in words."""
         if self._trouble:
             return [f"a checkpoint that counts: {self._trouble}"]
-        return [] if self._cosigned is not None else ["a first checkpoint that witnesses cosigned"]
+        if self._cosigned is None or self._hidden:
+            return ["a first checkpoint that witnesses cosigned"]
+        return []
 
     def quiet_for(self) -> float:
         """Seconds since a quorum cosigned a checkpoint of this process."""
@@ -146,7 +160,11 @@ class WitnessedLog:
         if not self._certain:
             await self._recover()
         if not self._compared:
-            await self._cosigners.compare(self._known_note(), self._size, self._tree.size)
+            try:
+                await self._cosigners.compare(self._known_note(), self._size, self._tree.size)
+            except RolledBack:
+                self._hidden = False  # what is stored is older than what was shown: readers get it as it is
+                raise
             self._compared = True
 
     def _known_note(self) -> SignedNote:
@@ -162,8 +180,16 @@ class WitnessedLog:
             stored = await self._store.load(self._tree)
             if stored.newest is not None:
                 require_own_note(stored.newest, self.log)
-            self._tree, self._cosigned = stored.tree, stored.newest
+            self._tree = stored.tree
+            self._take(stored.newest)
             self._certain = True
+
+    def _take(self, newest: StoredCheckpoint | None) -> None:
+        """Show `newest`, unless it is older than what this process shows, or may have shown in an earlier life."""
+        if self.others_show:
+            self._cosigned = newest
+        elif self._cosigned is None:
+            self._cosigned, self._hidden = newest, newest is not None and newest.size < self._tree.size
 
     async def _persist(self, entries: Sequence[bytes]) -> list[int]:
         """The indices of `entries`, which are on disk now."""
@@ -182,6 +208,7 @@ class WitnessedLog:
         Where `needed` is given, nothing is done if so many entries were cosigned while this waited for its turn.
         """
         async with self._publishing:
+            await self._stored_last()
             await self._ascertain()
             if needed is not None and needed <= self._size:
                 return
@@ -189,8 +216,31 @@ class WitnessedLog:
             checkpoint = Checkpoint(self.log.origin, size, tree.root(size))
             note = await self._cosigners.cosign(sign_checkpoint(checkpoint, self._key), size, tree)
             cosigned = StoredCheckpoint(size, checkpoint.root, note.encode())
+            if self.others_show or size == self._size:
+                await self._store.publish(cosigned)
+            else:
+                self._behind = asyncio.create_task(self._store_behind(cosigned))
+            self._cosigned, self._cosigned_at, self._trouble, self._hidden = cosigned, monotonic(), "", False
+
+    async def _store_behind(self, cosigned: StoredCheckpoint) -> None:
+        try:
             await self._store.publish(cosigned)
-            self._cosigned, self._cosigned_at, self._trouble = cosigned, monotonic(), ""
+        except CloisterError as error:
+            self._trouble = str(error)
+            raise
+
+    async def _stored_last(self) -> None:
+        """The checkpoint before is on disk; where that failed, it is tried once more.
+
+        Raises:
+            Unavailable, CorruptStore: as the store says.
+        """
+        if self._behind is not None:
+            try:
+                await asyncio.shield(self._behind)
+            except CloisterError:
+                await self._store.publish(self.cosigned)
+            self._behind = None
 
 
 def _leaves_beyond(size: int, indices: Sequence[int], entries: Sequence[bytes]) -> Iterator[bytes]:
