@@ -14,9 +14,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -166,6 +168,30 @@ class LogCopy:
             if frame[4:8] != bytes(4):  # the database's size after a commit; zero in the frames before
                 found = at
         return found
+
+
+def copy_living(database: Path, folder: Path) -> Path | None:
+    """Copy a database that its process may be writing, with its log; None where the log began anew meanwhile.
+
+    What is moved from the log into the file during the copying stands in the log, too, until that begins anew.
+
+    Raises:
+        OSError: as `shutil.copyfile`.
+    """
+    log = database.with_name(f"{database.name}-wal")
+    before = _salts_of(log)
+    copy = Path(shutil.copyfile(database, folder / database.name))
+    with suppress(FileNotFoundError):  # there is none, where the service ended in good order
+        shutil.copyfile(log, folder / log.name)
+    return copy if before == _salts_of(log) else None
+
+
+def _salts_of(log: Path) -> bytes:
+    try:
+        with log.open("rb") as file:
+            return file.read(_LOG_HEADER)[_SALTS]
+    except FileNotFoundError:
+        return b""
 
 
 def _record(salts: bytes, position: int, content: bytes) -> bytes:

@@ -10,7 +10,7 @@ from tests.doubles.crashes import torn
 from cloister.errors import Unavailable
 from cloister.storage import log_copy
 from cloister.storage.database import Database
-from cloister.storage.log_copy import LogCopy
+from cloister.storage.log_copy import LogCopy, copy_living
 
 LOG, COPY = "x.sqlite-wal", "x.sqlite-wal-copy"
 
@@ -127,6 +127,29 @@ async def test_a_disk_that_fails_is_unavailable_and_what_follows_is_kept(tmp_pat
     (left / LOG).write_bytes(b"")
     await database.close()
     assert {"a", "c"} <= {*await remembered_in(left)}
+
+
+async def test_a_living_database_is_copied_with_its_log_and_not_where_that_begins_anew_meanwhile(tmp_path, monkeypatch):
+    living, into = tmp_path / "living", tmp_path / "into"
+    into.mkdir()
+    database = await opened(living)
+    await remember(database, "a")
+    assert copy_living(living / "x.sqlite", into) == into / "x.sqlite"
+    copyfile = shutil.copyfile
+
+    def moved_meanwhile(source, target):
+        copied = copyfile(source, target)
+        if source.name == "x.sqlite":
+            database._move()
+            database._connection.execute("INSERT INTO heads VALUES ('b', 2, zeroblob(32), zeroblob(32))")
+        return copied
+
+    monkeypatch.setattr(shutil, "copyfile", moved_meanwhile)
+    assert copy_living(living / "x.sqlite", into) is None
+    monkeypatch.undo()
+    assert copy_living(living / "x.sqlite", into) is not None
+    await database.close()
+    assert await remembered_in(into) == ["a", "b"]
 
 
 async def test_a_second_process_is_refused_before_it_touches_the_log(tmp_path):

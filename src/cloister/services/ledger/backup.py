@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from cloister.storage.database_file import CorruptStore
 from cloister.storage.key_file import read_signing_key
 from cloister.storage.ledger_copy import copy_in, copy_out
 from cloister.storage.ledger_store import LedgerStore
+from cloister.storage.log_copy import copy_living
 from cloister.storage.opening import open_database, open_shared
 from cloister.storage.transaction import Transactions
 
@@ -118,7 +118,7 @@ async def _write(settings: LedgerSettings, file: BinaryIO, beside: Path) -> None
 
 
 async def _from_file(settings: LedgerSettings, begin: Callable[[BackupHead], BackupWriter], beside: Path) -> None:
-    """From a copy of the file: the ledger has its own locked, and everything it acknowledged is in it.
+    """From a copy of the file and its log: the ledger has its own locked, and what it acknowledged is in the two.
 
     A copy that was made amid a transaction is found out by its pages, digests and roots, and made again.
     """
@@ -142,9 +142,12 @@ async def _from_copy(copy: Path, begin: Callable[[BackupHead], BackupWriter]) ->
 
 def _copy(store: Path, folder: Path) -> Path:
     try:
-        return Path(shutil.copyfile(store, folder / store.name))
+        copy = copy_living(store, folder)
     except FileNotFoundError as error:
         raise UsageError(f"there is no {store}: the ledger of these settings has not run yet") from error
+    if copy is None:
+        raise CorruptStore(f"{store} was written too busily to be copied as it is at one moment")
+    return copy
 
 
 def _require_new(path: Path) -> None:
