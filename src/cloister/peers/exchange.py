@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -41,7 +42,46 @@ class Answer:
     body: bytes
 
 
-class Exchange:
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, and which answers are one: status and media type, or any; a body of at most `limit` bytes."""
+
+    method: str
+    path: str
+    limit: int
+    body: bytes | None
+    headers: Mapping[str, str] | None
+    expected: tuple[tuple[int, str | None], ...]
+
+
+class Asker(ABC):
+    """Whoever has answers from a peer, or from one of several."""
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        limit: int,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        expected: tuple[tuple[int, str | None], ...] = ((200, None),),
+    ) -> Answer:
+        """The answer to a request of these parts; raises as `answer`."""
+        return await self.answer(Request(method, path, limit, body, headers, expected))
+
+    @abstractmethod
+    async def answer(self, request: Request) -> Answer:
+        """The peer's answer, if it is one of those that the request expects.
+
+        Raises:
+            Unavailable: no answer in time, a broken one, one over the cap, or one that says to come back later.
+            Refused: the peer names a check that failed.
+            PeerRefused: any other refusal.
+        """
+
+
+class Exchange(Asker):
     """Sends requests to one peer. Enter it in a running loop; leaving closes its connections.
 
     It follows no redirects, keeps no cookies, reads no proxy from the environment.
@@ -96,25 +136,10 @@ class Exchange:
             self._session = None
         await self._renewing.aclose()
 
-    async def ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        limit: int,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        expected: tuple[tuple[int, str | None], ...] = ((200, None),),
-    ) -> Answer:
-        """The peer's answer, if it is one of `expected` (status, media type or any), its body at most `limit` bytes.
-
-        Raises:
-            Unavailable: no answer in time, a broken one, one over the cap, or one that says to come back later.
-            Refused: the peer names a check that failed.
-            PeerRefused: any other refusal.
-        """
-        answer = await self._send(method, path, limit, body, headers)
-        if any(answer.status == status and kind in (None, answer.content_type) for status, kind in expected):
+    async def answer(self, request: Request) -> Answer:
+        """The peer's answer."""
+        answer = await self._send(request)
+        if any(answer.status == status and kind in (None, answer.content_type) for status, kind in request.expected):
             return answer
         raise self._refusal(answer)
 
@@ -129,9 +154,7 @@ class Exchange:
         """What to raise where an answer is not what the API says."""
         return Unavailable(f"{self.name} sent a broken answer: {error}")
 
-    async def _send(
-        self, method: str, path: str, limit: int, body: bytes | None, headers: Mapping[str, str] | None
-    ) -> Answer:
+    async def _send(self, request: Request) -> Answer:
         if self._session is None:
             raise RuntimeError("an Exchange is entered before it is used")
         spoken: dict[str, Any] = {}  # the session's own, where nothing is said for this request
@@ -139,15 +162,16 @@ class Exchange:
             newest = self._speaking()
             spoken = {"ssl": newest.context, "server_hostname": newest.host}
         try:
-            data = None if body is None else io.BytesIO(body)
+            data = None if request.body is None else io.BytesIO(request.body)
+            url, headers = self._url + request.path, request.headers
             async with self._session.request(
-                method, self._url + path, data=data, headers=headers, allow_redirects=False, **spoken
+                request.method, url, data=data, headers=headers, allow_redirects=False, **spoken
             ) as response:
                 content = bytearray()
                 async for chunk in response.content.iter_chunked(65_536):
                     content += chunk
-                    if len(content) > max(limit, MAXIMUM_BYTES):
-                        raise self.broken(TooLarge(f"over {limit} bytes"))
+                    if len(content) > max(request.limit, MAXIMUM_BYTES):
+                        raise self.broken(TooLarge(f"over {request.limit} bytes"))
                 answer = Answer(response.status, response.content_type, bytes(content))
         except TimeoutError as error:
             raise Unavailable(f"{self.name} did not answer within {self._seconds:g} s") from error
@@ -156,8 +180,8 @@ class Exchange:
             raise Unavailable(f"{self.name} is not who it should be: {reason or 'its certificate'}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{self.name} cannot be reached: {_why(error)}") from error
-        if answer.status < 400 and len(answer.body) > limit:
-            raise self.broken(TooLarge(f"over {limit} bytes"))
+        if answer.status < 400 and len(answer.body) > request.limit:
+            raise self.broken(TooLarge(f"over {request.limit} bytes"))
         return answer
 
     def _refusal(self, answer: Answer) -> CloisterError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Final, Generic, Self, TypeVar
 
 from cloister.errors import CloisterError, Unavailable, UsageError
 from cloister.hosting.breaker import Breaker
 from cloister.hosting.tls import PeerTls
-from cloister.peers.exchange import Answer, Exchange
+from cloister.peers.exchange import Answer, Asker, Exchange, Request
 
 Peer_co = TypeVar("Peer_co", covariant=True)
 T = TypeVar("T")
@@ -87,7 +87,7 @@ class Failover(Generic[Peer_co]):
             self._breakers[place].passed()
 
 
-class FailoverExchange:
+class FailoverExchange(Asker):
     """As `Exchange`, with peers that hold the same: for requests that may be sent again to another."""
 
     def __init__(self, name: str, urls: Sequence[str], *, seconds: float, peers: PeerTls | None = None) -> None:
@@ -108,20 +108,9 @@ class FailoverExchange:
     async def __aexit__(self, *_raised: object) -> None:
         await self._entered.aclose()
 
-    async def ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        limit: int,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        expected: tuple[tuple[int, str | None], ...] = ((200, None),),
-    ) -> Answer:
-        """As `Exchange.ask`, of the first peer that can answer."""
-        return await self._failover.ask(
-            lambda one: one.ask(method, path, limit=limit, body=body, headers=headers, expected=expected)
-        )
+    async def answer(self, request: Request) -> Answer:
+        """As `Exchange.answer`, of the first peer that can answer."""
+        return await self._failover.ask(lambda one: one.answer(request))
 
     def broken(self, error: CloisterError) -> Unavailable:
         """As `Exchange.broken`."""
