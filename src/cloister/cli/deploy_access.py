@@ -13,14 +13,18 @@ from typing import Any
 import click
 
 from cloister.cli.terminal import say
-from cloister.crypto.signing import BadSignature
+from cloister.crypto.signing import PUBLIC_SIZE, BadSignature, SigningKey
 from cloister.errors import MalformedInput, TooLarge, Unavailable, UsageError
 from cloister.formats.deployment_state import DeploymentState, RevisionState
 from cloister.formats.node_manifest import MAXIMUM_REVISIONS, NodeManifest
+from cloister.formats.runtime_log import lower_hex
 from cloister.hosting.tls import PeerTls
 from cloister.peers.deployment import DeploymentClient
 from cloister.services.deployment.examination import ManifestRefused
 from cloister.services.deployment.signed_manifest import open_node_manifest
+from cloister.storage.key_file import read_signing_key
+
+Operators = frozenset[bytes] | None  # the public keys whose revisions are taken for true; None: nothing will be signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,14 @@ class Access:
 class Wish:
     """How a revision is to be made, and whether it is to be sent at all."""
 
-    key: Path | None
-    dry_run: bool
+    key: SigningKey | None  # None: it is not sent
+    colleagues: frozenset[bytes]  # public keys of the other operators
     as_json: bool
+
+    @property
+    def operators(self) -> Operators:
+        """Whose revisions are built upon."""
+        return None if self.key is None else self.colleagues | {self.key.public}
 
     def tell(self, sentence: str) -> None:
         """Tell a person, where no program reads."""
@@ -87,16 +96,26 @@ class Machine:
         """The number of the last revision that it took; 0 where it has none."""
         return 0 if self.state.head is None else self.state.head.number
 
-    async def revision(self, shown: RevisionState) -> NodeManifest:
-        """A revision that it says it has, once its signature holds and it is that one.
+    async def revision(self, shown: RevisionState, operators: Operators) -> NodeManifest:
+        """A revision that it says it has, once an operator's signature on it holds and it is that one.
+
+        Who signs what follows it, or what it says, must not have it from the machine's word alone.
 
         Raises:
+            ManifestRefused: it is not by one of the `operators`.
             Unavailable: the machine does not answer, or with something else.
         """
         try:
-            manifest = open_node_manifest(await self.client.revision(shown.number)).manifest
+            opened = open_node_manifest(await self.client.revision(shown.number))
         except (BadSignature, MalformedInput, TooLarge) as error:
             raise Unavailable(f"{self.name} shows something else for revision {shown.number}: {error}") from error
+        manifest = opened.manifest
+        if operators is not None and opened.signer not in operators:
+            raise ManifestRefused(
+                "manifest.operator",
+                f"revision {shown.number} of {self.name} is signed by {opened.signer.hex()}, whose key this is not; if"
+                " that is another operator of yours, say so with --operator",
+            )
         if manifest.number != shown.number or manifest.digest().hex() != shown.digest:
             raise Unavailable(f"{self.name} shows another revision for {shown.number} than it says that it has")
         return manifest
@@ -132,11 +151,11 @@ class Machines:
         if twice is not None:
             raise UsageError(f"two --machine are called {twice}: name each machine once, and give each its own name")
 
-    async def head(self) -> NodeManifest | None:
+    async def head(self, operators: Operators) -> NodeManifest | None:
         """The newest revision that any took, once every machine's own is found to be on the way to it.
 
         Raises:
-            ManifestRefused: a machine has another history.
+            ManifestRefused: a machine has another history, or it is not by one of the `operators`.
             Unavailable: one does not answer as it should.
         """
         leader = self.leader
@@ -149,13 +168,14 @@ class Machines:
                     f"revision {shown.number} of {machine.name} is another than that of {leader.name}: one of them"
                     " took a manifest that the other did not; begin that machine anew, with `first` in its settings",
                 )
-        return None if leader.state.head is None else await leader.revision(leader.state.head)
+        return None if leader.state.head is None else await leader.revision(leader.state.head, operators)
 
-    async def in_force(self) -> NodeManifest:
+    async def in_force(self, operators: Operators) -> NodeManifest:
         """The revision that is in force on all of them.
 
         Raises:
             UsageError: there is none, or it is not the same one.
+            ManifestRefused: it is not by one of the `operators`.
         """
         found = {machine.name: machine.state.in_force for machine in self.all}
         if len({None if one is None else one.digest for one in found.values()}) != 1:
@@ -164,7 +184,7 @@ class Machines:
         shown = self.leader.state.in_force
         if shown is None:
             raise UsageError("no revision is in force: apply a manifest first")
-        return await self.leader.revision(shown)
+        return await self.leader.revision(shown, operators)
 
     async def missed(self, machine: Machine) -> list[bytes]:
         """The revisions that `machine` lacks of those before the next, as they were signed: of all, the newest alone.
@@ -204,16 +224,29 @@ def machine_options(command: Callable[..., Any]) -> Any:
 
 
 def signing_options(command: Callable[..., Any]) -> Any:
-    """`--key`, `--dry-run` and `--json` of the commands that make a revision, given to them as `wish`."""
+    """`--key`, `--operator`, `--dry-run`, `--json` of the commands that make a revision, given to them as `wish`."""
 
     @functools.wraps(command)
-    def with_wish(*, key: Path | None, dry_run: bool, as_json: bool, **others: Any) -> Any:
-        return command(wish=Wish(key, dry_run, as_json), **others)
+    def with_wish(*, key: Path | None, operators: Sequence[bytes], dry_run: bool, as_json: bool, **others: Any) -> Any:
+        if key is None and not dry_run:
+            raise UsageError(
+                "a revision is signed: name an operator's key with --key FILE, or only look with --dry-run"
+            )
+        signer = None if key is None or dry_run else read_signing_key(key)
+        return command(wish=Wish(signer, frozenset(operators), as_json), **others)
 
     decorated: Any = with_wish
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print the plan, or what came of it, as JSON."),
         click.option("--dry-run", is_flag=True, help="Say what would start and end, and send nothing."),
+        click.option(
+            "--operator",
+            "operators",
+            type=PublicKeyType(),
+            multiple=True,
+            metavar="KEY",
+            help="Another operator's public key, 64 hexadecimal digits, whose revisions are built upon; again.",
+        ),
         click.option(
             "--key",
             type=click.Path(path_type=Path, dir_okay=False),
@@ -223,3 +256,21 @@ def signing_options(command: Callable[..., Any]) -> Any:
     ):
         decorated = option(decorated)
     return decorated
+
+
+class PublicKeyType(click.ParamType[bytes]):
+    """An Ed25519 public key in hexadecimal digits."""
+
+    name = "key"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """The 32 bytes."""
+        if isinstance(value, bytes):
+            return value
+        try:
+            key = lower_hex(value)
+        except MalformedInput as error:
+            self.fail(str(error), param, ctx)
+        if len(key) != PUBLIC_SIZE:
+            self.fail(f"a public key has {2 * PUBLIC_SIZE} hexadecimal digits", param, ctx)
+        return key

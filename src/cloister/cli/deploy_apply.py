@@ -115,7 +115,7 @@ async def apply_nodes(access: Access, deployment: str, nodes: tuple[Node, ...], 
     async with access.machines() as machines:
         if deployment != machines.deployment:
             raise UsageError(f"the manifest is of {deployment}, and the machines are of {machines.deployment}")
-        head = await machines.head()
+        head = await machines.head(wish.operators)
         if head is not None and head.nodes == nodes and not _failed(machines):
             await catch_up(machines, head, wish)
         else:

@@ -36,8 +36,9 @@ def drain(node: str, access: Access, *, wish: Wish) -> None:
 async def drain_node(name: str, access: Access, wish: Wish) -> None:
     """End a node, or one process of it, by a revision without it; raises as `roll_out`."""
     async with access.machines() as machines:
-        head, in_force = await machines.head(), await machines.in_force()
-        await roll_out(machines, next_revision(head, machines, without(in_force.nodes, name)), wish)
+        head, in_force = await machines.head(wish.operators), await machines.in_force(wish.operators)
+        manifest = next_revision(head, machines, without(in_force.nodes, name))
+        await roll_out(machines, manifest, wish, made=f"revision {in_force.number} without {name}")
 
 
 def without(nodes: tuple[Node, ...], name: str) -> tuple[Node, ...]:

@@ -35,10 +35,10 @@ def rollback(number: int | None, access: Access, *, wish: Wish) -> None:
 async def roll_back(number: int | None, access: Access, wish: Wish) -> None:
     """Bring back the nodes of a revision, by default of the one in force before; raises as `roll_out`."""
     async with access.machines() as machines:
-        head = await machines.head()
-        chosen = await machines.leader.revision(_chosen(machines, number))
-        manifest = next_revision(head, machines, chosen.nodes)
-        await roll_out(machines, msgspec.structs.replace(manifest, restores=chosen.number), wish)
+        head = await machines.head(wish.operators)
+        chosen = await machines.leader.revision(_chosen(machines, number), wish.operators)
+        manifest = msgspec.structs.replace(next_revision(head, machines, chosen.nodes), restores=chosen.number)
+        await roll_out(machines, manifest, wish, made=f"which brings back revision {chosen.number}")
 
 
 def _chosen(machines: Machines, number: int | None) -> RevisionState:

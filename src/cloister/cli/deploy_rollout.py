@@ -9,12 +9,11 @@ import msgspec
 
 from cloister.cli.deploy_access import Machine, Machines, Wish
 from cloister.cli.terminal import say, say_json
-from cloister.errors import CloisterError, Unavailable, UsageError
+from cloister.errors import CloisterError, Unavailable
 from cloister.formats.deployment_state import DeploymentState
 from cloister.formats.node_manifest import Node, NodeManifest
 from cloister.services.deployment.plan import End, Present, Step, plan
 from cloister.services.deployment.signed_manifest import sign_node_manifest
-from cloister.storage.key_file import read_signing_key
 
 LOOK_SECONDS = 0.2
 SILENT_SECONDS = 30.0  # that a machine may not answer meanwhile, as when its API is started anew
@@ -62,24 +61,20 @@ def next_revision(head: NodeManifest | None, machines: Machines, nodes: tuple[No
     )
 
 
-async def roll_out(machines: Machines, manifest: NodeManifest, wish: Wish) -> None:
-    """Show the plan, and have each machine take the revision, one after the other.
+async def roll_out(machines: Machines, manifest: NodeManifest, wish: Wish, *, made: str = "") -> None:
+    """Show the plan, and have each machine take the revision, one after the other; `made` says of what it was made.
 
     Raises:
-        UsageError: no key is given.
         ManifestRefused, Refused: a machine does not take it; it says by which check.
         RolloutFailed: a node did not come up. The machines after that one were not told.
         Unavailable: a machine does not answer, or is not done in time.
     """
     planned = {machine.name: plan(present(machine.state), manifest.of(machine.name)) for machine in machines.all}
-    _tell_plan(machines, manifest, planned, wish)
-    if wish.dry_run:
+    _tell_plan(machines, manifest, planned, wish, made=made)
+    if wish.key is None:
         _tell_result(manifest, machines, planned, wish, standing="planned")
         return
-    if wish.key is None:
-        raise UsageError("a revision is signed: name an operator's key with --key FILE, or only look with --dry-run")
-    signed = sign_node_manifest(manifest, read_signing_key(wish.key))
-    await _send(machines, manifest, signed, wish)
+    await _send(machines, manifest, sign_node_manifest(manifest, wish.key), wish)
     _tell_result(manifest, machines, planned, wish, standing="in force")
 
 
@@ -91,12 +86,12 @@ async def catch_up(machines: Machines, manifest: NodeManifest, wish: Wish) -> No
         return
     planned = {machine.name: plan(present(machine.state), manifest.of(machine.name)) for machine in behind}
     _tell_plan(Machines(behind), manifest, planned, wish)
-    if not wish.dry_run:
+    if wish.key is not None:
         for machine in behind:
             seen = _last_event(machine.state)
             await machine.client.send(await machines.missed(machine))
             await _watch(machine, manifest, wish, seen)
-    _tell_result(manifest, Machines(behind), planned, wish, standing="planned" if wish.dry_run else "in force")
+    _tell_result(manifest, Machines(behind), planned, wish, standing="planned" if wish.key is None else "in force")
 
 
 def present(state: DeploymentState) -> list[Present]:
@@ -170,9 +165,10 @@ def _last_event(state: DeploymentState) -> int:
     return state.events[-1].number if state.events else 0
 
 
-def _tell_plan(machines: Machines, manifest: NodeManifest, planned: dict[str, tuple[Step, ...]], wish: Wish) -> None:
-    restores = f", which brings back revision {manifest.restores}" if manifest.restores else ""
-    wish.tell(f"revision {manifest.number} of {manifest.deployment}{restores}")
+def _tell_plan(
+    machines: Machines, manifest: NodeManifest, planned: dict[str, tuple[Step, ...]], wish: Wish, *, made: str = ""
+) -> None:
+    wish.tell(f"revision {manifest.number} of {manifest.deployment}{made and f', {made}'}")
     for machine in machines.all:
         steps = [_step(step) for step in planned[machine.name]]
         wish.tell(f"  {machine.name}" if steps else f"  {machine.name}: nothing changes")
@@ -192,7 +188,7 @@ def _tell_result(
             for machine in machines.all
         )
         say_json(Result(deployment=manifest.deployment, revision=manifest.number, machines=outcomes))
-    elif wish.dry_run:
+    elif wish.key is None:
         say("nothing was sent")
     else:
         names = ", ".join(machine.name for machine in machines.all)

@@ -14,7 +14,8 @@ from cloister.cli.deploy_drain import drain_node, without
 from cloister.cli.deploy_rollback import roll_back
 from cloister.cli.deploy_rollout import RolloutFailed
 from cloister.cli.deploy_status import NotServing, status
-from cloister.errors import MalformedInput, Unavailable, UsageError
+from cloister.crypto.signing import SigningKey
+from cloister.errors import MalformedInput, Refused, Unavailable, UsageError
 from cloister.hosting.settings import BadSettings
 from cloister.services.deployment.examination import ManifestRefused
 from cloister.testing.world import WORKLOAD, World
@@ -28,7 +29,8 @@ async def two_machines(folder):
     async with Machine(folder / "alpha") as alpha:
         operators = alpha.settings["operators"]
         async with Machine(folder / "beta", name="beta", operators=operators) as beta:
-            yield alpha, beta, alpha.folder / "operator.seed"
+            beta.operator = alpha.operator
+            yield alpha, beta, Wish(alpha.operator, frozenset(), as_json=False)
 
 
 def reach(*machines):
@@ -41,8 +43,7 @@ def drained(machine, name="watcher", **changed):
 
 
 async def test_machines_take_revisions_in_turn_and_one_that_missed_some_gets_them_with_the_next(tmp_path, capsys):
-    async with two_machines(tmp_path) as (alpha, beta, key):
-        wish = Wish(key, dry_run=False, as_json=False)
+    async with two_machines(tmp_path) as (alpha, beta, wish):
         both = reach(alpha, beta)
         first, second, third = ((drained(alpha, generation=number), drained(beta, "other")) for number in (1, 2, 3))
         await apply_nodes(both, "speech", first, wish)
@@ -69,29 +70,24 @@ async def test_machines_take_revisions_in_turn_and_one_that_missed_some_gets_the
 async def test_a_dry_run_sends_nothing_and_needs_no_key(tmp_path, capsys):
     async with Machine(tmp_path) as machine:
         node = machine.relay(NOBODY)
-        await apply_nodes(reach(machine), "speech", (node,), Wish(None, dry_run=True, as_json=True))
+        await apply_nodes(reach(machine), "speech", (node,), Wish(None, frozenset(), as_json=True))
         said = json.loads(capsys.readouterr().out)
         (planned,) = said["machines"]
         steps = [{"does": "start", "process": f"relay/{node.ports[0]}", "why": "relay"}]
         assert (said["revision"], planned["steps"], planned["standing"]) == (1, steps, "planned")
-        with pytest.raises(UsageError, match="a revision is signed: name an operator's key with --key"):
-            await apply_nodes(reach(machine), "speech", (node,), Wish(None, dry_run=False, as_json=False))
         assert (await machine.state()).revisions == ()
 
 
 async def test_a_node_that_does_not_come_up_fails_the_command_and_later_machines_are_not_told(tmp_path):
-    async with two_machines(tmp_path) as (alpha, beta, key):
+    async with two_machines(tmp_path) as (alpha, beta, wish):
         bad = alpha.relay(NOBODY, ready_seconds=1)
         with pytest.raises(RolloutFailed, match=r"revision 1 failed on alpha: relay/[0-9]+ was not ready in 1 s"):
-            await apply_nodes(
-                reach(alpha, beta), "speech", (bad, drained(beta)), Wish(key, dry_run=False, as_json=True)
-            )
+            await apply_nodes(reach(alpha, beta), "speech", (bad, drained(beta)), wish)
         assert (await beta.state()).revisions == ()
 
 
 async def test_machines_that_do_not_belong_together_are_not_told_anything(tmp_path):
-    async with two_machines(tmp_path) as (alpha, beta, key):
-        wish = Wish(key, dry_run=False, as_json=True)
+    async with two_machines(tmp_path) as (alpha, beta, wish):
         await apply_nodes(reach(alpha), "speech", (drained(alpha),), wish)
         await apply_nodes(reach(beta), "speech", (drained(beta),), wish)
         with pytest.raises(
@@ -106,6 +102,26 @@ async def test_machines_that_do_not_belong_together_are_not_told_anything(tmp_pa
             await roll_back(None, reach(alpha), wish)
         with pytest.raises(UsageError, match="alpha has no revision 9 at hand; it has 1 to 1"):
             await roll_back(9, reach(alpha), wish)
+
+
+@pytest.mark.breaks("manifest.operator")
+async def test_nothing_is_built_upon_what_a_stranger_signed_unless_it_is_said_that_this_is_no_stranger(tmp_path):
+    colleague = SigningKey.generate()
+    operators = [colleague.public.hex()]
+    async with Machine(tmp_path, operators=operators) as machine:
+        theirs = Wish(colleague, frozenset(), as_json=False)
+        await apply_nodes(reach(machine), "speech", (drained(machine),), theirs)
+        own = Wish(machine.operator, frozenset(), as_json=False)
+        for attempt in (
+            apply_nodes(reach(machine), "speech", (), own),
+            drain_node("watcher", reach(machine), own),
+            roll_back(1, reach(machine), own),
+        ):
+            with pytest.raises(ManifestRefused, match=r"manifest.operator: revision 1 of alpha is signed by"):
+                await attempt
+        known = Wish(machine.operator, frozenset({colleague.public}), as_json=False)
+        with pytest.raises(Refused, match="is no operator's key here"):  # which the machine's own settings say
+            await apply_nodes(reach(machine), "speech", (), known)
 
 
 def test_a_drained_node_is_named_by_itself_or_by_one_process():
@@ -165,6 +181,11 @@ def test_a_workload_that_the_contract_does_not_name_is_refused_before_a_machine_
     with pytest.raises(ManifestRefused, match=r"manifest.workload: node gate, workload: the manifest expects ababab"):
         run(apply, manifest, "--dry-run", "--contract", contract)
     assert named_workloads(contract, None) == {"gateway": [WORKLOAD]}
+
+
+def test_without_a_key_there_is_only_a_look(manifest):
+    with pytest.raises(UsageError, match="a revision is signed: name an operator's key with --key FILE, or only look"):
+        run(apply, manifest)
 
 
 def test_no_machine_is_told_with_its_address(manifest):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from cloister.errors import CloisterError
+from cloister.errors import CloisterError, Unavailable
 from cloister.examination import Examination
 from cloister.formats.deployment_state import SHOWN_REVISIONS, DeploymentState, NodeState, RevisionState
 from cloister.formats.node_manifest import Node, NodeManifest
@@ -16,6 +17,8 @@ from cloister.services.deployment.history import History, Said
 from cloister.services.deployment.node_settings import require_allowed
 from cloister.services.deployment.plan import End, Start, plan
 from cloister.services.deployment.settings import DeploymentSettings
+
+WRITE_AGAIN_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -59,13 +62,11 @@ class Deployment:
         async with self._turn:
             accepted = self.examine(revisions)
             await self._halt(accepted[0].manifest.number)
-            numbered = [(one.manifest.number, one.signed.signed) for one in accepted]
-            await self.fleet.store.take(numbered, at=self.say.clock())
-            self.history.signed.update({one.manifest.number: one.signed for one in accepted})
-            await self._stand()
-            manifest = accepted[-1].manifest
-            self._task = asyncio.create_task(self._roll_out(manifest))
-        return manifest.number
+            try:
+                await self._keep(accepted)
+            finally:
+                self._task = asyncio.create_task(self._resume())
+        return accepted[-1].manifest.number
 
     def examine(self, revisions: Sequence[bytes]) -> list[AcceptedManifest]:
         """Hold revisions against what this machine has, each against those before it too; raises as `take`."""
@@ -109,6 +110,13 @@ class Deployment:
 
         return examine_manifest(data, standing, require_settings=require)
 
+    async def _keep(self, accepted: Sequence[AcceptedManifest]) -> None:
+        """On disk first: what was answered is never forgotten."""
+        numbered = [(one.manifest.number, one.signed.signed) for one in accepted]
+        await self.fleet.store.take(numbered, at=self.say.clock())
+        self.history.signed.update({one.manifest.number: one.signed for one in accepted})
+        await self._stand()
+
     async def _halt(self, number: int) -> None:
         """A newer revision takes the place of one that is still being rolled out, from where that came to."""
         await self._cancel()
@@ -125,11 +133,11 @@ class Deployment:
 
     async def _resume(self) -> None:
         """Go on where the last life of this API ended."""
-        rolling, in_force = self.history.rolling, self.history.in_force
-        if rolling is not None:
+        rolling = self.history.rolling
+        if rolling is None:
+            await self._become(self.history.in_force, strict=False)
+        else:
             await self._roll_out(rolling)
-        elif in_force is not None:
-            await self._become(in_force, strict=False)
 
     async def _roll_out(self, manifest: NodeManifest) -> None:
         before, number = self.history.in_force, manifest.number
@@ -140,14 +148,22 @@ class Deployment:
         except CloisterError as error:
             back = "nothing" if before is None else f"revision {before.number}"
             self.say(f"revision {number} failed, back to {back}: {error}")
-            await self.fleet.store.failed(number, str(error), at=self.say.clock())
-            await self._stand()
+            await self._written(partial(self.fleet.store.failed, number, str(error), at=self.say.clock()))
             await self._become(before, strict=False)
             self.say(f"revision {number} failed; {back} is in force")
             return
-        await self.fleet.store.in_force(number, at=self.say.clock())
-        await self._stand()
+        await self._written(partial(self.fleet.store.in_force, number, at=self.say.clock()))
         self.say(f"revision {number} is in force")
+
+    async def _written(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Have a standing on disk, however long there is no room for it: the next start goes by what is there."""
+        while True:
+            try:
+                await write()
+                return await self._stand()
+            except Unavailable as error:
+                self.say(f"{error}; it is tried again")
+                await asyncio.sleep(WRITE_AGAIN_SECONDS)
 
     async def _become(self, manifest: NodeManifest | None, *, strict: bool) -> None:
         """Have what a manifest says, or nothing; where not `strict`, what does not come up is tried again and again.

@@ -47,6 +47,7 @@ class Member:
     restarts: int = 0
     missing: str = NO_ANSWER  # empty when it is ready
     since: int = 0
+    measured: bytes = b""  # what it said that it measured; empty before it said so
     leaving: bool = False  # it was told to end, or is about to be
     keeper: asyncio.Task[None] | None = None
 
@@ -54,6 +55,14 @@ class Member:
     def name(self) -> str:
         """NODE/PORT."""
         return f"{self.node.name}/{self.port}"
+
+    @property
+    def other(self) -> str:
+        """What is wrong with the workload that it measured, which waiting does not change; empty where nothing is."""
+        wanted = self.node.workload
+        if not wanted or not self.measured or self.measured == wanted:
+            return ""
+        return f"it measured the workload {self.measured.hex()}, and the manifest expects {wanted.hex()}"
 
     def present(self) -> Present:
         """As the plan has it."""
@@ -122,7 +131,7 @@ class Fleet:
         """Wait until the process can serve.
 
         Raises:
-            NotReady: it ended, or cannot in time.
+            NotReady: it ended, measured something else than it should, or cannot in time.
         """
         deadline = monotonic() + seconds
         while True:
@@ -132,6 +141,8 @@ class Fleet:
             await self._look(member)
             if not member.missing:
                 return
+            if member.other:
+                raise NotReady(f"{member.name} is not what it should be: {member.other}")
             if monotonic() > deadline:
                 raise NotReady(f"{member.name} was not ready in {seconds:g} s: {member.missing}")
             await process.wait(START_LOOK_SECONDS)
@@ -201,7 +212,7 @@ class Fleet:
             replace_file(self._config(member), rendered(member.node, member.port, ready=announces))
         except OSError as error:
             raise Unavailable(f"{error.filename} cannot be written: {error.strerror}") from error
-        member.process = None
+        member.process, member.measured = None, b""
         await self._keep_in_store(member)  # before it runs: who is killed in between finds it by its settings file
         command = [*measured_python(), "-m", "cloister", "service", member.node.role, "--config"]
         member.process = NodeProcess.start([*command, str(self._config(member))], log=self._log(member))
@@ -215,12 +226,11 @@ class Fleet:
     async def _look(self, member: Member) -> None:
         announced = self._announces(member).exists()
         missing = await lacking(member.url, self.peers) if announced else NO_ANSWER
-        if not missing and member.node.workload:
-            found = await measured(member.url, self.peers)
-            if found != member.node.workload:
-                told = f"the workload {found.hex()}" if found else "no workload"
-                missing = f"it measured {told}, and the manifest expects {member.node.workload.hex()}"
-        self._stands(member, missing)
+        if announced and member.node.workload and not member.measured:
+            member.measured = await measured(member.url, self.peers)
+            if not member.measured:
+                missing = missing or "it does not say what it measured"
+        self._stands(member, member.other or missing)
 
     def _stands(self, member: Member, missing: str) -> None:
         if (not missing) != (not member.missing):

@@ -81,10 +81,8 @@ class NodeProcess:
         return self.ended.is_set()
 
     def kill(self) -> None:
-        """End it and all of its process group at once."""
-        if send(self.named, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.named.pid, signal.SIGKILL)  # still ours: who was just killed is not collected yet
+        """End it at once."""
+        send(self.named, signal.SIGKILL)
 
     def how(self) -> str:
         """How it ended, in words."""
@@ -114,6 +112,9 @@ class NodeProcess:
     def _end(self) -> None:
         self.leave()
         if self.is_child and self.code is None:
+            # What it left behind in its group would hold its port. The number is its own until it is collected.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.named.pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 collected, status = os.waitpid(self.named.pid, os.WNOHANG)
                 self.code = os.waitstatus_to_exitcode(status) if collected else None

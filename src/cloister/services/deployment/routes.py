@@ -19,6 +19,7 @@ from cloister.services.deployment.history import UnknownRevision
 
 CBOR, COSE = "application/cbor", "application/cose"
 STATE, REVISIONS = "/v1/state", "/v1/revisions"
+DIGITS = 16  # of the largest number that a revision may have
 
 
 def routes(deployment: Deployment, *, checks: Sequence[Check] = (), limits: ServiceLimits | None = None) -> Starlette:
@@ -29,9 +30,9 @@ def routes(deployment: Deployment, *, checks: Sequence[Check] = (), limits: Serv
 
     async def revision(request: Request) -> Response:
         number = request.path_params["number"]
-        if number > 2**53:
-            raise UnknownRevision("this machine has no revision of such a number")
-        return Response(deployment.history.signed_of(number), media_type=COSE)
+        if not (number.isascii() and number.isdecimal() and len(number) <= DIGITS):
+            raise UnknownRevision("a revision has a number")
+        return Response(deployment.history.signed_of(int(number)), media_type=COSE)
 
     async def take(request: Request) -> Response:
         require_media_type(request, CBOR)
@@ -40,7 +41,7 @@ def routes(deployment: Deployment, *, checks: Sequence[Check] = (), limits: Serv
 
     table = [
         Route(STATE, state, methods=["GET"]),
-        Route(f"{REVISIONS}/{{number:int}}", revision, methods=["GET"]),
+        Route(f"{REVISIONS}/{{number}}", revision, methods=["GET"]),
         Route(REVISIONS, take, methods=["POST"]),
     ]
     return application(Health("deployment", Metrics("deployment"), missing=list, checks=checks), table, limits=limits)
