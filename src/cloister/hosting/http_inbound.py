@@ -235,7 +235,7 @@ class InboundConnection(asyncio.BufferedProtocol):
     def head(self, status: int, fields: bytes, *, length: int | None) -> bytes:
         """The head of an answer; `fields` are whole lines, and no length means that it will be streamed."""
         framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
-        lives = self._keep_alive and self._phase is not _Phase.BODY and not self._server.closing
+        lives = self._keep_alive and self._phase is not _Phase.BODY and not self._server.leaving
         ending = b"\r\n" if lives else b"connection: close\r\n\r\n"
         return b"%b%bdate: %b\r\n%b%b" % (status_line(status), fields, self._server.date, framing, ending)
 
@@ -304,7 +304,7 @@ class InboundConnection(asyncio.BufferedProtocol):
 
     def _answered(self) -> None:
         self.resume_reading()
-        closes = not self._keep_alive or self._phase is _Phase.BODY or self._server.closing
+        closes = not self._keep_alive or self._phase is _Phase.BODY or self._server.leaving
         self._incoming = self._into = None
         self._streaming = False
         self._body_due = self._body_until = NEVER

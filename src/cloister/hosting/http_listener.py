@@ -14,9 +14,12 @@ from email.utils import formatdate
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from cloister.hosting.accepting import Accepting, HandshakeLimits, accept
+from cloister.hosting.loopback import GRACE_SECONDS
 from cloister.hosting.tls import TlsServer
 
 SWEEP_SECONDS: Final = 0.25  # how finely timeouts are kept
+LAST_SECONDS: Final = 1.0  # in which idle connections may be asked once more, where there is time for it
+_LOOK_SECONDS: Final = 0.02
 
 
 class Connection(Protocol):
@@ -41,7 +44,8 @@ class ListenerState(Generic[AnyConnection]):
 
     tls: TlsServer | None = None
     connections: set[AnyConnection] = field(default_factory=set)
-    closing: bool = False
+    leaving: bool = False  # each connection closes after its next answer, which says so
+    closing: bool = False  # and no new one is taken
     date: bytes = b""  # now, as the Date header says it
 
 
@@ -64,15 +68,27 @@ class Listener(abc.ABC):
         self._server = await accept(listener, self._protocol, self._listening.tls, self._handshakes)
 
     async def close(self, grace_seconds: float) -> None:
-        """Accept no more, let requests in flight end for `grace_seconds`, then cut them off."""
-        self._listening.closing = True
+        """Accept no more, let requests in flight end for `grace_seconds`, then cut them off.
+
+        Who has more time than `GRACE_SECONDS` is being replaced, rather than ended: then idle connections stay open for
+        a moment, so that a request that is just being written on one does not meet a connection that closes.
+        """
+        self._listening.leaving = True
         if self._server is not None:
             self._server.close()
+        last = min(LAST_SECONDS, max(0.0, grace_seconds - GRACE_SECONDS))
+        await self._let_be_asked(last)
+        self._listening.closing = True
         for connection in list(self._listening.connections):
             connection.close_when_idle()
-        await self._let_end(grace_seconds)
+        await self._let_end(grace_seconds - last)
         if self._timer is not None:
             self._timer.cancel()
+
+    async def _let_be_asked(self, seconds: float) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._listening.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - as `_let_end`
+            await asyncio.sleep(_LOOK_SECONDS)
 
     @abc.abstractmethod
     async def _let_end(self, grace_seconds: float) -> None:

@@ -200,7 +200,7 @@ class ServerConnection(Connection):
         self.task = self._request = None
         if not (keep_alive and self._keep_alive):
             self._linger()
-        elif self._server.closing:
+        elif self._server.leaving:
             self.close_when_idle()
         else:
             self._deadline = self.loop.time() + self._limits.idle_seconds
@@ -208,7 +208,7 @@ class ServerConnection(Connection):
     async def _send(self, request: Request, response: Response) -> bool:
         """Write the response; whether its head lets the connection live on."""
         self._expects_continue = False
-        keep_alive = self._keep_alive and request.body.finished and not self._server.closing
+        keep_alive = self._keep_alive and request.body.finished and not self._server.leaving
         body = b"" if request.method == "HEAD" else response.body
         await self.write_message(self._head(response, keep_alive=keep_alive), body, length=response.length)
         return keep_alive

@@ -239,3 +239,33 @@ async def test_who_has_yet_to_read_an_answer_makes_no_room_until_its_time_is_ove
             assert readers.held() == 2
             await readers.become(0)
             assert (await exchange_bytes(origin, post(b"/echo", b"x", b"connection: close"))).endswith(b"x")
+
+
+@pytest.mark.parametrize(
+    ("grace_seconds", "answers"),
+    [(30, [b"connection: close\r\n\r\nlast"]), (4, [])],
+    ids=["who is being replaced answers once more, and says that it closes", "who just ends closes at once"],
+)
+async def test_a_kept_connection_when_the_service_stops(grace_seconds, answers):
+    async with contextlib.AsyncExitStack() as stack:
+        _, origin = await stack.enter_async_context(echoing(grace_seconds=grace_seconds))
+        async with connected(origin) as (reader, writer):
+            writer.write(post(b"/echo", b"x"))
+            await reader.readuntil(b"\r\n\r\nx")
+            stopping = asyncio.create_task(stack.aclose())
+            await _nobody_is_taken_any_more(origin)
+            writer.write(post(b"/echo", b"last"))
+            got = b""
+            with contextlib.suppress(ConnectionError):
+                got = await reader.read()
+            await stopping
+        assert [got[-len(one) :] for one in answers] == answers
+        assert bool(got) == bool(answers)
+
+
+async def _nobody_is_taken_any_more(origin):
+    with contextlib.suppress(OSError):
+        while True:
+            _, writer = await asyncio.open_connection(origin.host, origin.port)
+            writer.close()
+            await asyncio.sleep(0.01)
