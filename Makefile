@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PACKAGES := bubblewrap util-linux python3-venv
 
-.PHONY: help setup fix check test docs demo fuzz vectors altered crashes mutants soak clean
+.PHONY: help setup fix check test docs demo fuzz vectors altered crashes mutants rollouts soak clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,9 @@ crashes: $(VENV)/.dev ## Let ledger, witnesses and KMS die at every durable step
 mutants: $(VENV)/.dev ## Change every line of the checks in turn, and list the changes that no test noticed.
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
+
+rollouts: $(VENV)/.dev ## Replace measured gateways by a deployment API while sealed requests pass through them, ROLLOUTS (3) times.
+	ROLLOUTS=$(or $(ROLLOUTS),3) $(BIN)/python -m pytest tests/flows/test_deployed_gateways.py
 
 soak: $(VENV)/.dev ## Run a whole system at 80 % of its limit with 1 % of faults, for SOAK_SECONDS (1800).
 	PYTHONPATH=src $(BIN)/python bench/soak.py --seconds $(or $(SOAK_SECONDS),1800)

@@ -19,6 +19,9 @@ from cloister.services.deployment.plan import End, Start, plan
 from cloister.services.deployment.settings import DeploymentSettings
 
 WRITE_AGAIN_SECONDS = 5.0
+# Callers leave a port that took no connection alone for up to four seconds (hosting/breaker.py). Who is ready on one is
+# found by all of them before the one whose place it takes is told to end.
+FOUND_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -198,6 +201,8 @@ class Deployment:
         else:
             self.fleet.keep(member)
             self.say(f"{step.name}: ready")
+            if len(self.fleet.named(step.node.name)) > step.node.replicas:
+                await asyncio.sleep(FOUND_SECONDS)
 
     async def _require_ready(self, nodes: Sequence[Node], before: Sequence[Node]) -> None:
         """Wait for processes of new or changed nodes that were found running, and not started by `_become`.

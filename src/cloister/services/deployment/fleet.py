@@ -123,6 +123,10 @@ class Fleet:
                 self.keep(member)
         return member
 
+    def named(self, node: str) -> list[Member]:
+        """The processes of a node, those that are to be replaced too."""
+        return [member for member in self.members.values() if member.node.name == node]
+
     def of(self, node: Node) -> list[Member]:
         """The processes that are as `node` says now."""
         return [member for member in self.members.values() if member.node.spec() == node.spec()]
