@@ -49,7 +49,7 @@ from cloister.services.deployment.workloads import WORKLOAD_STEPS
 from cloister.trust.asset_reply import ASSET_REPLY_STEPS
 from cloister.trust.bundle import BUNDLE_STEPS
 from cloister.trust.hyper_protect import HYPER_PROTECT_STEPS
-from cloister.trust.identity import PEER_STEPS
+from cloister.trust.identity import LOGGED_PEER_STEPS, PEER_STEPS
 from cloister.trust.identity_reply import IDENTITY_REPLY_STEPS
 from cloister.trust.intake import INTAKE_STEPS
 from cloister.trust.receipt import RECEIPT_STEPS
@@ -157,6 +157,7 @@ def test_the_table_names_every_step_and_no_other():
         *IDENTITY_STEPS,
         *ISSUE_STEPS,
         *OWN_IDENTITY_STEPS,
+        *LOGGED_PEER_STEPS,
         *PEER_STEPS,
         *LOGGED_HANDOVER_STEPS,
         *MANIFEST_STEPS,
@@ -206,7 +207,7 @@ def test_no_examination_performs_a_step_twice():
         IDENTITY_REPLY_STEPS,
         (*IDENTITY_STEPS, *ISSUE_STEPS),
         OWN_IDENTITY_STEPS,
-        PEER_STEPS,
+        LOGGED_PEER_STEPS,
         INTAKE_STEPS,
         HYPER_PROTECT_STEPS,
         NVIDIA_APPRAISAL_STEPS,

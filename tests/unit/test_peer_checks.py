@@ -15,8 +15,8 @@ from tests.doubles.identity_world import HOUR, IdentityWorld, other_authority, s
 from cloister.contract.identity_certificate import Window, read_authority, read_identity
 from cloister.formats.evidence import Role
 from cloister.formats.spiffe import SpiffeName
-from cloister.testing.world import DAY, NOON
-from cloister.trust.identity import PEER_STEPS, PeerIdentityRefused, examine_peer
+from cloister.testing.world import DAY, NOON, Node
+from cloister.trust.identity import PEER_STEPS, PeerIdentityRefused, examine_logged_peer, examine_peer
 
 WORLD = IdentityWorld()
 
@@ -159,6 +159,31 @@ def test_every_step_is_broken_by_a_row():
 def test_any_of_the_authorities_that_count_will_do():
     _, another = other_authority(WORLD.line, generation=2)
     assert not Case(authorities=(another, WORLD.certificate)).examine().failed
+
+
+# By who has the log.
+
+
+def logged(*issued, certificate=None):
+    case = Case()
+    return examine_logged_peer(
+        certificate or case.certificate, case.authorities, issued, line=WORLD.line, roles=case.roles, at=NOON
+    )
+
+
+def test_a_certificate_that_was_logged_passes():
+    assert logged(WORLD.make_identity(node=WORLD.kms, role="kms"), WORLD.make_identity()).require().name == WORLD.name()
+
+
+@pytest.mark.breaks("peer.logged")
+@pytest.mark.parametrize(
+    "changes",
+    [{"serial": serial(8)}, {"not_after": NOON + 60}, {"node": Node()}, {"key": b"none"}],
+    ids=["number", "time", "node", "key"],
+)
+def test_a_certificate_that_was_not_logged_is_refused_by_that_check_alone(changes):
+    assert logged(WORLD.make_identity(**changes)).failed == ["peer.logged"]
+    assert logged().failed == ["peer.logged"]
 
 
 def test_openssl_takes_a_certificate_for_its_line_and_refuses_one_outside(tmp_path):

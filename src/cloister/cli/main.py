@@ -48,6 +48,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "section": Entry("cloister.cli.section:section", "What each persona alone gives a task: write, seal, carry it."),
     "key": Entry("cloister.cli.key:key", "Keys of a contract: list, rotate, retire, recover."),
     "release": Entry("cloister.cli.release:release", "What a KMS let out, to whom, by the log."),
+    "node": Entry("cloister.cli.node:node", "Certificates of attested nodes, for programs that speak TLS."),
     "ledger": Entry("cloister.cli.ledger:ledger", "The log: copy it, prove what is in it."),
     "config": Entry("cloister.cli.config:config", "Settings: check a file, show what is in force."),
     "service": Entry("cloister.cli.service:service", "One service by itself."),

@@ -16,12 +16,13 @@ from cloister.contract.identity_certificate import (
     check_issued_by,
     read_identity,
 )
+from cloister.contract.identity_key import possessed_key
 from cloister.crypto.p256 import read_p256
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge
 from cloister.examination import Examination, Steps
 from cloister.formats.evidence import Role
-from cloister.formats.identity import BACKDATED, LONGEST_LIFE
+from cloister.formats.identity import BACKDATED, LONGEST_LIFE, Identity
 from cloister.formats.spiffe import SpiffeName, trust_domain
 
 PEER_STEPS: Final = (
@@ -33,6 +34,9 @@ PEER_STEPS: Final = (
     "peer.domain",
     "peer.role",
 )
+
+
+LOGGED_PEER_STEPS: Final = (*PEER_STEPS, "peer.logged")
 
 
 class PeerIdentityRefused(Refused):
@@ -51,7 +55,35 @@ def examine_peer(
     data: bytes, authorities: Sequence[AuthorityCertificate], *, line: bytes, roles: Collection[Role], at: int
 ) -> Examination[VerifiedPeer]:
     """Hold a peer's certificate (DER) against the authorities of `line`, at `at` (seconds since 1970)."""
-    steps = Steps(PEER_STEPS, PeerIdentityRefused)
+    return _examine(Steps(PEER_STEPS, PeerIdentityRefused), data, authorities, line=line, roles=roles, at=at)
+
+
+def examine_logged_peer(
+    data: bytes,
+    authorities: Sequence[AuthorityCertificate],
+    issued: Sequence[Identity],
+    *,
+    line: bytes,
+    roles: Collection[Role],
+    at: int,
+) -> Examination[VerifiedPeer]:
+    """As `examine_peer`, by who has the log: `issued` are all identities of the line that took effect there."""
+    steps = Steps(LOGGED_PEER_STEPS, PeerIdentityRefused)
+    # 8. Everyone can see that it was issued: it was an entry before it was made.
+    logged = next((one for one in issued if _is_of(one, data, line)), None)
+    steps.check("peer.logged", logged is not None, "no identity in the log is of this certificate")
+    return _examine(steps, data, authorities, line=line, roles=roles, at=at)
+
+
+def _examine(
+    steps: Steps,
+    data: bytes,
+    authorities: Sequence[AuthorityCertificate],
+    *,
+    line: bytes,
+    roles: Collection[Role],
+    at: int,
+) -> Examination[VerifiedPeer]:
     # 1. A certificate …
     read = steps.attempt("peer.certificate", lambda: _read(data), MalformedInput, TooLarge)
     if read is None:
@@ -80,6 +112,17 @@ def examine_peer(
     wanted = " or ".join(sorted(roles))
     steps.check("peer.role", name.role in roles, f"is a {name.role}, wanted is a {wanted}", found=name.role)
     return steps.examined(lambda: VerifiedPeer(name, read.window))
+
+
+def _is_of(made: Identity, data: bytes, line: bytes) -> bool:
+    """Whether the certificate is what this entry says was issued: name, number, time and key."""
+    try:
+        read = read_identity(data)
+        said = possessed_key(made.key, made.proof, line=line, node=made.node.sign)
+    except (MalformedInput, TooLarge, BadSignature):
+        return False
+    logged = (made.serial, Window(made.not_before, made.not_after), (made.name,), said.key)
+    return (read.serial, read.window, read.uris, read.key) == logged
 
 
 def _read(data: bytes) -> ReadIdentity:

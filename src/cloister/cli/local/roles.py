@@ -20,6 +20,7 @@ from cloister.hosting.loopback import LOOPBACK
 from cloister.hosting.refused_port import refused_port
 
 ROLES: Final = ("witness", "ledger", "kms", "gateway", "relay", "proxy")  # each needs only those before it
+NODE: Final = "node"  # among the settings files: of `cloister node identity`
 RELAY_ADMIN: Final = "relay-admin"  # among the ports: where the relay tells how it is, which its clients' port does not
 
 
@@ -144,6 +145,15 @@ def settings(
         },
     }
     return {role: {"port": ports[role], "ready": ready_path(state, role)} | tables[role] for role in ROLES}
+
+
+def node_settings(state: StateFolder, served: ServedLine, ports: Mapping[str, int]) -> Table:
+    """The settings of a node for programs of others, which nobody starts here."""
+    return {
+        "kms_urls": [url(ports["kms"])],
+        "contract": served.file,
+        "platform_key": seed_path(state, "platform"),
+    }
 
 
 def write_settings(state: StateFolder, tables: Mapping[str, Table]) -> None:

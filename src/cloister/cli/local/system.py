@@ -121,6 +121,10 @@ class Prepared:
         """The settings of every role."""
         return roles.settings(self.state, self.keys, self.served, self.found, self.ports)
 
+    def node_table(self) -> Table:
+        """The settings of `cloister node identity` beside this system."""
+        return roles.node_settings(self.state, self.served, self.ports)
+
 
 def prepare(
     state: StateFolder,
@@ -154,7 +158,7 @@ def prepare(
     prepared = Prepared(state, keys, terms, found, ports, agreed)
     _keep_signed(prepared)
     keep_manifest(state, measurement)
-    roles.write_settings(state, prepared.tables())
+    roles.write_settings(state, prepared.tables() | {roles.NODE: prepared.node_table()})
     return prepared
 
 

@@ -26,6 +26,7 @@ from cloister.formats.contract import Contract, Endpoint, NamedDigest, Sandbox, 
 from cloister.formats.evidence import Unsafe
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.ledger.statements import open_statement, sign_statement
+from cloister.node.service import NodeSecurity, node_security
 from cloister.services.gateway import security as gateway_security
 from cloister.services.gateway.security import GatewaySecurity, Runs
 from cloister.services.kms import security as kms_security
@@ -239,7 +240,7 @@ def _contract(keys: LocalKeys, found: Found, *, constitution: bytes, at: int) ->
             task=Task(
                 name="serve",
                 kind="serve",
-                nodes=(node,),
+                nodes=(node, _service(found, appraisal.unsafe)),
                 sandbox=Sandbox(tier=found.runs.tier, profiles=(found.runs.sandbox,)),
                 engine=NamedDigest(name=found.engine, digest=found.runs.engine),
                 endpoints=ENDPOINTS,
@@ -249,6 +250,12 @@ def _contract(keys: LocalKeys, found: Found, *, constitution: bytes, at: int) ->
             not_after=at + VALID_DAYS * DAY,
         )
     )
+
+
+def _service(found: Found, unsafe: tuple[Unsafe, ...]) -> RoleReference:
+    """A node for programs of others, as `cloister node identity` is one with the settings that are written for it."""
+    bound = node_security(NodeSecurity(), unsafe=unsafe)
+    return RoleReference(role="service", workloads=(found.workload,), settings=(bound.digest(),))
 
 
 def _kms(found: Found) -> RoleReference:
