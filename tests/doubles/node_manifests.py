@@ -2,6 +2,7 @@
 
 import msgspec
 
+from cloister.formats.deployment_state import DeploymentState, Event, NodeState, RevisionState
 from cloister.formats.node_manifest import Node, NodeManifest
 
 replace = msgspec.structs.replace
@@ -68,3 +69,42 @@ def sample_manifest(*nodes, **changed):
     """The first revision of a deployment with these nodes, or with one."""
     manifest = NodeManifest(deployment="speech", number=1, previous=b"", restores=0, nodes=nodes or (sample_node(),))
     return replace(manifest, **changed)
+
+
+def sample_state():
+    """A machine on which that revision is in force."""
+    node, manifest = sample_node(), sample_manifest()
+    return DeploymentState(
+        deployment="speech",
+        machine="alpha",
+        first=1,
+        working=False,
+        revisions=(
+            RevisionState(
+                number=1,
+                digest=manifest.digest().hex(),
+                signer="ab" * 32,
+                restores=0,
+                standing="in force",
+                at=1,
+                said="",
+            ),
+        ),
+        nodes=(
+            NodeState(
+                name="watcher/7101",
+                node="watcher",
+                role="witness",
+                port=7101,
+                health_port=7101,
+                spec=node.spec().hex(),
+                revision=1,
+                pid=100,
+                phase="not ready",
+                missing="it does not answer",
+                since=1,
+                restarts=2,
+            ),
+        ),
+        events=(Event(number=1, at=1, says="revision 1 is in force"),),
+    )

@@ -20,7 +20,7 @@ from tests.doubles.custody_records import SAMPLES
 from tests.doubles.identity_records import IDENTITY_SAMPLES, NAME, read_any_authority, sample_authority, sample_identity
 from tests.doubles.made_evidence import made_evidence
 from tests.doubles.metadata_server import told
-from tests.doubles.node_manifests import MANIFEST_FILE, sample_manifest
+from tests.doubles.node_manifests import MANIFEST_FILE, sample_manifest, sample_state
 from tests.doubles.section_world import sample_section
 from tests.doubles.tdx_guest_device import answer
 from tests.doubles.tpm_device import TpmDevice
@@ -72,6 +72,7 @@ from cloister.formats.constitution import parse_constitution
 from cloister.formats.contract import parse_contract
 from cloister.formats.cose_receipt import parse_receipt
 from cloister.formats.cose_sign1 import CoseSign1
+from cloister.formats.deployment_state import parse_deployment_state
 from cloister.formats.dice_certificate import parse_device_name, parse_fwids
 from cloister.formats.endorsement_bundle import EndorsementBundle, encode_file, parse_bundle, parse_file
 from cloister.formats.event_log import SHA256, parse_ccel_log, parse_event_log
@@ -291,6 +292,7 @@ def targets() -> dict[str, tuple[Parser, list[bytes]]]:
         ),
         "node_manifest": (parse_node_manifest, [canonical.encode(sample_manifest())]),
         "node_manifest_file": (parse_manifest_file, [MANIFEST_FILE.encode()]),
+        "deployment_state": (parse_deployment_state, [msgspec.json.encode(sample_state())]),
         "sent_revisions": (parse_sent_revisions, [canonical.encode(SentRevisions(revisions=(b"signed",)))]),
         "section": (
             lambda data: parse_section(SecretBytes(data)),

@@ -2,17 +2,20 @@
 
 import contextlib
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.doubles.node_manifests import MANIFEST_FILE, sample_manifest
+from tests.doubles.node_manifests import MANIFEST_FILE, sample_manifest, sample_state
 from tests.doubles.records import records
 
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import canonical
+from cloister.formats.deployment_state import parse_deployment_state
 from cloister.formats.node_manifest import NodeManifest, parse_node_manifest, parse_sent_revisions
 from cloister.formats.node_manifest_file import parse_manifest_file
 
+STATE = msgspec.json.encode(sample_state())
 ENCODED = canonical.encode(sample_manifest())
 
 
@@ -37,6 +40,16 @@ def test_any_bytes_are_refused(data):
     for parse in (parse_node_manifest, parse_sent_revisions):
         with pytest.raises((MalformedInput, TooLarge)):
             parse(data)
+
+
+@settings(max_examples=100)
+@given(bit=st.integers(0, 8 * len(STATE) - 1))
+def test_a_machines_word_of_itself_parses_or_is_refused(bit):
+    flipped = bytearray(STATE)
+    flipped[bit // 8] ^= 1 << bit % 8
+    assert parse_deployment_state(STATE) == sample_state()
+    with contextlib.suppress(MalformedInput, TooLarge):
+        assert parse_deployment_state(bytes(flipped)) != sample_state()
 
 
 @settings(max_examples=100)

@@ -86,6 +86,8 @@ async def test_a_process_whose_start_was_not_written_down_is_found_by_its_settin
     config = fleet.folder / "run" / "watcher-7101.toml"
     assert find(config) is None
     process = started(WAITS, "--config", config)
+    while find(config) is None:  # noqa: ASYNC110 - while it is still being started
+        await asyncio.sleep(0.01)
     assert find(config) == process.named
     assert await fleet.adopt(KeptProcess(node, 7101, 1, 0, None))
     assert fleet.members["watcher/7101"].process.named == process.named

@@ -18,6 +18,8 @@ GOOD = {
     "verifier": 'port = 0\nissuer = "https://v.test"\nfolder = "f"\npolicies = {gateways = "p"}\n',
     "relay": f'port = 0\nbundle_urls = ["{URL}/b"]\ngateway_urls = ["{URL}"]\n',
     "proxy": f'port = 0\nrelay_url = "{URL}"\ntrust_policy = "t"\nmemory = "m"\ntoken = "t"\nreceipts = "r"\n',
+    "deployment": 'port = 0\nfolder = "/f"\ndeployment = "d"\nmachine = "m"\nfolders = []\n'
+    f'operators = ["{"ab" * 32}"]\n',
 }
 SOFTWARE = 'platform_key = "k"\n'
 
@@ -85,6 +87,15 @@ ENDORSEMENTS = '[endorsements]\nfolder = "e"\n[endorsements.vendors]\n'
         ("relay", complete("relay").replace(f'["{URL}"]', f'["{URL}", "{OTHER}"]'), "is not on this machine"),
         ("ledger", complete("ledger").replace("[]", f'[{{vkey = "v", url = "{OTHER}"}}]'), "is not on this machine"),
         ("proxy", complete("proxy").replace(URL, OTHER), "is not on this machine"),
+        (
+            "deployment",
+            complete("deployment").replace('"/f"', '"f"'),
+            "f is not absolute: folder and folders begin with",
+        ),
+        ("deployment", complete("deployment").replace("folders = []", 'folders = ["x"]'), "x is not absolute"),
+        ("deployment", complete("deployment").replace(f'"{"ab" * 32}"', ""), "operators names one public key or more"),
+        ("deployment", complete("deployment").replace("ab" * 32, "AB"), "operators"),
+        ("deployment", complete("deployment") + 'roles = ["deployment"]', "roles"),
         ("proxy", complete("proxy") + 'log_level = "loud"', 'one of debug, error, info, warning, not "loud"'),
         (
             "kms",

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 from cloister.client.durable import replace_file
-from cloister.errors import CloisterError, Unavailable, UsageError
+from cloister.errors import CloisterError, Unavailable
 from cloister.formats.node_manifest import Node
 from cloister.hosting.loopback import LOOPBACK
 from cloister.hosting.processes import ProcessName
@@ -247,7 +247,7 @@ class Fleet:
     def _url(node: Node, port: int) -> str:
         try:
             return health_url(node, port)
-        except UsageError:  # settings that another version took
+        except CloisterError:  # settings that another version took
             return f"http://{LOOPBACK}:{port}"
 
     def _config(self, member: Member) -> Path:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from cloister.errors import UsageError
+from cloister.errors import Unavailable, UsageError
 from cloister.formats.node_manifest import TELLS_ELSEWHERE, Node
 from cloister.formats.toml_text import toml_text
 from cloister.hosting.settings import BadSettings, load
@@ -29,16 +29,19 @@ def read_settings(node: Node) -> Any:
     Raises:
         BadSettings: the role takes no such settings; the sentence names the node, and lines of its settings.
         UsageError: this install lacks a library that the role needs.
+        Unavailable: there is no room for a temporary file.
     """
     record: type[Any] = imported(node.role, SERVICES[node.role].settings)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"settings of {node.name}"
-        path.write_text(node.settings, encoding="utf-8")
-        given = _given(record, node, node.ports[0] if node.ports else 0)
-        try:
+    given = _given(record, node, node.ports[0] if node.ports else 0)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"settings of {node.name}"
+            path.write_text(node.settings, encoding="utf-8")
             return load(record, service=node.role, config=path, environ={}, flags=given)
-        except BadSettings as error:
-            raise BadSettings([str(error).replace(f"{folder}/", "").replace("settings file ", "")]) from error
+    except BadSettings as error:
+        raise BadSettings([str(error).replace(f"{folder}/", "").replace("settings file ", "")]) from error
+    except OSError as error:
+        raise Unavailable(f"settings of {node.name} cannot be looked at: {error}") from error
 
 
 def require_allowed(node: Node, folders: Sequence[Path], *, own: Path) -> None:
