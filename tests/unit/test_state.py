@@ -10,6 +10,7 @@ from cloister.contract.fold import advance, begin, fold
 from cloister.contract.instances import KEPT_EPOCHS
 from cloister.contract.placed import EntryVoid
 from cloister.contract.refusals import KEPT_REFUSALS
+from cloister.contract.series import Series
 from cloister.crypto.signing import SigningKey
 from cloister.formats import canonical
 from cloister.formats.governance import Vote, WitnessedTime
@@ -194,7 +195,7 @@ def test_a_node_is_revoked_with_its_release_and_does_not_come_back(world):
     target = entry_digest(world.log.entries[world.release_entries[0]])
     revoked = by_parties("revocation", lambda world: revocation(world, target=target))(world)
     state = advance(advance(folded(world), again), revoked)
-    assert line(state, world).releases == ()
+    assert line(state, world).releases == Series()
     assert line(state, world).revoked_nodes == {world.gateway.sign.public}
     later = sign_statement("release", world.make_release(at=world.make_release().at + 2), (world.kms.sign,))
     assert advance(state, later).reason.startswith("release.node")
@@ -210,7 +211,7 @@ def test_only_the_last_epochs_and_their_releases_are_kept(world):
         state = advance(state, sign_statement("epoch", epoch, (world.kms.sign,)))
     assert state.void == 0
     assert [record.epoch.number for record in line(state, world).epochs] == list(range(3, KEPT_EPOCHS + 3))
-    assert line(state, world).releases == ()
+    assert line(state, world).releases == Series()
 
 
 def test_a_statement_signed_twice_by_one_key_is_void(world):

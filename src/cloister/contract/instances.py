@@ -7,6 +7,7 @@ from dataclasses import replace
 from cloister.attest.evidence import Expected, examine_evidence
 from cloister.attest.seen import SEEN_NOTHING
 from cloister.contract.placed import Placed, require
+from cloister.contract.series import Series
 from cloister.contract.state import EpochRecord, State, line_in_force, signing_instance
 from cloister.formats import key_config
 from cloister.formats.evidence import parse_evidence
@@ -52,7 +53,7 @@ def epoch(state: State, statement: SignedStatement, placed: Placed) -> State:
     _require_window(state, born)
     epochs = (*line.epochs, EpochRecord(placed, born, signer))[-KEPT_EPOCHS:]
     kept = {record.placed.digest for record in epochs}
-    releases = tuple(record for record in line.releases if record.release.epoch in kept)
+    releases = Series.of(record for record in line.releases if record.release.epoch in kept)
     return replace(state, lines=state.lines.put(name, replace(line, epochs=epochs, releases=releases)))
 
 

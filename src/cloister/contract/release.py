@@ -102,7 +102,7 @@ def examine_publication(
     check_included(steps, "release.inclusion", entry, index=index, path=path, checkpoint=checkpoint)
     # 2. Between decision and publication no amendment or revocation came into force.
     line = state.lines.get(decision.line)
-    record = next((one for one in line.releases if one.placed.entry == entry), None) if line else None
+    record = next((one for one in reversed(line.releases) if one.placed.entry == entry), None) if line else None
     now = checkpoint.cosigned_at  # waiting for the log took time
     unchanged = (
         line is not None

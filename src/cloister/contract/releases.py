@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from cloister.contract.custody import deposit_of
 from cloister.contract.placed import EntryVoid, Placed, require
+from cloister.contract.series import Series
 from cloister.contract.state import ReleaseRecord, State, line_in_force, signing_instance
 from cloister.formats.release import parse_release, parse_revocation
 from cloister.ledger.statements import SignedStatement
@@ -19,7 +20,7 @@ def release(state: State, statement: SignedStatement, placed: Placed) -> State:
     known = any(record.placed.digest == made.epoch for record in line.epochs)
     require("gateway.epoch", known, "releases a key of no epoch of this contract")
     require("release.node", made.node.sign not in line.revoked_nodes, "releases a key to a node that is revoked")
-    releases = (*line.releases, ReleaseRecord(placed, made, signer))
+    releases = line.releases.and_one(ReleaseRecord(placed, made, signer))
     return replace(state, lines=state.lines.put(name, replace(line, releases=releases)))
 
 
@@ -48,7 +49,7 @@ def revocation(state: State, statement: SignedStatement, _placed: Placed) -> Sta
     known = bool(nodes) or any(record.placed.digest == made.target for record in line.epochs)
     require("revocation.target", known, "names nothing that was made under the contract")
     # A node is revoked with its release or identity: its other releases go, and no later one counts.
-    releases = tuple(record for record in line.releases if record.release.node.sign not in nodes)
+    releases = Series.of(record for record in line.releases if record.release.node.sign not in nodes)
     amended = replace(
         line,
         releases=releases,

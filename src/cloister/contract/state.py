@@ -15,6 +15,7 @@ from cloister.contract.governed import Governed
 from cloister.contract.identity_records import LineIdentities
 from cloister.contract.lines import Lines
 from cloister.contract.placed import EntryVoid, Placed, require
+from cloister.contract.series import Series
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
 from cloister.formats.handover import Handover
@@ -75,7 +76,7 @@ class ContractLine:
 
     governed: Governed[Contract]
     epochs: tuple[EpochRecord, ...] = ()
-    releases: tuple[ReleaseRecord, ...] = ()
+    releases: Series[ReleaseRecord] = field(default_factory=Series)
     revoked: frozenset[bytes] = frozenset()  # digests of entries
     revoked_nodes: frozenset[bytes] = frozenset()  # signing keys of nodes whose release was revoked
     custody: LineCustody = field(default_factory=LineCustody)

@@ -105,7 +105,7 @@ async def test_a_gateway_gets_its_key_on_a_verifiers_word(vouched):
         await keys.fetch_ahead()
         assert keys.missing() == []
         line = kms._standing.state.lines[vouched.system.line]
-        assert "token.node" in line.releases[0].release.checks
+        assert "token.node" in next(iter(line.releases)).release.checks
 
 
 async def test_a_client_is_refused_until_it_accepts_the_verifier_by_name(vouched):

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Self
 
 from cloister.contract.epochs import shown_epochs
 from cloister.contract.placed import Placed
 from cloister.contract.replay import ReplayedLog
 from cloister.contract.state import ContractLine, EpochRecord, ReleaseRecord
-from cloister.crypto.merkle import GrowingTree, Subtree, consistency_path, inclusion_path
+from cloister.crypto.merkle import GrowingTree, Subtree, consistency_path, inclusion_paths
 from cloister.formats import canonical
 from cloister.formats.evidence import Evidence
 from cloister.formats.key_bundle import PROVEN_SIZES, ConsistencyProof, KeyBundle, LoggedEntry, StateHead, shown_digest
@@ -83,12 +84,12 @@ def _releases(line: ContractLine, epochs: Sequence[EpochRecord]) -> list[Release
     """The newest releases to gateways, of the epochs shown."""
     digests = {record.placed.digest for record in epochs}
     contract = line.current.digest()
-    ours = [
+    newest = (
         record
-        for record in line.releases
+        for record in reversed(line.releases)
         if record.release.epoch in digests and record.release.contract == contract and record.release.role == "gateway"
-    ]
-    return ours[-MAXIMUM_RELEASES:]
+    )
+    return [*islice(newest, MAXIMUM_RELEASES)][::-1]
 
 
 class _Proofs:
@@ -100,12 +101,9 @@ class _Proofs:
 
     def logged(self, placed: Iterable[Placed]) -> tuple[LoggedEntry, ...]:
         """The entries with their inclusion paths."""
-        return tuple(
-            LoggedEntry(
-                index=entry.index, entry=entry.entry, path=inclusion_path(entry.index, self._size, self._subtree)
-            )
-            for entry in placed
-        )
+        entries = tuple(placed)
+        paths = inclusion_paths((entry.index for entry in entries), self._size, self._subtree)
+        return tuple(LoggedEntry(index=one.index, entry=one.entry, path=paths[one.index]) for one in entries)
 
     def consistency(self) -> tuple[ConsistencyProof, ...]:
         """From each of the last sizes."""
