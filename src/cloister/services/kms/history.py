@@ -7,12 +7,14 @@ fetches what it needs for that, and remembers the last log that held.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from cloister.contract.fold import Opening
 from cloister.contract.replay import LogRefused, ReplayedLog, examine_first_log, examine_growth
 from cloister.contract.state import State
+from cloister.crypto.merkle import inclusion_path
 from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
@@ -40,6 +42,15 @@ class Appended(Protocol):
     @property
     def path(self) -> tuple[bytes, ...]:
         """The inclusion path under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """An `Appended` of our own making."""
+
+    index: int
+    checkpoint: bytes
+    path: tuple[bytes, ...]
 
 
 class Ledger(Protocol):
@@ -73,6 +84,7 @@ class History:
         self._genesis = genesis
         self._log: ReplayedLog | None = None
         self._clock = clock
+        self._turn = asyncio.Lock()  # one goes further at a time; the others find that they need not
 
     @property
     def log(self) -> ReplayedLog:
@@ -80,6 +92,11 @@ class History:
         if self._log is None:
             raise ValueError("no checkpoint was followed yet")
         return self._log
+
+    @property
+    def size(self) -> int:
+        """The number of entries that were followed."""
+        return 0 if self._log is None else self._log.checkpoint.size
 
     @property
     def state(self) -> State:
@@ -91,18 +108,29 @@ class History:
         """The checkpoint that covers exactly these entries."""
         return self.log.checkpoint
 
-    async def follow(self, note: bytes) -> VerifiedCheckpoint:
+    async def follow(
+        self, note: bytes, *, seen: int | None = None, own: Mapping[int, bytes] | None = None
+    ) -> VerifiedCheckpoint:
         """Go to the checkpoint that `note` is, if it continues the log and the constitution's witnesses cosigned it.
 
-        A note of the same size with older cosignatures is verified, and the newer one kept.
+        A note of the same size with older cosignatures is verified, and the newer one kept; one that others have left
+        behind since the ledger was asked, when `seen` entries were known here, is not looked at. What the ledger says
+        to have logged of this process's `own` entries is not fetched again: the root tells whether it is so.
 
         Raises:
             LogRefused: names the step; nothing has changed then.
             Unavailable: the ledger does not give its entries.
         """
-        size = self._announced_size(note)
-        seen = 0 if self._log is None else self._log.checkpoint.size
-        entries = await self._fetch(seen, size)
+        seen = self.size if seen is None else seen
+        async with self._turn:
+            size = self._announced_size(note)
+            if self._log is not None and (note == self._log.checkpoint.note or seen <= size < self.size):
+                return self._log.checkpoint
+            return await self._follow(note, size, own or {})
+
+    async def _follow(self, note: bytes, size: int, own: Mapping[int, bytes]) -> VerifiedCheckpoint:
+        lacking = range(self.size, size)
+        entries = [own[at] for at in lacking] if own.keys() >= {*lacking} else await self._fetch(self.size, size)
         if len(entries) <= FEW:
             log = self._examined(self._log, entries, note, open_statements)
         else:
@@ -111,6 +139,14 @@ class History:
             self._log = log
             self._clock.hear(log.checkpoint.cosigned_at)
         return log.checkpoint
+
+    def proven(self, appended: Appended) -> tuple[Appended, VerifiedCheckpoint]:
+        """Where an entry stands, under the checkpoint that holds here: the ledger's, or one after it."""
+        log = self.log
+        if log.checkpoint.note == appended.checkpoint or appended.index >= self.size:
+            return appended, log.checkpoint
+        path = inclusion_path(appended.index, self.size, log.tree.subtree)
+        return Proven(appended.index, log.checkpoint.note, path), log.checkpoint
 
     def _examined(
         self, known: ReplayedLog | None, entries: Sequence[bytes], note: bytes, opening: Opening

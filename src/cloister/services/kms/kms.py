@@ -1,16 +1,18 @@
 """The KMS itself: follows the log, keeps one epoch of each contract in life, releases keys, publishes bundles.
 
-One lock serialises everything that reads the log in order to write to it; no other instance is waited for under it.
-Serving a bundle takes no lock: it is bytes that are ready. Everything that counts is in the log before it has an effect
-here, so an end at any moment leaks no key and leaves nothing to mend: the next instance begins with the log, and with
-the keys that other instances hand over.
+One lock serialises what an instance does by itself and once: introductions, epochs, roots, certificates, handovers. No
+other instance is waited for under it, and no release: several share a turn of the ledger. As between instances, what
+each of them may have is decided on the log as it was, and counts by the log as it became. Everything that counts is in
+the log before it has an effect here, so an end at any moment leaks no key and leaves nothing to mend: the next instance
+begins with the log, and with the keys that other instances hand over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from time import monotonic
 
 from cloister.attest.evidence import EvidenceRejected
 from cloister.contract.asset_release import AssetsAsked
@@ -29,7 +31,7 @@ from cloister.ledger.statements import entry_digest, open_statement, sign_statem
 from cloister.node.identity_tls import HeldIdentity
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.asset_release import release_assets
-from cloister.services.kms.bundle import Moment, ServedBundle, make_bundle
+from cloister.services.kms.bundle import ServedBundle
 from cloister.services.kms.custody import Custody
 from cloister.services.kms.desk import Desk
 from cloister.services.kms.epochs import EpochKeys, due_window, next_epoch
@@ -37,6 +39,7 @@ from cloister.services.kms.handover import Peer, give
 from cloister.services.kms.history import History, Ledger
 from cloister.services.kms.identities import Identities
 from cloister.services.kms.instance import Instance, challenge_of
+from cloister.services.kms.publications import Publications
 from cloister.services.kms.release import release
 from cloister.services.kms.requests import read_assets, read_handover, read_identity_request, read_release
 from cloister.services.kms.sealed_roots import SealedCopy
@@ -78,11 +81,9 @@ class Kms:
         sealed = SealedCopy(instance.sealed_roots, instance.tee, genesis=first.digest())
         self._custody = Custody(self._standing, sealed)
         self._identities = Identities(self._standing, self._custody)
-        self._bundles: Mapping[bytes, ServedBundle] = {}
-        self._intakes: Mapping[bytes, bytes] = {}
-        self._active: Mapping[bytes, bytes] = {}  # the active epochs that the bundles show
-        self._renewed_at = self._published = 0  # the time, and the size of the log, that the bundles are of
+        self._publications = Publications(self._standing, self._custody)
         self._lock = asyncio.Lock()
+        self._looked_at = -1.0  # by a monotonic clock: when the latest look at the log began
         self.started = False
         self.trouble = ""  # why the last attempt to start, or to follow the log, did not come to its end
         self.retired: EvidenceRejected | None = None  # set once the constitution in force no longer names this code
@@ -114,7 +115,7 @@ class Kms:
         async with self._lock:
             await self._custody.settle()
             await self._begin_due_epochs()
-            self._publish()
+            self._publications.publish()
             self.started, self.trouble = True, ""
 
     async def follow(self) -> None:
@@ -130,8 +131,7 @@ class Kms:
             due = self._is_due()
             if due and self.retired is None:
                 await self._endorse_itself()
-            renew = standing.ledger.renew_checkpoint if due else standing.ledger.checkpoint
-            await self._catch_up(await renew())
+            await self._catch_up(renew=due)
             if self.retired is None:
                 await standing.log_refusals()
         if self.retired is not None:
@@ -142,8 +142,8 @@ class Kms:
         async with self._lock:
             await self._custody.settle()
             await self._begin_due_epochs()
-            if due or self._published != standing.history.checkpoint.size or self._active != self._actives():
-                self._publish()
+            if due or not self._publications.are_of(standing.history.checkpoint.size):
+                self._publications.publish()
 
     def challenge(self) -> bytes:
         """A fresh challenge, 32 bytes, for one piece of evidence."""
@@ -163,9 +163,9 @@ class Kms:
             read_release, data
         )  # a third of a second, of what is made to take long
         asked = Asked(request.contract, request.key_id, *await self._desk.shown(request.contract, evidence))
-        async with self._answering():
+        async with self._where_the_log_is():
             await self._begin_due_epochs()
-            return await self._release(asked)
+        return self._answered(await self._release(asked))
 
     async def release_assets(self, data: bytes) -> bytes:
         """Judge a node's request for assets, log the use, and only once it is witnessed and counts give them away.
@@ -179,9 +179,9 @@ class Kms:
         request, evidence = await asyncio.to_thread(read_assets, data)
         shown = await self._desk.shown(request.contract, evidence)
         asked = AssetsAsked(request.contract, request.assets, *shown)
-        async with self._answering():
+        async with self._where_the_log_is():
             await self._custody.settle()
-            return await release_assets(self._standing, asked)
+        return self._answered(await release_assets(self._standing, asked))
 
     async def identity(self, data: bytes) -> bytes:
         """Judge a node's request for a certificate, log the identity, and only once it is witnessed issue it.
@@ -195,13 +195,15 @@ class Kms:
         request, evidence = await asyncio.to_thread(read_identity_request, data)
         shown = await self._desk.shown(request.contract, evidence)
         asked = IdentityAsked(request.contract, request.key, request.proof, *shown)
-        async with self._answering():
-            return await self._identities.issue(asked)
+        async with self._where_the_log_is():
+            return self._answered(await self._identities.issue(asked))
 
     async def own_identity(self, line: bytes) -> HeldIdentity:
         """A certificate for this instance itself, in a line that it serves; raises as `identity`."""
-        async with self._answering():
-            return await self._identities.of_itself(line)
+        async with self._where_the_log_is():
+            own = await self._identities.of_itself(line)
+        self._publications.note()
+        return own
 
     def served(self) -> frozenset[bytes]:
         """The lines that this instance can speak for now."""
@@ -224,17 +226,17 @@ class Kms:
         request, evidence = await asyncio.to_thread(read_handover, data)
         asked = AskedByInstance(request, *await self._desk.shown_by_instance(evidence))
         async with self._lock:
-            await self._catch_up(await standing.ledger.checkpoint())
+            await self._catch_up()
             standing.erase_stale()
             return await give(standing, asked)
 
     def intake(self, contract: bytes) -> bytes | None:
         """What owners examine of the line with this digest before they seal anything; None where it has no root."""
-        return self._intakes.get(contract)
+        return self._publications.intake(contract)
 
     def bundle(self, contract: bytes) -> ServedBundle | None:
         """The bundle of the contract line with this digest; None where there is none."""
-        return self._bundles.get(contract)
+        return self._publications.bundle(contract)
 
     def missing(self) -> list[str]:
         """What lacks before the KMS can serve, in words."""
@@ -255,20 +257,31 @@ class Kms:
         return missing
 
     @contextlib.asynccontextmanager
-    async def _answering(self) -> AsyncIterator[None]:
-        """A node is answered on the log as it is now; what that put into the log is in the bundles afterwards."""
+    async def _where_the_log_is(self) -> AsyncIterator[None]:
+        """The lock, and the log as it was when this was called or later; who waited for it together looked together."""
+        arrived = monotonic()
         async with self._lock:
-            await self._catch_up(await self._standing.ledger.checkpoint())
+            if self._looked_at < arrived:
+                looking = monotonic()
+                await self._catch_up()
+                self._looked_at = looking
             self._require_serving()
             yield
-            self._publish()
+
+    def _answered(self, reply: bytes) -> bytes:
+        """What was logged for this reply is in the next bundles; it leaves without waiting for them."""
+        if self.retired is None:
+            self._publications.note()
+        return reply
 
     async def _release(self, asked: Asked) -> bytes:
         return await release(self._standing, asked)
 
-    async def _catch_up(self, note: bytes) -> None:
-        if note != self._standing.history.checkpoint.note:
-            await self._standing.history.follow(note)
+    async def _catch_up(self, *, renew: bool = False) -> None:
+        """Follow the log to where it is, its checkpoint cosigned now where `renew` says so."""
+        ledger, history = self._standing.ledger, self._standing.history
+        seen = history.checkpoint.size  # before asking: releases that are under way follow it further meanwhile
+        await history.follow(await (ledger.renew_checkpoint() if renew else ledger.checkpoint()), seen=seen)
         if self.retired is None:
             await self._settle()
 
@@ -313,7 +326,7 @@ class Kms:
 
     def _retire(self, refusal: EvidenceRejected) -> None:
         """Serve nothing any more, but hand over for a while: the successor takes over without losing a key."""
-        self._bundles, self._intakes = {}, {}
+        self._publications.withdraw()
         self.retired, self._retired_at = refusal, self._standing.now()
         self._standing.erase_stale()
         if not self.started:
@@ -350,29 +363,11 @@ class Kms:
         await standing.log(entry)
         self._taking.lost.replaced(line, lost)
 
-    def _publish(self) -> None:
-        """Make the bundle of every contract whose active key is here; nothing is awaited: none is seen half made."""
-        standing, log = self._standing, self._standing.history.log
-        shown = standing.instance.evidence(log.checkpoint, log.state.constitution)
-        moment = Moment(log, standing.instance, shown, standing.now())
-        bundles = {}
-        for name, line in standing.lines().items():
-            active = standing.active(line)
-            if active is not None:
-                bundles[name] = ServedBundle.of(make_bundle(moment, line, active))
-        self._intakes = self._custody.intakes()
-        self._bundles, self._active = bundles, self._actives()
-        self._renewed_at, self._published = log.checkpoint.cosigned_at, log.checkpoint.size
-
-    def _actives(self) -> Mapping[bytes, bytes]:
-        active = {name: self._standing.active(line) for name, line in self._standing.lines().items()}
-        return {name: record.placed.digest for name, record in active.items() if record is not None}
-
     def _is_due(self) -> bool:
         """Whether a fresh checkpoint is wanted: in its time, or since an epoch begins or ends, of which it tells."""
         standing = self._standing
         now, then = standing.now(), standing.history.checkpoint.cosigned_at
-        return now >= self._renewed_at + self._security.head_seconds or any(
+        return now >= self._publications.renewed_at + self._security.head_seconds or any(
             active_epoch(line, at=now) != active_epoch(line, at=then) for line in standing.lines().values()
         )
 
@@ -380,7 +375,7 @@ class Kms:
         """How many contracts in force have no bundle here."""
         now, lines = self._standing.now(), self._standing.lines()
         valid = {name for name, line in lines.items() if line.current.not_before <= now < line.current.not_after}
-        return len(valid - self._bundles.keys())
+        return len(valid.difference(self._publications.lines))
 
     def _require_started(self) -> None:
         if not self.started:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -31,7 +32,11 @@ def first_contracts(entries: Sequence[bytes]) -> frozenset[bytes]:
 
 @dataclass(slots=True)
 class Standing:
-    """Shared by what an instance does; whoever writes to the log on what it reads here holds the instance's lock."""
+    """Shared by what an instance does.
+
+    Whoever writes to the log once, on what it reads here, holds the instance's lock; what is judged again where the log
+    took it (a release, a use, a refusal) need not.
+    """
 
     ledger: Ledger
     instance: Instance
@@ -41,6 +46,7 @@ class Standing:
     vendors: Vendors
     roots: RootSecrets = field(default_factory=RootSecrets)
     refusals: Refusals = field(default_factory=Refusals)
+    refusing: asyncio.Lock = field(default_factory=asyncio.Lock)
     served: frozenset[bytes] = frozenset()  # identities of contract lines
 
     @property
@@ -87,8 +93,10 @@ class Standing:
         Raises:
             Refused, Unavailable: as `History.follow`.
         """
+        seen = self.history.size
         appended = await self.ledger.append(entry)
-        return appended, await self.history.follow(appended.checkpoint)
+        await self.history.follow(appended.checkpoint, seen=seen, own={appended.index: entry})
+        return self.history.proven(appended)
 
     async def log_refusal(self, asked: Shown, failed: Failed, wanted: Wanted) -> None:
         """Say in the log that a node gets nothing: one that answered a challenge, for a line that is served.
@@ -107,7 +115,8 @@ class Standing:
         Raises:
             Refused, Unavailable: as `log`.
         """
-        self.refusals.settle()
-        while (refusal := self.refusals.first()) is not None:
-            await self.log(sign_statement("refusal", refusal, (self.instance.secrets.sign,)))
-            self.refusals.logged()
+        async with self.refusing:
+            self.refusals.settle()
+            while (refusal := self.refusals.first()) is not None:
+                await self.log(sign_statement("refusal", refusal, (self.instance.secrets.sign,)))
+                self.refusals.logged()
