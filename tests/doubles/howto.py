@@ -3,7 +3,8 @@
 In `console` blocks the lines after `$ ` are commands, the others what they print; `…` there stands for anything, within
 a line or as a line of its own. Blocks of other languages are to be read; one with a name behind its language is the
 file that its reader saves. A block without a language is an error: a command in it would be executed by nobody.
-A page that needs programs which not every machine has names them: `<!-- needs: npm -->`.
+A page that needs programs which not every machine has names them: `<!-- needs: npm -->`; `unswapped` is a machine that
+swaps nothing out.
 """
 
 import asyncio
@@ -64,7 +65,13 @@ def blocks(page):
 def missing(page):
     """The programs that `page` needs and this machine lacks."""
     named = _NEEDS.search(page)
-    return [program for program in (named.group(1).split() if named else ()) if shutil.which(program) is None]
+    return [program for program in (named.group(1).split() if named else ()) if not _is_here(program)]
+
+
+def _is_here(program):
+    if program == "unswapped":
+        return len(Path("/proc/swaps").read_text().splitlines()) < 2
+    return shutil.which(program) is not None
 
 
 def steps(page):

@@ -12,7 +12,7 @@ import msgspec
 from cloister.cli.absent_files import absent
 from cloister.cli.chain import console
 from cloister.cli.effective_settings import Setting, effective
-from cloister.cli.service import settings_record
+from cloister.cli.service import NODE, settings_record
 from cloister.cli.state_folder import StateFolder, state_option
 from cloister.cli.terminal import printable
 from cloister.errors import UsageError
@@ -20,7 +20,7 @@ from cloister.hosting.settings import BadSettings, read
 from cloister.services.places import SERVICES
 
 LOCAL = "up"  # the settings of a whole local system, in its settings.toml
-NAMES = (LOCAL, *SERVICES)
+NAMES = (LOCAL, NODE, *SERVICES)
 
 CHECK_EPILOG = """\b
 Examples:

@@ -16,6 +16,8 @@ from cloister.services.places import SERVICES, imported
 from cloister.tee.launch import ENVIRONMENT, loads_no_bytecode, measured_python
 
 LOCAL_SETTINGS: Final = "cloister.cli.local.settings:LocalSettings"
+NODE: Final = "node"  # what `cloister node identity` runs as, which is no service
+NODE_SETTINGS: Final = "cloister.node.service:NodeSettings"
 MEASURED: Final = frozenset({"kms", "gateway"})  # they refuse to run where bytecode may have been loaded
 
 EPILOG: Final = """\b
@@ -45,12 +47,13 @@ def service(name: str, config: Path | None) -> None:
 
 
 def settings_record(name: str) -> type[object]:
-    """The record of the settings of a service, or of `up`.
+    """The record of the settings of a service, of `up`, or of a node for programs of others.
 
     Raises:
         UsageError: this install lacks a library that the service needs.
     """
-    record: type[object] = imported(name, LOCAL_SETTINGS if name == "up" else SERVICES[name].settings)
+    places = {"up": LOCAL_SETTINGS, NODE: NODE_SETTINGS}
+    record: type[object] = imported(name, places.get(name) or SERVICES[name].settings)
     return record
 
 
