@@ -98,6 +98,7 @@ def sample_state():
                 port=7101,
                 health_port=7101,
                 spec=node.spec().hex(),
+                workload="",
                 revision=1,
                 pid=100,
                 phase="not ready",

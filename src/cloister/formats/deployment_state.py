@@ -26,6 +26,7 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     health_port: int
     spec: Hex  # SHA-256 over all that it depends on
+    workload: Hex  # what a kms or gateway said that it measured; empty before, and of other roles
     revision: int  # that it was started for; those since then have left it as it is
     pid: int | None  # None while it is down
     phase: Literal["ready", "not ready", "draining", "down"]

@@ -15,8 +15,8 @@ from cloister.services.places import SERVICES
 from cloister.tee.collectors import sev_guest, tdx_guest, tpm
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
-ROLES = (*LOCAL_ROLES, "verifier")  # which a system of its own has no need of
-EXPOSURE = {"gateway": 35}  # by `systemd-analyze security`, of 100; bubblewrap takes namespaces
+ROLES = (*LOCAL_ROLES, "verifier", "deployment")  # of the last two a system of its own has no need
+EXPOSURE = {"gateway": 35, "deployment": 35}  # by `systemd-analyze security`, of 100; bubblewrap takes namespaces
 LEAST_EXPOSURE = 15
 
 
@@ -73,15 +73,22 @@ def test_a_service_gains_nothing_dumps_nothing_and_writes_only_to_what_is_its_ow
     assert of(role, "ReadWritePaths") == []
 
 
-def test_only_the_gateway_may_make_namespaces():
+def test_only_the_gateway_and_who_starts_one_may_make_namespaces():
     may = {role for role in ROLES if of(role, "RestrictNamespaces") != ["yes"]}
-    assert may == {"gateway"}
+    assert may == {"gateway", "deployment"}
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_stop_leaves_time_for_what_is_in_flight(role):
     (allowed,) = of(role, "TimeoutStopSec")
     assert int(allowed) > GRACE_SECONDS
+
+
+def test_a_deployments_nodes_outlive_its_api_and_no_others_do():
+    assert {role: of(role, "KillMode") for role in ROLES} == {role: ["mixed"] for role in ROLES} | {
+        "deployment": ["process"]
+    }
+    assert of("deployment", "RuntimeDirectoryPreserve") == ["yes"]
 
 
 def test_every_unit_has_a_user_of_its_own():

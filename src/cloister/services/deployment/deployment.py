@@ -182,7 +182,7 @@ class Deployment:
                 await self._start(step, revision=manifest.number, strict=strict)
 
     async def _end(self, step: End) -> None:
-        self.say(f"{step.name}: drained ({step.why})")
+        self.say(f"{step.name}: told to end ({step.why})")
         await self.fleet.end(self.fleet.members[step.name])
         self.say(f"{step.name}: ended")
 
@@ -244,6 +244,7 @@ def _node_state(member: Member) -> NodeState:
         port=member.port,
         health_port=member.node.health_port(member.port),
         spec=member.node.spec().hex(),
+        workload=member.measured.hex(),
         revision=member.revision,
         pid=process.named.pid if process is not None and lives else None,
         phase="down" if not lives else "draining" if member.leaving else "not ready" if member.missing else "ready",

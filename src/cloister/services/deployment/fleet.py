@@ -10,7 +10,7 @@ from time import monotonic
 
 from cloister.client.durable import replace_file
 from cloister.errors import CloisterError, Unavailable
-from cloister.formats.node_manifest import Node
+from cloister.formats.node_manifest import MEASURED, Node
 from cloister.hosting.loopback import LOOPBACK
 from cloister.hosting.processes import ProcessName
 from cloister.hosting.readiness import NO_ANSWER
@@ -230,9 +230,9 @@ class Fleet:
     async def _look(self, member: Member) -> None:
         announced = self._announces(member).exists()
         missing = await lacking(member.url, self.peers) if announced else NO_ANSWER
-        if announced and member.node.workload and not member.measured:
+        if announced and member.node.role in MEASURED and not member.measured:
             member.measured = await measured(member.url, self.peers)
-            if not member.measured:
+            if member.node.workload and not member.measured:
                 missing = missing or "it does not say what it measured"
         self._stands(member, member.other or missing)
 
