@@ -1,25 +1,29 @@
 """Entries a second through a real ledger, beside the raw rate of signature checks of such entries in the same run.
 
-    PYTHONPATH=src python bench/ledger.py [--rounds 7] [--seconds 2] [--at-once 8] [--batch 512] [--database LINES]
+    PYTHONPATH=src python bench/ledger.py [--postgresql] [--rounds 7] [--seconds 2] [--at-once 8] [--batch 512]
 
-A ledger and a witness are processes of their own; this one is the clients, each of whom sends so many entries by one
-request. Every entry is signed, new, and about 300 bytes; each is answered under a checkpoint that the witness cosigned,
-and after the last round every answer is checked: its path, the log's signature, the witness's. An entry counts when
-its answer is here. Beside it: `single`, entries a second where 64 clients send one by a request; `append`, how long one
-takes on a ledger that does nothing else; `append_busy`, how long on one that is busy with batches.
+On SQLite, or on a PostgreSQL server of its own; about two minutes. A ledger and a witness are processes of their own;
+this one is the clients, each of whom sends so many entries by one request. Every entry is signed, new, and about 300
+bytes; each is answered under a checkpoint that the witness cosigned, and after the last round every answer is checked:
+its path, the log's signature, the witness's. An entry counts when its answer is here.
+
+Beside it: `single`, entries a second where 64 clients send one by a request; `append`, how long one takes on a ledger
+that does nothing else; `append_busy`, how long on one that is busy with batches.
 
 Three raw rates are taken beside each round: `raw`, Ed25519 verifications of these entries a second, parsed beforehand,
 in a process for each processor; `raw_one`, in one process; `opened`, all that a check of an entry is, by as many as
 `raw`. Where others share the machine all rates fall, but not evenly: the ledger's several processes get more turns than
 the raw rate's. So the ratio is told in CPU time too, which turns do not touch: `cpu_ratio` is the CPU time of a raw
 check over all that ledger, witness and clients used for an entry. What others took of the machine is shown, and
-what a write costs that is on disk when it returns, since an append waits for nine of them. The last line is JSON.
+what a write costs that is on disk when it returns, since an append waits for two of them, one of the ledger's and one
+of the witness's. The last line is JSON, with the goals beside the figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import statistics
 import tempfile
@@ -33,6 +37,7 @@ from pathlib import Path
 import aiohttp
 import uvloop
 from ledgers import Busy, RunningLedger, of_others, running_ledger, synchronised_ms
+from postgres import postgres_server
 from signatures import PROCESSORS, Rate, RawRate, entries
 
 from cloister.crypto.merkle import check_inclusion, leaf_hash
@@ -146,6 +151,7 @@ class Rounds:
 
 async def measure(given: argparse.Namespace, ledger: RunningLedger, pool: ProcessPoolExecutor) -> Rounds:
     """Raw rates, load, raw rates, and so on; the first round warms up."""
+    print("signing entries, and a round to warm up", flush=True)
     prepared = iter(entries(range(int((given.rounds + 1) * given.seconds * given.prepared))))
     raw = RawRate(pool, [*islice(prepared, 512)])
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_ALIVE_SECONDS)
@@ -153,8 +159,11 @@ async def measure(given: argparse.Namespace, ledger: RunningLedger, pool: Proces
         load = Load(ledger, session)
         await one_round(given, raw, load, prepared, Rounds())
         found = Rounds()
-        for _ in range(given.rounds):
+        for number in range(given.rounds):
             await one_round(given, raw, load, prepared, found)
+            print(
+                f"round {number + 1}: {found.load[-1].per_second:,.0f} entries/s, raw {found.raw[-1].per_second:,.0f}"
+            )
         print(f"{load.check():,} answers checked: path, log's signature, witness's")
     return found
 
@@ -217,13 +226,14 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=8, help="clients")
     parser.add_argument("--batch", type=int, default=512, help="entries of a request")
     parser.add_argument("--prepared", type=int, default=14_000, help="entries signed beforehand for a second of load")
-    parser.add_argument("--database", default="", help="lines of the ledger's settings; none for SQLite")
+    parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL server, in place of SQLite")
     given = parser.parse_args()
-    with ProcessPoolExecutor(PROCESSORS) as pool, tempfile.TemporaryDirectory() as folder:
+    with ProcessPoolExecutor(PROCESSORS) as pool, contextlib.ExitStack() as stack:
         list(pool.map(abs, range(PROCESSORS)))
-        given.folder = Path(folder)
-        with running_ledger(given.folder, given.database) as ledger:
-            found = uvloop.run(measure(given, ledger, pool))
+        given.folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(postgres_server(given.folder)) if given.postgresql else None
+        ledger = stack.enter_context(running_ledger(given.folder, server))
+        found = uvloop.run(measure(given, ledger, pool))
     print(f"{PROCESSORS} processors; others took of the machine, by round: ", end="")
     print(", ".join(f"{one.others:.0%}" for one in found.load))
     figures = {
@@ -236,7 +246,8 @@ def main() -> None:
     figures["single_per_s"] = round(told("entries, one by a request", [one.per_second for one in found.single], "/s"))
     figures |= latency("append", found.append_ms) | latency("append_busy", found.append_busy_ms)
     figures["synchronised_ms"] = round(told("a write that is on disk", found.synchronised_ms, "ms"), 2)
-    print(json.dumps(figures))
+    goals = {"ratio": 0.7, "entries_per_s": 3000 if given.postgresql else 4000}
+    print(json.dumps({"database": "postgresql" if given.postgresql else "sqlite", **figures, "goals": goals}))
 
 
 if __name__ == "__main__":

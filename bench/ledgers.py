@@ -1,6 +1,6 @@
 """What the ledger's benches share: a ledger and its witness as processes, and what others do beside them.
 
-The database is a parameter: a folder of the ledger's (SQLite), or whatever lines of settings name another.
+The database is a parameter: a folder of the ledger's (SQLite), or a server.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from measured import cpu_seconds, started
+from postgres import PostgresServer
 
 from cloister.crypto.signing import SigningKey
 from cloister.formats.checkpoint import COSIGNATURE_V1, ED25519, format_vkey
@@ -34,15 +35,16 @@ class RunningLedger:
     log: Log
     witness: Witness
     pids: tuple[int, ...]
+    server: PostgresServer | None
 
     def cpu(self) -> float:
-        """Seconds of CPU that both have used."""
-        return sum((cpu_seconds(pid) for pid in self.pids), 0.0)
+        """Seconds of CPU that both have used, and the database's server."""
+        return sum((cpu_seconds(pid) for pid in self.pids), self.server.cpu() if self.server else 0.0)
 
 
 @contextlib.contextmanager
-def running_ledger(folder: Path, database: str = "") -> Iterator[RunningLedger]:
-    """A ledger and a witness under `folder`; `database` are lines of the ledger's settings, none for SQLite."""
+def running_ledger(folder: Path, server: PostgresServer | None = None) -> Iterator[RunningLedger]:
+    """A ledger and a witness under `folder`, the ledger on SQLite or the `server`."""
     keys = {name: SigningKey.generate() for name in ("ledger", "witness")}
     for name, key in keys.items():
         write_signing_key(folder / f"{name}.seed", key)
@@ -51,10 +53,11 @@ def running_ledger(folder: Path, database: str = "") -> Iterator[RunningLedger]:
     watched = format_vkey(log.origin, log.key, kind=ED25519)
     with service(folder, "witness", f'name = "{witness.name}"\nlogs = ["{watched}"]') as (witness_url, witnessing):
         vkey = format_vkey(witness.name, witness.key, kind=COSIGNATURE_V1)
-        lines = [f'origin = "{log.origin}"', "quorum = 1", f"write_bytes_per_second = {UNLIMITED}", database]
+        lines = [f'origin = "{log.origin}"', "quorum = 1", f"write_bytes_per_second = {UNLIMITED}"]
+        lines += [server.settings] if server else []
         lines += ["[[witnesses]]", f'vkey = "{vkey}"', f'url = "{witness_url}"']
         with service(folder, "ledger", "\n".join(lines)) as (url, pid):
-            yield RunningLedger(url, log, witness, (pid, witnessing))
+            yield RunningLedger(url, log, witness, (pid, witnessing), server)
 
 
 @contextlib.contextmanager
