@@ -10,7 +10,7 @@ from cloister.crypto.hpke import KemPrivateKey, unwrap
 from cloister.crypto.merkle import check_consistency, check_inclusion, leaf_hash, root
 from cloister.formats import key_config
 from cloister.formats.checkpoint import SignedNote, parse_checkpoint, parse_note
-from cloister.formats.constitution import Log, Witness
+from cloister.formats.constitution import Log, Witness, parse_constitution
 from cloister.formats.cose_sign1 import CoseSign1
 from cloister.formats.handover import parse_handover
 from cloister.formats.hpke_suite import X_WING
@@ -47,7 +47,8 @@ class Model:
         self.roots: dict[int, bytes] = {}  # of checkpoints that a quorum cosigned, by size
         self.cosigned: dict[str, list[tuple[int, bytes]]] = {witness.name: [] for witness in witnesses}
         self.blobs: dict[bytes, bytes] = {}
-        self.instances: set[bytes] = set()
+        self.instances: dict[bytes, bytes] = {}  # the version of the code that each truly runs, by its key
+        self._handed: set[bytes] = set()  # entries of handovers that were answered
         self._used: list[bytes] = []  # epoch entries of which a key went out, or that a client was shown
         self._released: list[tuple[int, bytes]] = []
         self._in_use: dict[tuple[int, bytes, int], int] = {}  # epochs, by checkpoint and its time
@@ -104,10 +105,14 @@ class Model:
         """The disk was exchanged: blobs that no entry shown names may be gone with it."""
         self.blobs = {digest: data for digest, data in self.blobs.items() if stored(digest) is not None}
 
-    def saw_instance(self, key: bytes) -> None:
-        """A KMS begins a life."""
+    def saw_instance(self, key: bytes, workload: bytes) -> None:
+        """A KMS begins a life, of this version of the code."""
         require(key not in self.instances, "a KMS that restarted has the keys of its life before")
-        self.instances.add(key)
+        self.instances[key] = workload
+
+    def saw_handover(self, entry: bytes) -> None:
+        """Keys went from one instance to another."""
+        self._handed.add(entry)
 
     def saw_release(self, reply: ReleaseReply, wrap_key: KemPrivateKey) -> None:
         """A transport key is out: its entry must be in a checkpoint that a quorum remembers."""
@@ -142,6 +147,7 @@ class Model:
         for index, entry in self._released:
             require(entries[index] == entry, f"a key is out and its entry {index} is missing")
         self._hold_epochs(entries)
+        self._hold_versions(entries)
 
     def saw_proof(self, old: int, new: int, path: Sequence[bytes]) -> None:
         """An auditor holds two published checkpoints against each other."""
@@ -195,6 +201,28 @@ class Model:
             elif statement.kind == "release":
                 epoch = parse_release(statement.payload).epoch
                 require(signer in holders.get(epoch, set()), "a KMS released a key that it has from nobody")
+
+    def _hold_versions(self, entries: Sequence[bytes]) -> None:
+        """Keys go to, and are released by, instances that the constitution in force there names, and no retired one."""
+        released = {entry for _, entry in self._released}
+        current = parse_constitution(open_statement(entries[0]).payload) if entries else None
+        shown: set[bytes] = set()  # instances that showed themselves under it
+        for entry in entries[1:]:
+            statement = open_statement(entry)
+            assert current is not None
+            if statement.kind == "constitution":
+                successor = parse_constitution(statement.payload)
+                if successor.previous == current.digest():  # all amenders sign each here, and it has no notice
+                    current, shown = successor, set()
+            elif statement.kind == "kms":
+                (signer,) = statement.signers
+                if self.instances[signer] in current.kms.workloads:
+                    shown.add(signer)
+            elif entry in self._handed:
+                to = parse_handover(statement.payload).to
+                require(to in shown, "a key was handed to a version that the constitution in force does not name")
+            elif entry in released:
+                require(statement.signers <= shown, "a key was released by a version that is retired")
 
     def hold_keys(self, held: Iterable[bytes], *, followed_at: int) -> None:
         """No key that an instance holds is past its stale window by the clock with which it followed the log."""

@@ -18,6 +18,7 @@ from tests.doubles.crashes import ALWAYS, Crash, Ending, Machine
 from tests.doubles.durable_model import Model, head_of, require
 from tests.doubles.kms_system import SECURITY, AskingNode, WorldTee
 
+from cloister.attest.evidence import EvidenceRejected
 from cloister.crypto.ml_dsa import MlDsaKey
 from cloister.crypto.signing import SigningKey
 from cloister.errors import Refused, Unavailable
@@ -239,7 +240,9 @@ class ReachedInstance:
         async def handover():
             return await self._other.kms.handover(canonical.encode(request))
 
-        return parse_handover_reply(await self._asker.ask(self._other, "a handover", handover))
+        reply = parse_handover_reply(await self._asker.ask(self._other, "a handover", handover))
+        self._system.model.saw_handover(reply.entry)
+        return reply
 
     @property
     def _other(self) -> KmsMachine:
@@ -255,26 +258,46 @@ class KmsMachine(Machine):
         super().__init__(name, system.folder)
         self._system = system
         self.followed_at = 0  # by its own clock
+        self.workload = world.WORKLOAD  # the version of the code that runs in this life
 
     async def start(self) -> None:
-        """Begin a life; it serves once ledger and witnesses let it, now or at a later `follow`."""
+        """Begin a life; it serves once ledger and witnesses let it, now or at a later `follow`.
+
+        Of the version that its operator knows to be in force. It ends at once where that is no longer so.
+        """
         self.begin()
         system = self._system
-        instance = system.variant.instance(system.tee)
-        system.model.saw_instance(instance.key)
+        self.workload = system.constitution.kms.workloads[-1]
+        instance = system.variant.instance(WorldTee(system.parties.platform, workload=self.workload))
+        system.model.saw_instance(instance.key, self.workload)
         ledger = ReachedLedger(system, self)
         others = [ReachedInstance(system, self, one.name) for one in system.instances if one is not self]
         self.kms = system.variant.kms(ledger, instance, system.genesis, system.clocks.of(self.name), others)
-        with contextlib.suppress(Unavailable, Crash):
+        try:
             await self.kms.start([system.contract_entry])
+        except (Unavailable, Crash):
+            return
+        except EvidenceRejected:
+            self.end()
 
     async def follow(self) -> None:
-        """What its timer does."""
+        """What its timer does. A version that was retired ends where its time is over."""
         now = self._system.clocks.of(self.name)()
-        if not self.kms.started:
-            await self.kms.start([self._system.contract_entry])
-        await self.kms.follow()
+        try:
+            if not self.kms.started:
+                await self.kms.start([self._system.contract_entry])
+            await self.kms.follow()
+        except EvidenceRejected:
+            self.end()
+            raise
         self.followed_at = now
+
+    def end(self) -> None:
+        """The process ends by itself."""
+        require(not self.kms._standing.keys.held(), "a version that is retired ended with keys in its memory")
+        if self.alive:
+            self.arm(None)
+            self.crash()
 
 
 class DurableSystem:
@@ -296,7 +319,7 @@ class DurableSystem:
         self._memories = {name: first_contact(self.policy.constitution) for name in names}
         self._amendment: Contract | None = None  # that may be in the log or not
         self._successor: Constitution | None = None  # likewise
-        self._said = 0
+        self._said = self._versions = 0
 
     @property
     def machines(self) -> dict[str, WitnessMachine | LedgerMachine | KmsMachine]:
@@ -307,7 +330,7 @@ class DurableSystem:
         world_ = world.World()
         self.parties = world_.parties
         self._signers = (self.parties.owner, self.parties.operator)
-        self.tee = WorldTee(self.parties.platform)
+        self.tee = WorldTee(self.parties.platform)  # of nodes; instances of the KMS have their version's
         digest = kms_settings(SECURITY, unsafe=("UnsafeAllowSoftwareTee",)).digest()
         reference = RoleReference(role="kms", workloads=(world.WORKLOAD,), settings=(digest,))
         witnesses = tuple(machine.witness for machine in self.witnesses)
@@ -387,10 +410,26 @@ class DurableSystem:
             self.contract, self._amendment = contract, None
         return answered
 
-    async def change_the_constitution(self) -> bool:
-        """Its amenders put a successor into force, which names the same code: every instance shows itself again."""
+    async def name_another_version(self, *, beside: bool) -> bool:
+        """As `change_the_constitution`, to another version of the KMS; `beside` the one before, or in its place."""
+        self._versions += 1
+        another = hashlib.sha384(b"version %d" % self._versions).digest()
+        before = self.constitution.kms.workloads[-1:] if beside else ()
+        kms = msgspec.structs.replace(self.constitution.kms, workloads=(*before, another))
+        return await self.change_the_constitution(kms=kms)
+
+    async def upgrade(self, name: str) -> None:
+        """The operator ends an instance whose version is not the newest, and starts that."""
+        machine = self.instance(name)
+        if machine.alive and machine.workload == self.constitution.kms.workloads[-1]:
+            return
+        self.lose_power((name,))
+        await machine.start()
+
+    async def change_the_constitution(self, **changes: object) -> bool:
+        """Its amenders put a successor into force; where it names the same code, every instance shows itself again."""
         successor = self._successor or msgspec.structs.replace(
-            self.constitution, sequence=self.constitution.sequence + 1, previous=self.constitution.digest()
+            self.constitution, sequence=self.constitution.sequence + 1, previous=self.constitution.digest(), **changes
         )
         self._successor = successor
         answered = await self.append(sign_statement("constitution", successor, self._signers))
@@ -508,7 +547,11 @@ class DurableSystem:
             require(self.ledger.blob(digest) == data, "an acknowledged blob is missing")
         for machine in self.instances:
             if machine.alive and machine.kms.started:
-                self.model.hold_keys(machine.kms._standing.keys.held(), followed_at=machine.followed_at)
+                held = machine.kms._standing.keys.held()
+                self.model.hold_keys(held, followed_at=machine.followed_at)
+                if machine.kms.retired:
+                    over = machine.followed_at >= machine.kms._retired_at + SECURITY.handover_seconds
+                    require(not (held and over), "a version that is retired kept its keys beyond its time")
 
     async def recover(self) -> None:
         """Everything is started and left alone, every clock is right and past what it ever said: it must go on."""
@@ -523,6 +566,9 @@ class DurableSystem:
             require(await self.amend(), "no contract can be amended any more")
         if self._successor is not None:
             require(await self.change_the_constitution(), "no constitution can be changed any more")
+        for machine in self.instances:  # one after the other, so that keys may pass from one version to the next
+            await self.upgrade(machine.name)
+            await self.follow(machine.name)
         for _ in range(len(self.instances)):  # who was first asks the others, which may not have started yet
             for machine in self.instances:
                 require(await self.follow(machine.name), "the KMS does not come back")

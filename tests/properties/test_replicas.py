@@ -1,4 +1,4 @@
-"""Several instances of the KMS that die, are cut off from each other and rotate: one epoch, and no key astray.
+"""Several instances of the KMS that die, are cut off, rotate, and give way to another version: no key goes astray.
 
 The rules and the model are those of `test_crashes`; here are more instances, links between them, and the parties.
 """
@@ -14,10 +14,14 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from tests.doubles.crashes import Ending
 from tests.doubles.durable_model import Violation
 from tests.doubles.durable_system import HOUR, DurableSystem, Variant
+from tests.doubles.kms_system import SECURITY
 from tests.properties.test_crashes import Crashes, kept
 
 from cloister.contract.epochs import active_epoch
+from cloister.formats.handover import Handover, NamedSecret
+from cloister.ledger.statements import sign_statement
 from cloister.services.kms.epochs import EpochKeys
+from cloister.services.kms.kms import Kms
 from cloister.services.kms.standing import Standing
 
 INSTANCES = ["kms", "kms2", "kms3"]
@@ -89,6 +93,14 @@ class Replicas(Crashes):
     def the_amenders_change_the_constitution(self):
         self.run(self.system.change_the_constitution())
 
+    @rule(beside=st.booleans())
+    def the_amenders_name_another_version(self, beside):
+        self.run(self.system.name_another_version(beside=beside))
+
+    @rule(name=every)
+    def the_operator_installs_the_newest_version(self, name):
+        self.run(self.system.upgrade(name))
+
     @rule()
     def a_party_revokes_the_epoch(self):
         self.run(self.system.revoke_the_epoch())
@@ -158,6 +170,76 @@ def test_the_machine_finds_keys_that_are_shared_without_an_entry():
     )
     with pytest.raises(Violation, match=r"that it has from nobody|not in the chain"):
         run_state_machine_as_test(seed(0)(Planted), settings=search)
+
+
+class Lingering(Kms):
+    """Does not look at the time in which it hands over."""
+
+    def _end_in_time(self, refusal):
+        return
+
+
+class RetiredKeepItsKeys(Variant):
+    def kms(self, *parts):
+        kms = super().kms(*parts)
+        kms.__class__ = Lingering
+        return kms
+
+
+async def test_keys_pass_from_one_version_to_the_next_and_the_one_before_ends(tmp_path):
+    system = DurableSystem(tmp_path, instances=2)
+    await system.start_all()
+    assert await system.follow("kms2")
+    epochs = system.instance("kms").kms._standing.keys.held()
+    assert await system.name_another_version(beside=False)
+    await system.upgrade("kms2")
+    assert await system.follow("kms")
+    assert system.instance("kms").kms.retired
+    assert await system.follow("kms2")
+    assert epochs <= system.instance("kms2").kms._standing.keys.held()
+    system.clocks.now += SECURITY.handover_seconds
+    assert not await system.follow("kms")
+    assert not system.instance("kms").alive
+    await system.recover()
+    await system.ledger.abandon()
+
+
+async def test_the_model_names_keys_that_a_retired_version_keeps(tmp_path):
+    system = DurableSystem(tmp_path, RetiredKeepItsKeys(), instances=2)
+    await system.start_all()
+    assert await system.name_another_version(beside=False)
+    await system.follow("kms")
+    await system.audit()
+    system.clocks.now += SECURITY.handover_seconds
+    await system.follow("kms")
+    with pytest.raises(Violation, match="kept its keys beyond its time"):
+        await system.audit()
+    await system.ledger.abandon()
+
+
+async def test_the_model_names_a_key_that_went_to_a_retired_version(tmp_path):
+    """Two instances of the version before; one hands its key to the other after both were retired."""
+    system = DurableSystem(tmp_path, instances=2)
+    await system.start_all()
+    assert await system.follow("kms2")
+    one, other = (system.instance(name).kms._standing.instance for name in ("kms", "kms2"))
+    assert await system.name_another_version(beside=False)
+    (name,) = system.instance("kms").kms._standing.keys.held()
+    record = Handover(
+        constitution=system.constitution.digest(),
+        to=other.key,
+        secrets=(NamedSecret(kind="epoch", name=name),),
+        evidence=bytes(32),
+        checks=("handover.instance",),
+        at=system.clocks.now,
+    )
+    entry = sign_statement("handover", record, (one.secrets.sign,))
+    assert await system.append(entry)
+    await system.audit()
+    system.model.saw_handover(entry)
+    with pytest.raises(Violation, match="to a version that the constitution in force does not name"):
+        await system.audit()
+    await system.ledger.abandon()
 
 
 async def nearly_a_day(system):
