@@ -86,6 +86,18 @@ async def test_a_node_that_does_not_come_up_fails_the_command_and_later_machines
         assert (await beta.state()).revisions == ()
 
 
+async def test_a_revision_that_a_later_machine_refuses_is_told_with_those_that_have_it_and_can_be_followed(tmp_path):
+    async with two_machines(tmp_path) as (alpha, beta, wish):
+        await apply_nodes(reach(alpha, beta), "speech", (drained(alpha),), wish)
+        elsewhere = drained(beta, "other", settings='bundle_urls = ["unix:/x"]\ngateway_urls = ["unix:/x"]\n')
+        with pytest.raises(
+            Refused, match=r"manifest.settings: .*; alpha has revision 2 in force: cloister deploy roll"
+        ):
+            await apply_nodes(reach(alpha, beta), "speech", (drained(alpha), elsewhere), wish)
+        await roll_back(None, reach(alpha, beta), wish)
+        assert [one.standing for one in (await beta.state()).revisions] == ["past", "missed", "in force"]
+
+
 async def test_machines_that_do_not_belong_together_are_not_told_anything(tmp_path):
     async with two_machines(tmp_path) as (alpha, beta, wish):
         await apply_nodes(reach(alpha), "speech", (drained(alpha),), wish)

@@ -129,6 +129,12 @@ def test_settings_that_a_role_does_not_take_are_refused():
     assert examined(replace(NEXT, restores=0, nodes=()), require=require).require()
 
 
+def test_of_a_revision_that_was_missed_and_is_not_started_only_signer_and_place_are_judged():
+    refused_before = replace(NEXT, restores=0, nodes=(sample_node(role="kms"),))
+    assert examined(refused_before, require=None).require()
+    assert refusal(replace(refused_before, previous=bytes(32)), require=None).check == "manifest.previous"
+
+
 # Before a manifest is sent.
 
 GATEWAY = sample_node(role="gateway", workload=b"\xab" * 48)

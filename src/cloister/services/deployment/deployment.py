@@ -64,8 +64,9 @@ class Deployment:
         """
         async with self._turn:
             accepted = self.examine(revisions)
-            await self._halt(accepted[0].manifest.number)
+            await self._cancel()
             try:
+                await self._halt(accepted[-1].manifest.number)
                 await self._keep(accepted)
             finally:
                 self._task = asyncio.create_task(self._resume())
@@ -82,8 +83,8 @@ class Deployment:
             settings.first,
             self.history.taken,
         )
-        for data in revisions:
-            one = self._examined(data, standing, last=data is revisions[-1]).require()
+        for place, data in enumerate(revisions, start=1):
+            one = self._examined(data, standing, starts=place == len(revisions)).require()
             accepted.append(one)
             standing = replace(standing, taken={**standing.taken, one.manifest.number: one.manifest})
         return accepted
@@ -106,12 +107,11 @@ class Deployment:
         await self._cancel()
         await self.fleet.leave()
 
-    def _examined(self, data: bytes, standing: Standing, *, last: bool) -> Examination[AcceptedManifest]:
+    def _examined(self, data: bytes, standing: Standing, *, starts: bool) -> Examination[AcceptedManifest]:
         def require(node: Node) -> None:
-            if last:  # what was missed is not started: its settings may be of files that are gone
-                require_allowed(node, self.settings.folders, own=self.settings.folder)
+            require_allowed(node, self.settings.folders, own=self.settings.folder)
 
-        return examine_manifest(data, standing, require_settings=require)
+        return examine_manifest(data, standing, require_settings=require if starts else None)
 
     async def _keep(self, accepted: Sequence[AcceptedManifest]) -> None:
         """On disk first: what was answered is never forgotten."""
@@ -122,7 +122,6 @@ class Deployment:
 
     async def _halt(self, number: int) -> None:
         """A newer revision takes the place of one that is still being rolled out, from where that came to."""
-        await self._cancel()
         rolling = self.history.rolling
         if rolling is not None:
             said = f"revision {number} took its place before it was rolled out"

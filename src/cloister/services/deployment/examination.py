@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -59,9 +59,13 @@ class AcceptedManifest:
 
 
 def examine_manifest(
-    data: bytes, standing: Standing, *, require_settings: Callable[[Node], object]
+    data: bytes, standing: Standing, *, require_settings: Callable[[Node], object] | None
 ) -> Examination[AcceptedManifest]:
-    """Hold a signed revision against what this machine has; `require_settings` raises `UsageError` for a bad node."""
+    """Hold a signed revision against what this machine has; `require_settings` raises `UsageError` for a bad node.
+
+    It is None for a revision that was missed and is not to be started: what this machine may run is then no question,
+    or one that it refused before could never be followed by another.
+    """
     steps = Steps(MANIFEST_STEPS, ManifestRefused)
     # 1. The signature before anything of the content is looked at.
     signed = steps.attempt(
@@ -79,14 +83,20 @@ def examine_manifest(
     steps.check("manifest.deployment", manifest.deployment == standing.deployment, shortfall)
     _check_place(steps, manifest, standing)
     # 4. What would run: roles that this machine may run, with settings that they take and paths that it allows.
-    nodes = manifest.of(standing.machine)
+    if require_settings is not None:
+        _check_nodes(steps, manifest.of(standing.machine), standing, require_settings)
+    for step in ("manifest.roles", "manifest.settings") if steps.clean else ():
+        steps.check(step, True, "")
+    return steps.examined(lambda: AcceptedManifest(signed))
+
+
+def _check_nodes(
+    steps: Steps, nodes: Sequence[Node], standing: Standing, require_settings: Callable[[Node], object]
+) -> None:
     denied = sorted({node.role for node in nodes} - standing.roles)
     steps.check("manifest.roles", not denied, f"this machine may not run {', '.join(denied)}")
-    if steps.clean:
-        for node in nodes:
-            steps.attempt("manifest.settings", partial(require_settings, node), UsageError)
-        steps.check("manifest.settings", True, "")
-    return steps.examined(lambda: AcceptedManifest(signed))
+    for node in nodes if steps.clean else ():
+        steps.attempt("manifest.settings", partial(require_settings, node), UsageError)
 
 
 def _check_place(steps: Steps, manifest: NodeManifest, standing: Standing) -> None:

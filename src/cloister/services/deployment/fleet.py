@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,9 +173,10 @@ class Fleet:
         if member.process is not None and member.process is not process:  # the keeper was just starting it again
             member.process.kill()
             await member.process.wait(KILLED_SECONDS)
-        await self.store.forget(member.name)
-        for path in (self._config(member), self._announces(member)):
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(Unavailable, OSError):  # no room: the next start finds that it runs no more
+            await self.store.forget(member.name)
+            for path in (self._config(member), self._announces(member)):
+                path.unlink(missing_ok=True)
         del self.members[member.name]
 
     async def leave(self) -> None:
