@@ -39,7 +39,7 @@ And to change it:
   cloister contract vote PROPOSAL --approve --key hospital/sign.seed
   cloister contract status
 
-docs/howto/contracts.md walks two organisations through all of it; docs/formats/contract.md has every field.
+docs/howto/two-organisations.md walks two organisations through all of it; docs/formats/contract.md has every field.
 """
 
 

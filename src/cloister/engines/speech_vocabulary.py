@@ -1,7 +1,7 @@
 """Words that the speech model lacks, as the model's owner writes them into its section: names, medicines, places.
 
-A line has a word and how it is spoken, in the phones of the CMU dictionary without stress: `metoprolol M AH T OW P R AH
-L AO L`. Empty lines, and what follows a `#`, say nothing.
+A line has a word and how it is spoken, in the phones of the CMU dictionary without stress: `cloister K L OY S T ER`.
+Empty lines, and what follows a `#`, say nothing.
 
 Source: http://www.speech.cs.cmu.edu/cgi-bin/cmudict, "Phoneme Set".
 """
