@@ -13,7 +13,7 @@ from tests.doubles.sandboxes import FAULTY, SMALL, post, staged
 from tests.doubles.section_world import OWNERS, SectionWorld, sample_section
 
 from cloister.contract.sections import examine_sections
-from cloister.formats.section import encode_section
+from cloister.formats.section import MAXIMUM_FILES, encode_section
 from cloister.sandbox.closure import ECHO
 from cloister.sandbox.errors import SandboxUnavailable
 from cloister.sandbox.escapes.launcher import descendants
@@ -105,6 +105,14 @@ async def test_a_section_overrides_nothing_of_the_sandboxs_own_and_its_value_is_
         async with faulty.service(given=given(variables={"LISTEN_FD": CANARY})):
             pass
     assert CANARY not in str(refused.value)
+
+
+async def test_as_many_files_as_a_section_can_hold_are_there(faulty):
+    many = given(files={f"{number}/{'deep/' * 20}file": b"x" * 900 for number in range(MAXIMUM_FILES)})
+    async with faulty.service(given=many) as service:
+        count = "import os; result = sum(len(files) for _, _, files in os.walk('/sections'))"
+        others = len(OWNERS) - 1
+        assert (await post(service, "/run", count.encode())).body.decode() == f"did it: {MAXIMUM_FILES + others}"
 
 
 async def test_the_operators_section_limits_what_a_client_sends():

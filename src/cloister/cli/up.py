@@ -27,6 +27,7 @@ from cloister.tee.software import SENTENCE
 
 DETACHED_SECONDS = 180.0
 _POLL_SECONDS = 0.1
+_SECTIONS = "cloister section seal, then submit"
 
 EPILOG = """\b
 Examples:
@@ -99,6 +100,8 @@ async def _start(system: System) -> None:
     examination = await system.examine()
     examination.require()
     say(f"examined as a client does: {len(examination.steps)} steps passed (cloister verify shows them)")
+    if waiting := [role.name for role in system.supervisor.roles if not role.ready]:
+        say(f"{' and '.join(waiting)} will serve when the contract's parties have given their sections: {_SECTIONS}")
     system.tell_ready()
 
 

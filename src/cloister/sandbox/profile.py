@@ -22,6 +22,7 @@ APP, LISTENER_FD, FILTER_FD = "/app", 3, 4
 STAGE_PLACEHOLDER = "{stage}"
 
 MIB = 1024 * 1024
+SECTIONS_BYTES = 8 * MIB  # of 16 sections: 1,024 files, each of a page at least
 _TIER_ABIS = (1, 4, 6)  # from which of Landlock's on it denies files, TCP sockets, signals and abstract sockets
 
 
@@ -95,6 +96,6 @@ def bubblewrap_arguments(*, scratch_bytes: int) -> tuple[str, ...]:
         *("--ro-bind", "/etc/ld.so.cache", "/etc/ld.so.cache", "--ro-bind", STAGE_PLACEHOLDER, APP),
         *("--proc", "/proc", "--dev", "/dev", "--size", str(MIB), "--tmpfs", "/dev/shm"),  # noqa: S108 - a mount
         *("--size", str(scratch_bytes), "--perms", "0700", "--tmpfs", "/tmp"),  # noqa: S108 - a mount
-        *("--setenv", "SECTIONS", SECTIONS, "--size", str(MIB), "--perms", "0700", "--tmpfs", SECTIONS),
+        *("--setenv", "SECTIONS", SECTIONS, "--size", str(SECTIONS_BYTES), "--perms", "0700", "--tmpfs", SECTIONS),
         *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--seccomp", str(FILTER_FD), "--"),  # noqa: S108
     )

@@ -81,11 +81,17 @@ def take_sections() -> None:
             raise SystemExit("a section defines a variable that is the sandbox's own")
         os.environ[name] = value  # noqa: TID251
     for path, content in given.get("files", {}).items():
-        place = f"{SECTIONS}/{path}"
-        os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 - pathlib is slow to load
-        file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        os.write(file, bytes.fromhex(content))
-        os.close(file)
+        try:
+            write_section(f"{SECTIONS}/{path}", bytes.fromhex(content))
+        except OSError as error:  # its own words have the path, which is a secret
+            raise SystemExit(f"the sections' files cannot be written: {os.strerror(error.errno or 0)}") from None
+
+
+def write_section(place: str, content: bytes) -> None:
+    """A file that its reader cannot change."""
+    os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 - pathlib is slow to load
+    with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:  # noqa: PTH123
+        file.write(content)
 
 
 def confine_request(program: bytes, seconds: int) -> None:

@@ -118,3 +118,45 @@ async def test_what_a_role_leaves_behind_is_ended_with_it(supervisor, tmp_path):
     second = child(tmp_path)
     await watched.stop()
     assert not lives(second)
+
+
+WAITS_FOR_A_PARTY = """
+import http.server, json, pathlib, sys
+given = pathlib.Path(sys.argv[1] + ".given")
+
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        missing = [] if given.exists() else ["a key: the sections of its parties: asset.deposit: words (of Models Ltd)"]
+        body = json.dumps({"ready": not missing, "missing": missing}).encode()
+        self.send_response(200 if not missing else 503)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Health)
+open(sys.argv[1], "w").write(str(server.server_port))
+server.serve_forever()
+"""
+
+
+async def test_a_role_that_waits_for_a_party_holds_nobody_up_and_is_told_of_when_it_has_what_it_waits_for(
+    supervisor, tmp_path
+):
+    watched, said = supervisor
+    waiting, other = role(tmp_path, WAITS_FOR_A_PARTY, "gateway"), role(tmp_path, SERVES, "proxy")
+    waiting.health_port = 0  # learnt below, before anybody asks there
+    starting = asyncio.create_task(watched.start([waiting, other]))
+    await until(waiting.announces.exists)
+    await until(waiting.announces.read_text)
+    waiting.health_port = int(waiting.announces.read_text())
+    async with asyncio.timeout(20):
+        await starting
+    assert said[0].startswith("  gateway  waits: a key: the sections of its parties: asset.deposit")
+    assert said[1] == "  proxy    ready"
+    assert (waiting.ready, other.ready) == (False, True)
+    (tmp_path / "gateway.ready.given").touch()
+    await until(lambda: "gateway is ready" in said)
+    assert (waiting.ready, waiting.missing) == (True, "")
