@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import click
 import msgspec
 
@@ -9,8 +11,10 @@ from cloister.cli.contract_log import json_option
 from cloister.cli.explained.contract_words import moment
 from cloister.cli.line_access import LineAccess, line_access
 from cloister.cli.terminal import say, say_json
-from cloister.contract.custody_records import LineCustody, RootRecord
+from cloister.contract.custody_records import RootRecord
 from cloister.contract.state import ContractLine
+from cloister.formats import canonical
+from cloister.formats.custody import Recovery
 
 EPILOG = """\b
 Examples:
@@ -41,7 +45,7 @@ class SaidRoot(msgspec.Struct, frozen=True, kw_only=True):
     custodians: tuple[str, ...]
     threshold: int
     deposits: tuple[str, ...]  # the assets whose latest deposit is sealed under it
-    shares_given: tuple[str, ...]  # "custodian to instance", for a recovery
+    shares_given: tuple[str, ...]  # "custodian to instance", for a recovery, and whether that refused it
 
 
 class SaidKeys(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,12 +96,13 @@ def _said(name: bytes, line: ContractLine) -> SaidKeys:
             )
             for one in line.epochs
         ),
-        roots=tuple(_root(custody, record, latest is record) for record in custody.roots),
+        roots=tuple(_root(line, record, latest is record) for record in custody.roots),
         rotation_asked=latest is not None and custody.asked == latest.root.generation,
     )
 
 
-def _root(custody: LineCustody, record: RootRecord, latest: bool) -> SaidRoot:
+def _root(line: ContractLine, record: RootRecord, latest: bool) -> SaidRoot:
+    custody = line.custody
     generation = record.root.generation
     retired = generation <= custody.retired
     deposits = custody.deposits.items()
@@ -109,9 +114,15 @@ def _root(custody: LineCustody, record: RootRecord, latest: bool) -> SaidRoot:
         custodians=tuple(one.name for one in record.custodians.all),
         threshold=record.custodians.threshold,
         deposits=tuple(name for name, one in deposits if one.deposit.terms.generation == generation),
-        shares_given=tuple(
-            f"{one.custodian} to {one.instance.hex()[:16]}…"
-            for one in custody.recoveries
-            if one.generation == generation
-        ),
+        shares_given=tuple(_given(line, one) for one in custody.recoveries if one.generation == generation),
+    )
+
+
+def _given(line: ContractLine, given: Recovery) -> str:
+    """Whose share went to which instance; that says in the log where it is none, once it has looked."""
+    told = hashlib.sha256(canonical.encode(given)).digest()
+    refusals = (one.refusal for one in line.refusals.latest if one.refusal.wanted == "recovery")
+    wrong = any(one.evidence == told and one.node == given.instance for one in refusals)
+    return f"{given.custodian} to {given.instance.hex()[:16]}…" + (
+        ", which refused it: it is not its share" if wrong else ""
     )

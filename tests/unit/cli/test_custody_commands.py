@@ -203,6 +203,18 @@ async def test_all_is_lost_and_two_custodians_bring_it_back(offices, office):
     assert assets.values == {"password": SecretBytes(SECRET)}
 
 
+async def test_whose_share_was_none_is_listed(offices, office):
+    await office.put()
+    await offices.replace_kms(office)
+    await office.system.give_share(office.kms, "bank", share=SecretBytes(b"a share that is none"))
+    await office.recover("notary")
+    listed = json.loads(await office.run("key", "list", "--json"))["roots"][0]["shares_given"]
+    assert [("refused" in one, one.split()[0]) for one in listed] == [(True, "bank"), (False, "notary")]
+    assert "which refused it: it is not its share" in listed[0]
+    await office.recover("bank")
+    assert "refused" not in await office.run("key", "list")
+
+
 async def test_a_custodian_with_anothers_keys_gives_nothing(office):
     with pytest.raises(Refused, match=r"share\.open: the key does not open bank's share of root 1"):
         await office.recover("bank", seal="notary.seal")
