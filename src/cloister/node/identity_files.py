@@ -106,13 +106,12 @@ def why_on_disk(folder: Path) -> str:
 
 
 def _mount_of(folder: Path) -> tuple[str, tuple[str, ...]]:
-    """The kind of filesystem below `folder`, and its options (proc_pid_mountinfo(5)); the last mount of a place."""
-    resolved, best = folder.resolve(), -1
-    found: tuple[str, tuple[str, ...]] = ("", ())
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    """The kind of filesystem that `folder` is on, and its options (proc_pid_mountinfo(5)); nothing where none is it."""
+    device = folder.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
         fields, _, rest = line.partition(" - ")
-        place = Path(fields.split()[4].encode().decode("unicode_escape"))
-        if resolved.is_relative_to(place) and len(place.parts) >= best:
+        if fields.split()[2] == wanted:
             kind, _, options = rest.split(" ", 2)
-            best, found = len(place.parts), (kind, tuple(options.split(",")))
-    return found
+            return kind, tuple(options.split(","))
+    return "", ()

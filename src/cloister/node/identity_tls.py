@@ -188,8 +188,6 @@ def _bare(protocol: int) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     if protocol == ssl.PROTOCOL_TLS_SERVER:
-        context.num_tickets = (
-            0  # every connection shows its certificate: a resumed one would be judged by an older look
-        )
+        context.num_tickets = 0  # every connection shows its certificate: a resumed one has an older look
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -3,13 +3,15 @@
 import msgspec
 import pytest
 from tests.doubles.identity_system import IdentitySystem, NamedNode
+from tests.doubles.identity_world import serial
 from tests.doubles.kms_system import Link
 
+from cloister.contract.identity_certificate import Window, make_authority
 from cloister.contract.release import ReleaseRefused
 from cloister.crypto.p256 import P256Key
 from cloister.errors import Unavailable
 from cloister.formats import canonical
-from cloister.formats.identity import parse_identity
+from cloister.formats.identity import Authority, parse_identity
 from cloister.formats.release import Revocation
 from cloister.ledger.statements import entry_digest, open_statement, sign_statement
 from cloister.testing.world import DAY
@@ -59,6 +61,23 @@ async def test_a_replica_without_the_root_secret_issues_nothing_and_says_what_to
     alone = await system.started()
     with pytest.raises(Unavailable, match="root secret of this contract's authority is not held here"):
         await NamedNode(system).ask(alone)
+
+
+async def test_an_authority_that_the_root_secret_does_not_derive_issues_nothing(system):
+    kms = await system.started()
+    await kms._custody.have_root(system.line)
+    (root,) = kms._standing.state.lines[system.line].custody.roots
+    key, window = P256Key.generate(), Window(system.now - 60, system.now + DAY)
+    made = Authority(
+        contract=system.line,
+        generation=1,
+        root=root.placed.digest,
+        certificate=make_authority(key, line=system.line, generation=1, window=window, serial=serial(1)),
+        at=system.now,
+    )
+    system.world.log.append(sign_statement("authority", made, (kms._standing.instance.secrets.sign,)))
+    with pytest.raises(Unavailable, match="not the one that the root secret derives"):
+        await NamedNode(system).ask(kms)
 
 
 async def test_a_node_of_a_role_that_the_contract_does_not_name_is_refused_and_that_is_logged():

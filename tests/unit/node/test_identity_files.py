@@ -1,5 +1,6 @@
 """Identities in files: in memory, for their owner alone, replaced all at once."""
 
+import os
 import ssl
 import stat
 import tempfile
@@ -102,19 +103,22 @@ def test_a_folder_on_a_disk_is_refused_unless_that_was_said(tmp_path):
 @pytest.mark.parametrize(
     ("mounts", "swaps", "why"),
     [
-        ("1 0 0:1 / / rw - ext4 /dev/x rw\n2 1 0:2 / {0} rw - tmpfs tmpfs rw\n", "Filename\n", ""),
-        ("1 0 0:1 / / rw - ext4 /dev/x rw\n2 1 0:2 / {0} rw - ramfs none rw\n", "Filename\n/swap\n", ""),
-        ("1 0 0:1 / / rw - ext4 /dev/x rw\n2 1 0:2 / {0} rw - tmpfs t rw,noswap\n", "Filename\n/swap\n", ""),
-        ("1 0 0:1 / / rw - tmpfs t rw\n", "Filename\n/dev/sda2\n", "is on a tmpfs that this machine may swap out"),
-        ("1 0 0:1 / / rw - ext4 /dev/x rw\n", "Filename\n", "is on ext4"),
-        ("2 1 0:2 / {0} rw - tmpfs t rw\n3 1 0:3 / {0} rw - xfs /dev/y rw\n", "Filename\n", "is on xfs"),
+        ("1 0 0:1 / / rw - ext4 /dev/x rw\n2 1 {0} / /in rw - tmpfs tmpfs rw\n", "Filename\n", ""),
+        ("1 0 0:1 / / rw - ext4 /dev/x rw\n2 1 {0} / /in rw - ramfs none rw\n", "Filename\n/swap\n", ""),
+        ("1 0 0:1 / / rw - ext4 /dev/x rw\n2 1 {0} / /in rw - tmpfs t rw,noswap\n", "Filename\n/swap\n", ""),
+        ("1 0 {0} / / rw - tmpfs t rw\n", "Filename\n/dev/sda2\n", "is on a tmpfs that this machine may swap out"),
+        ("1 0 {0} / / rw - ext4 /dev/x rw\n", "Filename\n", "is on ext4"),
+        ("1 0 0:1 / / rw - tmpfs t rw\n", "Filename\n", "is on a filesystem that cannot be told"),
     ],
-    ids=["tmpfs", "ramfs and swap", "tmpfs without swap", "tmpfs and swap", "a disk", "a disk over a tmpfs"],
+    ids=["tmpfs", "ramfs and swap", "tmpfs without swap", "tmpfs and swap", "a disk", "a mount that is not told"],
 )
 def test_what_a_folder_is_on_is_read_from_the_kernel(tmp_path, monkeypatch, mounts, swaps, why):
-    read = Path.read_text
-    said = {"/proc/self/mountinfo": mounts.format(tmp_path), "/proc/swaps": swaps}
-    monkeypatch.setattr(Path, "read_text", lambda self: said.get(str(self)) or read(self))
+    read, device = Path.read_text, tmp_path.stat().st_dev
+    said = {
+        "/proc/self/mountinfo": mounts.format(f"{os.major(device)}:{os.minor(device)}"),
+        "/proc/swaps": swaps,
+    }
+    monkeypatch.setattr(Path, "read_text", lambda self, **given: said.get(str(self)) or read(self, **given))
     assert why_on_disk(tmp_path) == why
 
 

@@ -111,6 +111,11 @@ class Identities:
                 " custodians recover it (cloister key recover), or a party asks for another (cloister key rotate)"
             )
         key = authority_key(secret, line=name, generation=authorities[0].authority.generation)
+        if key.public != authorities[0].certificate.key:  # the fold has no secret to tell it by
+            raise Unavailable(
+                "the authority in the log is not the one that the root secret derives: a party asks for another root"
+                " (cloister key rotate)"
+            )
         return Issuer(key, authorities)
 
     async def _have_authority(self, name: bytes) -> None:

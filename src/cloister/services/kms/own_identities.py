@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import functools
 import ssl
+from time import monotonic
 from typing import Final
 
 import structlog
 
 from cloister.formats.evidence import Role
 from cloister.formats.spiffe import host_of
+from cloister.hosting.allowance import Allowance, TooMuch
 from cloister.hosting.tls import Spoken
 from cloister.node.identity import KeptIdentity
 from cloister.node.identity_tls import NoIdentity, PeerNotTaken, Speaker, server_context
@@ -28,6 +30,7 @@ class OwnIdentities:
         self._kms = kms
         self._speakers: dict[bytes, Speaker] = {}  # by the line's digest
         self._kept: dict[bytes, KeptIdentity] = {}
+        self._telling = Allowance(per_second=1, brim=8, clock=monotonic)
 
     def context(self) -> ssl.SSLContext:
         """A server's: callers say by the host name of which line they are."""
@@ -74,7 +77,7 @@ class OwnIdentities:
 
     async def _keep(self, line: bytes) -> None:
         speaker = self._speakers[line] = Speaker(line, clock=self._kms.now)
-        speaker.refused = _tell
+        speaker.refused = self._tell
         obtain = functools.partial(self._kms.own_identity, line)
         self._kept[line] = KeptIdentity(speaker, obtain, clock=self._kms.now)
         await self._kept[line].keep()
@@ -82,6 +85,8 @@ class OwnIdentities:
     def _of_host(self, host: str | None) -> Speaker | None:
         return next((one for line, one in self._speakers.items() if host == host_of(line, "kms")), None)
 
-
-def _tell(refusal: PeerNotTaken) -> None:
-    structlog.get_logger().info("a caller was not taken", check=refusal.check)
+    def _tell(self, refusal: PeerNotTaken) -> None:
+        """Some of those who are not taken; anyone who reaches the port can be refused as often as it likes."""
+        with contextlib.suppress(TooMuch):
+            self._telling.take(1, what="refusals")
+            structlog.get_logger().info("a caller was not taken", check=refusal.check)
