@@ -17,6 +17,7 @@ from cloister.contract.fold import advance, begin
 from cloister.contract.state import State
 from cloister.formats.custody import parse_recovery, parse_use
 from cloister.formats.handover import parse_handover
+from cloister.formats.identity import parse_identity
 from cloister.formats.refusal import Wanted, parse_refusal
 from cloister.formats.release import parse_release
 from cloister.formats.statement import Statement, parse_statement
@@ -27,9 +28,9 @@ Examples:
   cloister release list
   cloister release list --since 40 --json | jq -r '.[] | select(.effect != "counts") | .effect'
 
-A transport key (release), an asset (use), a secret handed to another KMS instance (handover), a custodian's share
-(recovery), or nothing (refusal), with the checks that failed. The log is fetched whole and examined as a KMS examines
-it. `cloister ledger proof INDEX` proves an entry to others.
+A transport key (release), an asset (use), a certificate (identity), a secret handed to another KMS instance
+(handover), a custodian's share (recovery), or nothing (refusal), with the checks that failed. The log is fetched
+whole and examined as a KMS examines it. `cloister ledger proof INDEX` proves an entry to others.
 """
 
 
@@ -123,6 +124,20 @@ def _handover(_state: State, statement: Statement, index: int, entry: str, effec
     )
 
 
+def _identity(_state: State, statement: Statement, index: int, entry: str, effect: str) -> SaidRelease:
+    made = parse_identity(statement.payload)
+    return SaidRelease(
+        index=index,
+        entry=entry,
+        kind="identity",
+        what=f"a certificate for a {made.role} until {moment(made.not_after)}",
+        to=made.node.sign.hex(),
+        at=moment(made.at),
+        checks=len(made.checks),
+        effect=effect,
+    )
+
+
 def _recovery(_state: State, statement: Statement, index: int, entry: str, effect: str) -> SaidRelease:
     made = parse_recovery(statement.payload)
     return SaidRelease(
@@ -140,6 +155,7 @@ def _recovery(_state: State, statement: Statement, index: int, entry: str, effec
 _REFUSED: Final[Mapping[Wanted, str]] = {
     "transport-key": "no transport key",
     "assets": "no assets",
+    "identity": "no certificate",
     "handover": "no handover",
     "recovery": "no share of a custodian's",
 }
@@ -164,6 +180,7 @@ def _refusal(_state: State, statement: Statement, index: int, entry: str, effect
 _READ: Final[Mapping[str, Callable[[State, Statement, int, str, str], SaidRelease]]] = {
     "release": _release,
     "use": _use,
+    "identity": _identity,
     "handover": _handover,
     "recovery": _recovery,
     "refusal": _refusal,

@@ -3,13 +3,18 @@
 import json
 import ssl
 import threading
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
+from tests.doubles.identity_world import IdentityWorld
 from tests.unit.node.test_identity_tls import Nodes
 
+from cloister.cli import release_list
 from cloister.cli.node_show import show
 from cloister.errors import MalformedInput, Unavailable, UsageError
+from cloister.formats.refusal import Wanted
+from cloister.formats.statement import parse_statement
 from cloister.hosting.loopback import LOOPBACK, listen, port_of
 
 
@@ -52,6 +57,15 @@ def test_a_certificate_of_a_server_is_told_as_json(held, tmp_path):
     assert told["role"] == "service"
     assert told["node"] == held.name.node.hex()
     assert told["for_tls_alone"]
+
+
+def test_certificates_and_their_refusals_are_among_what_a_kms_let_out():
+    world = IdentityWorld()
+    statement = parse_statement(world.identity())
+    told = release_list._READ["identity"](world.state(), statement, 7, "entry", "counts")
+    assert told.what.startswith("a certificate for a service until ")
+    assert told.to == world.service.sign.public.hex()
+    assert release_list._REFUSED.keys() == set(get_args(Wanted))
 
 
 def test_what_is_no_certificate_is_said(tmp_path):
