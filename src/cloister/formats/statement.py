@@ -7,6 +7,7 @@ names the kind, so that no signature can be carried from one kind of statement t
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -53,7 +54,12 @@ def parse_statement(entry: bytes) -> Statement:
 
 def is_of_kind(entry: bytes, *kinds: Kind) -> bool:
     """Whether an entry that parses is of one of these kinds, by its first bytes alone: `kind` sorts first."""
-    return entry.startswith(tuple(_beginning(kind) for kind in kinds))
+    return entry.startswith(_beginnings(*kinds))
+
+
+@cache
+def _beginnings(*kinds: Kind) -> tuple[bytes, ...]:
+    return tuple(map(_beginning, kinds))
 
 
 def _beginning(kind: Kind) -> bytes:

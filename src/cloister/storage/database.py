@@ -26,6 +26,7 @@ from cloister.storage.transaction import Each, Find, Insert, Query, Row, Step, W
 T = TypeVar("T")
 
 PROBE_SECONDS = 1.0
+LOT = 256  # values that one statement finds
 
 
 class Database:
@@ -179,12 +180,22 @@ def _take(connection: sqlite3.Connection, step: Step) -> Sequence[Row]:
                 if not take(row):
                     break
         case Find(table, columns, values):
-            sql = f"SELECT {', '.join(columns)} FROM {table} WHERE {columns[0]} = ?"  # noqa: S608 - names of ours
-            return [row for value in values for row in connection.execute(sql, (value,))]
+            return [row for some in _several(values) for row in _found(connection, table, columns, some)]
         case Insert(table, types, rows):
             marks = ", ".join("?" * len(types))
             connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 - names of ours
     return ()
+
+
+def _several(values: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Full lots, of which SQLite keeps the statement that finds them, and what is left."""
+    return (values[at : at + LOT] for at in range(0, len(values), LOT))
+
+
+def _found(connection: sqlite3.Connection, table: str, columns: Sequence[str], values: Sequence[bytes]) -> list[Row]:
+    marks = ", ".join("?" * len(values))
+    sql = f"SELECT {', '.join(columns)} FROM {table} WHERE {columns[0]} IN ({marks})"  # noqa: S608 - names of ours
+    return connection.execute(sql, values).fetchall()
 
 
 def _write_nothing_new(connection: sqlite3.Connection) -> None:
