@@ -39,8 +39,8 @@ def free_ports(count):
 class Machine:
     """One machine in `folder`. Enter it to have its API; whatever nodes run at the end are ended."""
 
-    def __init__(self, folder: Path, *, name="alpha", apart=False, **settings):
-        self.folder, self.name, self.apart = folder, name, apart
+    def __init__(self, folder: Path, *, name="alpha", apart=False, shown=None, **settings):
+        self.folder, self.name, self.apart, self.shown = folder, name, apart, shown
         self.operator = SigningKey.generate()
         self.allowed = folder / "nodes"
         self.allowed.mkdir(parents=True)
@@ -83,7 +83,8 @@ class Machine:
             while not ready.exists():
                 assert not self.task.done(), self.task.result()
                 await asyncio.sleep(0.01)
-        self.url = f"http://127.0.0.1:{int(ready.read_text())}"
+        scheme = "https" if "tls" in self.settings else "http"
+        self.url = f"{scheme}://{self.settings.get('address', '127.0.0.1')}:{int(ready.read_text())}"
         ready.unlink()
 
     async def end(self):
@@ -136,13 +137,13 @@ class Machine:
 
     async def state(self):
         """What the API tells now."""
-        async with DeploymentClient(self.url) as client:
+        async with DeploymentClient(self.url, peers=self.shown) as client:
             state = await client.state()
         self.seen.update(named for node in state.nodes if node.pid and (named := name_of(node.pid)))
         return state
 
     async def send(self, *signed):
-        async with DeploymentClient(self.url) as client:
+        async with DeploymentClient(self.url, peers=self.shown) as client:
             await client.send(signed)
 
     async def apply(self, *nodes, **changed):

@@ -7,15 +7,20 @@ import signal
 
 import msgspec
 import pytest
-from tests.doubles.deployed_machine import NOBODY, Machine, is_in_force
+from tests.doubles.certificates import Authority
+from tests.doubles.deployed_machine import NOBODY, Machine, free_ports, is_in_force
 from tests.doubles.http_peers import serving
 
 from cloister.crypto.signing import SigningKey
-from cloister.errors import Refused
+from cloister.errors import Refused, Unavailable
+from cloister.formats.checkpoint import ED25519, format_vkey
+from cloister.formats.toml_text import toml_text
 from cloister.hosting.http_client import HttpClient
 from cloister.hosting.http_exchange import Response
 from cloister.hosting.http_message import Origin
 from cloister.hosting.processes import name_of
+from cloister.peers.deployment import DeploymentClient
+from cloister.storage.key_file import write_signing_key
 
 replace = msgspec.structs.replace
 
@@ -119,6 +124,38 @@ async def test_an_api_that_is_killed_amid_a_rollout_finds_its_nodes_and_goes_on(
         state = await machine.apply(manifest.nodes[1])
         assert [one.node for one in state.nodes] == ["changes"]
         assert name_of(before["lives"].pid) is None
+
+
+async def test_between_machines_api_and_nodes_are_known_by_certificates_and_strangers_are_not_heard(tmp_path):
+    authority = Authority(tmp_path)
+    tls = msgspec.to_builtins(authority.server("deployment", address="127.0.0.2", clients=["operator"]), enc_hook=str)
+    peers = msgspec.to_builtins(authority.peer("deployment", address="127.0.0.2"), enc_hook=str)
+    settings = {"address": "127.0.0.2", "tls": tls, "peers": peers, "folders": [str(tmp_path)]}
+    known, strange = authority.peer("operator"), authority.peer("stranger")
+    async with Machine(tmp_path / "m", shown=known, **settings) as machine:
+        with pytest.raises(Unavailable):
+            async with DeploymentClient(machine.url, peers=strange) as client:
+                await client.state()
+        own = authority.server("witness", address="127.0.0.3", clients=["deployment"])
+        key = machine.allowed / "witness.seed"
+        write_signing_key(key, SigningKey.generate())
+        vkey = format_vkey("log.test/tls", SigningKey.generate().public, kind=ED25519)
+        table = {
+            "folder": str(machine.allowed / "w"),
+            "name": "w.test/tls",
+            "key": str(key),
+            "logs": [vkey],
+            "address": "127.0.0.3",
+            "tls": msgspec.to_builtins(own, enc_hook=str),
+        }
+        node = replace(
+            machine.relay(NOBODY, "watcher", ports=free_ports(1)),
+            role="witness",
+            health_ports=(),
+            settings=toml_text(table, comment=lambda _: ""),
+        )
+        state = await machine.apply(node)
+        assert [(one.name, one.phase) for one in state.nodes] == [(f"watcher/{node.ports[0]}", "ready")]
 
 
 async def test_manifests_that_are_replayed_older_foreign_or_nobodys_are_refused_by_name_and_change_nothing(tmp_path):
