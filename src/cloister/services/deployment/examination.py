@@ -11,11 +11,11 @@ from cloister.crypto.signing import BadSignature
 from cloister.errors import MalformedInput, Refused, TooLarge, UsageError
 from cloister.examination import Examination, Steps
 from cloister.formats.node_manifest import Node, NodeManifest
-from cloister.services.deployment.signed_manifest import SignedManifest, open_node_manifest
+from cloister.services.deployment.signed_manifest import SignedManifest, named_signer, open_node_manifest
 
 MANIFEST_STEPS: Final = (
-    "manifest.signature",
     "manifest.operator",
+    "manifest.signature",
     "manifest.deployment",
     "manifest.number",
     "manifest.previous",
@@ -67,15 +67,12 @@ def examine_manifest(
     or one that it refused before could never be followed by another.
     """
     steps = Steps(MANIFEST_STEPS, ManifestRefused)
-    # 1. The signature before anything of the content is looked at.
-    signed = steps.attempt(
-        "manifest.signature", lambda: open_node_manifest(data), BadSignature, MalformedInput, TooLarge
-    )
-    if signed is None:
+    # 1. Only operators' words count: to what others wrote not a moment is given, the rest of the content least of all.
+    if steps.attempt("manifest.operator", lambda: _named_operator(data, standing), MalformedInput, TooLarge) is None:
         return steps.stopped()
-    # 2. Only operators' words count: what others wrote is not looked into further.
-    signer = f"{signed.signer.hex()[:16]}…"
-    if not steps.check("manifest.operator", signed.signer in standing.operators, f"{signer} is no operator's key here"):
+    # 2. The signature of the one that it names, before anything of the content is looked at.
+    signed = steps.attempt("manifest.signature", lambda: open_node_manifest(data), BadSignature, MalformedInput)
+    if signed is None:
         return steps.stopped()
     manifest = signed.manifest
     # 3. Its place: no other deployment's, none that was taken before, none that leaves one out.
@@ -97,6 +94,13 @@ def _check_nodes(
     steps.check("manifest.roles", not denied, f"this machine may not run {', '.join(denied)}")
     for node in nodes if steps.clean else ():
         steps.attempt("manifest.settings", partial(require_settings, node), UsageError)
+
+
+def _named_operator(data: bytes, standing: Standing) -> bytes:
+    signer = named_signer(data)
+    if signer not in standing.operators:
+        raise MalformedInput(f"{signer.hex()[:16]}… is no operator's key here")
+    return signer
 
 
 def _check_place(steps: Steps, manifest: NodeManifest, standing: Standing) -> None:
