@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 NEVER, ALWAYS = False, True  # whether what is committed is synchronised before it is answered
 BLOCK = 512  # bytes that a disk writes whole or not at all
+LOG_HEADER = 32  # bytes of SQLite's write-ahead log
 
 # The doubles say what a disk keeps, not the disk: memory is as good, and faster.
 MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
@@ -169,6 +170,12 @@ class Machine:
         for log in path.parent.glob(f"{path.name}-wal*"):
             self._synced[log.name] = log.read_bytes()
 
+    def begun(self, path: Path) -> None:
+        """SQLite synchronises a log's header before it writes the first frame behind it."""
+        log = path.with_name(f"{path.name}-wal")
+        with log.open("rb") as file:
+            self._synced[log.name] = file.read(LOG_HEADER) + self._synced.get(log.name, b"")[LOG_HEADER:]
+
     def _lose(self, kept: float) -> None:
         for log in self.folder.glob("*-wal*"):
             content = log.read_bytes()
@@ -244,6 +251,7 @@ class _Connection:
         self._machine.step(f"before {what}")
         cursor = self._real.execute(sql)
         self._changes = self._real.total_changes
+        self._machine.begun(self._path)
         self._machine.step(f"after {what}")
         return cursor
 

@@ -97,6 +97,7 @@ class Database:
     def _close(self) -> None:
         with contextlib.suppress(OSError, sqlite3.Error):  # what is not moved now is in the log, for the next start
             self._move()
+        with contextlib.suppress(OSError):  # before SQLite removes the log
             self._log.empty()
         self._connection.close()
         self._log.close()
@@ -208,8 +209,8 @@ def _open(path: Path, migrations: str, log: LogCopy) -> sqlite3.Connection:
     log.mend()
     try:
         connection = open_file(path, migrations)
+        log.begin()
     except BaseException:
         log.close()
         raise
-    log.begin()
     return connection

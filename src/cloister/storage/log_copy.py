@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Self
 
 from cloister.errors import Unavailable
+from cloister.storage.database_file import CorruptStore
 
 MAGIC = b"wal2"
 _HEAD = struct.Struct(">4s8sQQ")  # magic, salts, position, length
@@ -62,6 +63,7 @@ class LogCopy:
         The copy is empty then: it has to be whenever the log may vanish, or it would bring back what came before.
 
         Raises:
+            CorruptStore: the log is gone, and held what may not be in the file.
             Unavailable: another process has it, or it cannot be read or written.
         """
         try:
@@ -73,13 +75,23 @@ class LogCopy:
         except BlockingIOError as error:
             self.close()
             raise Unavailable(f"{self.copy} is in use by another process of this service: end that one") from error
+        except CorruptStore:
+            self.close()
+            raise
         except OSError as error:
             self.close()
             raise Unavailable(f"{self.copy} cannot be opened: {error.strerror}") from error
 
     def begin(self) -> None:
-        """SQLite has the database open: follow its log."""
-        self._log_file = os.open(self.log, os.O_RDWR | os.O_CLOEXEC)
+        """SQLite has the database open: follow its log.
+
+        Raises:
+            Unavailable: the log cannot be opened.
+        """
+        try:
+            self._log_file = os.open(self.log, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise Unavailable(f"{self.log} cannot be opened: {error.strerror}") from error
 
     def moved(self) -> None:
         """All of the log is in the file: SQLite begins it anew with its next transaction."""
@@ -220,6 +232,8 @@ def _mend(log: Path, copy: bytes) -> None:
     if not records:
         return
     found = log.read_bytes() if log.exists() else b""
+    if not found:  # we empty the copy before; the file may be older than it, or newer by a process of another version
+        raise CorruptStore(f"{log} is gone, and its copy says that it held what was acknowledged: put it back")
     if _is_header(found[:_LOG_HEADER]) and found[_SALTS] != records[0][0]:
         return
     content = b"".join(content for _, _, content in records)

@@ -3,13 +3,18 @@
 import asyncio
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
-from tests.doubles.crashes import torn
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.doubles.crashes import MEMORY, torn
 
 from cloister.errors import Unavailable
 from cloister.storage import log_copy
 from cloister.storage.database import Database
+from cloister.storage.database_file import CorruptStore
 from cloister.storage.log_copy import LogCopy, copy_living
 
 LOG, COPY = "x.sqlite-wal", "x.sqlite-wal-copy"
@@ -56,7 +61,7 @@ async def test_what_was_answered_is_there_after_the_process_was_killed(left):
 
 
 @pytest.mark.parametrize("name", [LOG, COPY])
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 0.9])
 async def test_it_is_there_when_either_file_lost_its_end(left, name, share):
     content = (left / name).read_bytes()
     used = len(content.rstrip(b"\0"))
@@ -64,9 +69,31 @@ async def test_it_is_there_when_either_file_lost_its_end(left, name, share):
     assert await remembered_in(left) == ["a", "b", "c"]
 
 
-async def test_it_is_there_when_the_log_is_gone(left):
-    (left / LOG).unlink()
+async def test_it_is_there_when_the_copy_is_gone(left):
+    (left / COPY).unlink()
     assert await remembered_in(left) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+async def test_where_the_log_is_gone_nothing_is_forgotten_in_silence(left, emptied):
+    log = (left / LOG).read_bytes()
+    (left / LOG).write_bytes(b"") if emptied else (left / LOG).unlink()
+    with pytest.raises(CorruptStore, match="is gone, and its copy says"):
+        await opened(left)
+    (left / LOG).write_bytes(log)
+    assert await remembered_in(left) == ["a", "b", "c"]
+
+
+@given(content=st.binary(max_size=300) | st.binary(max_size=300).map(lambda data: log_copy.MAGIC + data))
+def test_whatever_stands_in_the_copy_the_log_stays_as_it_is_unless_a_record_is_whole(content):
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        log = LogCopy.of(Path(folder) / "x.sqlite")
+        log.log.write_bytes(b"log")
+        log.copy.write_bytes(content)
+        log.mend()
+        log.close()
+        assert log.log.read_bytes() == b"log"
+        assert log.copy.read_bytes() == b""
 
 
 async def test_a_copy_of_before_the_log_began_anew_is_left_alone(tmp_path):
@@ -124,7 +151,6 @@ async def test_a_disk_that_fails_is_unavailable_and_what_follows_is_kept(tmp_pat
             await remember(database, "b", 2)
     await remember(database, "c", 3)
     left = killed(tmp_path / "living", tmp_path / "left")
-    (left / LOG).write_bytes(b"")
     await database.close()
     assert {"a", "c"} <= {*await remembered_in(left)}
 
