@@ -326,14 +326,16 @@ def test_a_vote_on_what_is_in_force_has_no_effect():
     assert "vote.proposal" in council.state.reason
 
 
-def test_whoever_is_named_anew_has_to_agree():
+def test_whoever_is_named_anew_has_to_agree_and_so_has_everyone_whom_it_joins():
+    """Who could bring in others by number would have as many as it takes to throw anyone out."""
     council = Council(notice_seconds=0)
     newcomer = SigningKey.generate()
     party = Party(name="newcomer", duties=("auditor",), keys=(newcomer.public,), seal=b"")
     successor, proposal = council.propose("operator", "auditor", parties=(*council.contract.parties, party))
-    assert council.line.current == council.contract
     council.keys["newcomer"] = newcomer
-    council.vote(proposal, "newcomer")
+    for name in ("publisher", "model owner", "newcomer"):
+        assert council.line.current == council.contract, name
+        council.vote(proposal, name)
     assert council.line.current == successor
 
 

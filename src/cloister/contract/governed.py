@@ -166,13 +166,15 @@ def must_approve(current: Document, successor: Document) -> frozenset[str]:
     """Who has to approve beside the number that it takes.
 
     Whoever's own part changes or is new; the owner of an asset where anything changes of what is said of it, of who may
-    use it, by which code, under which appraisal, or of who keeps its key; and all to a rule of urgent fixes. So nobody
-    is outvoted about what is its own.
+    use it, by which code, under which appraisal, or of who keeps its key; and all to a rule of urgent fixes, and to who
+    joins. So nobody is outvoted about what is its own, and nobody brings in others to outvote with.
     """
     if successor.changes.urgent not in ("none", current.changes.urgent):
         return frozenset({*current.voters, *successor.voters})
     before, after = _parts(current), _parts(successor)
     changed = {name for name, part in after.items() if before.get(name) != part}
+    if after.keys() - before.keys():
+        changed |= before.keys()
     if isinstance(current, Contract) and isinstance(successor, Contract):
         changed |= {asset.owner for asset in current.assets if _use(asset, current) != _use(asset, successor)}
     return frozenset(changed)
