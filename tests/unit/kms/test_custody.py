@@ -68,6 +68,16 @@ async def test_two_replicas_at_one_instant_cannot_both_spend_the_last_use():
     assert system.custody(first).custody.uses == {("password", "serve"): 1}
 
 
+async def test_many_nodes_at_one_instance_at_once_get_what_is_granted_and_no_more():
+    system = CustodySystem(uses=3)
+    kms = await system.started()
+    await system.deposit(kms)
+    answers = await asyncio.gather(*(WantingNode(system).assets_of(kms) for _ in range(5)), return_exceptions=True)
+    refused = [one for one in answers if isinstance(one, Refused)]
+    assert [one.check for one in refused] == ["asset.uses"] * 2
+    assert system.custody(kms).custody.uses == {("password", "serve"): 3}
+
+
 async def test_a_use_that_another_replica_overtakes_in_the_log_gives_nothing(monkeypatch):
     """The decision is made while one use is left; the other's use comes into the log first."""
     system = CustodySystem(uses=1)

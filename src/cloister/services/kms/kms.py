@@ -83,6 +83,7 @@ class Kms:
         self._identities = Identities(self._standing, self._custody)
         self._publications = Publications(self._standing, self._custody)
         self._lock = asyncio.Lock()
+        self._spending = asyncio.Lock()  # uses of assets: the log takes an instance's by their numbers, one by one
         self._looked_at = -1.0  # by a monotonic clock: when the latest look at the log began
         self.started = False
         self.trouble = ""  # why the last attempt to start, or to follow the log, did not come to its end
@@ -181,7 +182,8 @@ class Kms:
         asked = AssetsAsked(request.contract, request.assets, *shown)
         async with self._where_the_log_is():
             await self._custody.settle()
-        return self._answered(await release_assets(self._standing, asked))
+        async with self._spending:
+            return self._answered(await release_assets(self._standing, asked))
 
     async def identity(self, data: bytes) -> bytes:
         """Judge a node's request for a certificate, log the identity, and only once it is witnessed issue it.
