@@ -3,7 +3,12 @@
 import signal
 
 import pytest
+from hypothesis import settings
 from tests.doubles.postgresql import running_server
+
+# A slow machine is no fault of what is tested.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # Who was started in the background by a shell ignores ctrl-C, and so do its children; some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
