@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -155,3 +156,28 @@ async def test_another_engine_takes_the_place_of_one_whose_sections_changed():
         finally:
             await engine.stop()
         assert second.ended.is_set()
+
+
+async def test_what_is_started_anew_with_the_sections_of_before_is_offered_to_nobody():
+    """A client's request may end an engine, and the operator may make its time to end what it works on long."""
+    with staged(ECHO) as echo:
+        profile, made = plan(SMALL), []
+
+        def make(given):
+            made.append(EngineService(profile, echo.engine, echo.folder / "run", given=given))
+            return made[-1]
+
+        engine = GivenEngine(make, waits=True, grace_seconds=60)
+        ready: list[RunningEngine] = []
+        engine.follow(ready.append, lambda _gone: None)
+        try:
+            for limit in ("4", "5"):
+                await engine.take(given(variables={"MAXIMUM_FILE_BYTES": limit}))
+            os.kill(ready[0].pid, signal.SIGKILL)
+            async with asyncio.timeout(20):
+                while not any(seat.proven and seat.engine is not ready[0] for seat in made[0]._seats):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
+            assert len(ready) == 2
+        finally:
+            await engine.stop()

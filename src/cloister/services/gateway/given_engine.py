@@ -67,6 +67,7 @@ class GivenEngine:
             for engine in others:
                 self._gone(engine)
             if before is not None:
+                before.on_ready = _offered_to_nobody  # one that it starts anew has what was given before, too
                 self._keep(asyncio.create_task(self._retire(before)))
 
     def missing(self) -> Sequence[str]:
@@ -106,3 +107,7 @@ class GivenEngine:
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _offered_to_nobody(_engine: RunningEngine) -> None:
+    """What an engine service does with engines once another has taken its place."""
