@@ -226,3 +226,17 @@ async def test_a_day_later_the_same_node_gets_another(system):
     second = await node.identity(kms)
     assert first.window.not_after < second.window.not_before
     assert first.name == second.name
+
+
+async def test_a_host_whose_clock_is_ahead_has_nothing_dated_and_no_authority_made(system):
+    """An authority is made once: of a date that is to come, it would serve nobody until a party asks for another."""
+    kms = await system.started()
+    before, noon = len(system.world.log.entries), system.now
+    system.ledger._clock = lambda: noon  # the witnesses'
+    system.now += 600
+    with pytest.raises(Unavailable, match="beyond what the witnesses stated last: set it right"):
+        await NamedNode(system).identity(kms)
+    kinds = [open_statement(entry).kind for entry in system.world.log.entries[before:]]
+    assert not {"authority", "identity"} & set(kinds)
+    system.now = noon + 30
+    await NamedNode(system).identity(kms)

@@ -127,7 +127,7 @@ class Identities:
         known = {one.authority.generation for one in line.identities.authorities}
         if latest is None or secret is None or latest.root.generation in known:
             return
-        generation, now = latest.root.generation, standing.now()
+        generation, now = latest.root.generation, standing.dated()
         certificate = make_authority(
             authority_key(secret, line=name, generation=generation),
             line=name,
@@ -146,7 +146,7 @@ def _judge(standing: Standing, asked: IdentityAsked) -> Examination[IdentityDeci
 
 
 def _entry(standing: Standing, decision: IdentityDecision, asked: IdentityAsked, issuer: Issuer) -> bytes:
-    now = standing.now()
+    now = standing.dated()
     ends = (now + standing.instance.security.identity_seconds, decision.ends)
     made = Identity(
         contract=decision.contract,

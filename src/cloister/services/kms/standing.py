@@ -10,6 +10,7 @@ from cloister.contract.custody_records import RootRecord
 from cloister.contract.epochs import active_epoch, living_epochs
 from cloister.contract.node_request import Shown
 from cloister.contract.state import ContractLine, EpochRecord, State
+from cloister.errors import Unavailable
 from cloister.formats.contract import parse_contract
 from cloister.formats.refusal import Wanted
 from cloister.ledger.checkpoints import VerifiedCheckpoint
@@ -28,6 +29,9 @@ def first_contracts(entries: Sequence[bytes]) -> frozenset[bytes]:
     statements = (open_statement(entry) for entry in entries)
     contracts = (parse_contract(statement.payload) for statement in statements if statement.kind == "contract")
     return frozenset(contract.digest() for contract in contracts if contract.sequence == 0)
+
+
+FORESEEN = 60  # seconds: by how much a clock may be ahead of the witnesses' beside the age of what they stated
 
 
 @dataclass(slots=True)
@@ -57,6 +61,20 @@ class Standing:
     def now(self) -> int:
         """The host's clock, but never before the witnesses' time and what has passed here since it was heard."""
         return int(self.clock())
+
+    def dated(self) -> int:
+        """The time, to be written where others will go by it: not far beyond what witnesses stated last.
+
+        Raises:
+            Unavailable: the host's clock is ahead of theirs, or their word is old.
+        """
+        now, stated = self.now(), self.history.checkpoint.cosigned_at
+        if now > stated + 2 * self.instance.security.head_seconds + FORESEEN:
+            raise Unavailable(
+                f"this machine's clock is {now - stated} s beyond what the witnesses stated last: set it right, or wait"
+                " until they answer"
+            )
+        return now
 
     def lines(self) -> dict[bytes, ContractLine]:
         """The contract lines that are served and that nobody ended, by their identities."""
