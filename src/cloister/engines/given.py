@@ -5,23 +5,26 @@ It is there before the engine's program begins, and only there: an engine that i
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Final, NoReturn
 
 UNUSABLE: Final = 118  # exit status, by which the gateway says that the engine cannot use what it was given
+VARIABLES: Final = ".variables.json"  # no section has a file of such a name
 MAXIMUM_FILE_BYTES: Final = "MAXIMUM_FILE_BYTES"  # of a file that a client sends; a whole number
 VOCABULARY: Final = "vocabulary.txt"  # words that the model lacks, see `speech_vocabulary`
 
 
 def variable(name: str) -> str | None:
     """A variable's value; None where no section defines it."""
-    return os.environ.get(name)  # noqa: TID251 - what an engine is set up with, as the sandbox hands it over
+    value = json.loads(file(VARIABLES) or b"{}").get(name)
+    return None if value is None else str(value)
 
 
 def file(name: str) -> bytes | None:
     """A file's content; None where no section has it."""
-    folder = variable("SECTIONS")
+    folder = os.environ.get("SECTIONS")  # noqa: TID251 - what an engine is set up with, as the sandbox hands it over
     path = None if folder is None else Path(folder, name)
     return path.read_bytes() if path is not None and path.is_file() else None
 

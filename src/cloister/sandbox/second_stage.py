@@ -22,6 +22,7 @@ CONFINED = "confined"
 OUT_OF_MEMORY, UNUSABLE = 117, 118  # exit statuses; the second: the engine cannot use what it was given
 GIVEN_FD = 5  # memory with the task's sections, in JSON; nothing of it where the task has none
 SECTIONS = "/sections"  # where their files are: in memory, and to be read only
+VARIABLES = ".variables.json"  # there; no section has a file of such a name
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
@@ -69,20 +70,18 @@ def main() -> None:
 
 
 def take_sections() -> None:
-    """Set the variables and write the files that the task was given; where they came from, nothing is left.
+    """Write the variables and the files that the task was given; where they came from, nothing is left.
 
-    The environment is this process's own from here on: the kernel shows others only what a process began with.
+    Variables go into a file as well, and never into the environment: there they would tell interpreters and libraries
+    what else to load, and what runs is no section's to choose.
     """
     with open(GIVEN_FD, "rb") as handed:
         given = json.loads(handed.read() or b"{}")
         os.ftruncate(GIVEN_FD, 0)
-    for name, value in given.get("variables", {}).items():
-        if name in os.environ:  # noqa: TID251 - what bubblewrap set
-            raise SystemExit("a section defines a variable that is the sandbox's own")
-        os.environ[name] = value  # noqa: TID251
-    for path, content in given.get("files", {}).items():
+    files = {path: bytes.fromhex(content) for path, content in given.get("files", {}).items()}
+    for path, content in {VARIABLES: json.dumps(given.get("variables", {})).encode(), **files}.items():
         try:
-            write_section(f"{SECTIONS}/{path}", bytes.fromhex(content))
+            write_section(f"{SECTIONS}/{path}", content)
         except OSError as error:  # its own words have the path, which is a secret
             raise SystemExit(f"the sections' files cannot be written: {os.strerror(error.errno or 0)}") from None
 
