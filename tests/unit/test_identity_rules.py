@@ -6,6 +6,7 @@ import pytest
 from tests.doubles.identity_world import HOUR, IdentityWorld, serial
 
 from cloister.contract.fold import advance
+from cloister.contract.identities import KEPT_IDENTITIES
 from cloister.contract.identity_certificate import AUTHORITY_LIFE, Window, make_authority
 from cloister.contract.identity_key import sign_identity_key
 from cloister.crypto.p256 import P256Key
@@ -139,6 +140,19 @@ def test_a_serial_number_is_given_once(world):
 def test_a_kms_instance_gets_an_identity_for_itself_and_for_no_other(world):
     assert not world.state(world.identity(node=world.kms, role="kms")).reason
     assert world.state(world.identity(node=world.service, role="kms")).broken == "identity.role"
+
+
+def test_a_node_is_revoked_by_its_thumbprint_however_many_identities_came_since(world):
+    """Whoever may have others' identities issued could push out the one that a party would name."""
+    state = advance(world.state(), world.identity(serial=serial(1)))
+    for number in range(KEPT_IDENTITIES):
+        state = advance(state, world.identity(node=Node(), serial=serial(2 + number)))
+    assert not state.reason
+    thumbprint = world.service.keys.thumbprint()
+    revocation = Revocation(contract=world.line, target=thumbprint, reason="stolen")
+    state = advance(state, sign_statement("revocation", revocation, (world.parties.owner,)))
+    assert not state.reason
+    assert world.service.sign.public in state.lines[world.line].revoked_nodes
 
 
 def test_a_node_is_revoked_with_its_identity(world):

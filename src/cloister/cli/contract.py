@@ -20,7 +20,7 @@ VERBS: Final[Mapping[str, Entry]] = {
     "submit": Entry("cloister.cli.contract_log:submit", "Put a signed contract into the log."),
     "amend": Entry("cloister.cli.contract_new:amend", "Print the successor of a contract, to be changed and signed."),
     "vote": Entry("cloister.cli.contract_log:vote", "Approve or veto a proposal."),
-    "revoke": Entry("cloister.cli.contract_log:revoke", "End a contract, an epoch or a release."),
+    "revoke": Entry("cloister.cli.contract_log:revoke", "End a contract, an epoch, a release or a node."),
     "status": Entry("cloister.cli.contract_status:status", "Say what is in force and what is proposed, by the log."),
 }
 EPILOG: Final = """\b

@@ -95,7 +95,12 @@ def vote(proposal: str, ledger: LedgerAccess, *, choice: Choice | None, key: Pat
 
 @click.command(epilog=REVOKE_EPILOG)
 @click.argument("contract", metavar="CONTRACT")
-@click.option("--target", metavar="DIGEST", help="An epoch's or a release's entry.  [default: the contract itself]")
+@click.option(
+    "--target",
+    metavar="DIGEST",
+    help="An entry of an epoch, a release or an identity; or a node, by the thumbprint in its certificate's name."
+    "  [default: the contract itself]",
+)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is in the log for good.")
 @key_option
 @json_option

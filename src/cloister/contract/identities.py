@@ -16,7 +16,7 @@ from cloister.formats.identity import BACKDATED, LONGEST_LIFE, Identity, parse_a
 from cloister.formats.spiffe import SpiffeName
 from cloister.ledger.statements import SignedStatement
 
-KEPT_IDENTITIES = 256  # of a line; older ones have expired, or are in the log
+KEPT_IDENTITIES = 256  # of a line; of all others the nodes are known
 
 
 def authority(state: State, statement: SignedStatement, placed: Placed) -> State:
@@ -61,7 +61,12 @@ def identity(state: State, statement: SignedStatement, placed: Placed) -> State:
     issued = line.identities.issued
     fresh = all(one.identity.serial != made.serial for one in issued) and made.serial[0] >> 6 == 0b01
     require("identity.serial", fresh, "has a serial number that was given before, or of another form")
-    identities = replace(line.identities, issued=(*issued, IdentityRecord(placed, made, signer))[-KEPT_IDENTITIES:])
+    nodes, thumbprint = line.identities.nodes, made.node.thumbprint()
+    identities = replace(
+        line.identities,
+        issued=(*issued, IdentityRecord(placed, made, signer))[-KEPT_IDENTITIES:],
+        nodes=nodes if thumbprint in nodes else nodes.put(thumbprint, made.node.sign),
+    )
     return replace(state, lines=state.lines.put(name, replace(line, identities=identities)))
 
 

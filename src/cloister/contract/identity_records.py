@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cloister.contract.identity_certificate import AuthorityCertificate
 from cloister.contract.placed import Placed
+from cloister.contract.shared_map import SharedMap
 from cloister.formats.identity import MAXIMUM_AUTHORITIES, Authority, Identity
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class LineIdentities:
 
     authorities: tuple[AuthorityRecord, ...] = ()  # the newest last
     issued: tuple[IdentityRecord, ...] = ()  # the newest last
+    nodes: SharedMap[bytes, bytes] = field(default_factory=SharedMap)  # all: signing keys by the nodes' thumbprints
 
     def trusted(self, custody: LineCustody) -> tuple[AuthorityRecord, ...]:
         """Those whose root is not retired: who knows nodes of this line by certificates trusts all of these."""

@@ -46,9 +46,11 @@ def revocation(state: State, statement: SignedStatement, _placed: Placed) -> Sta
         return replace(state, lines=state.lines.put(made.contract, replace(line, ended=True)))
     nodes = {record.release.node.sign for record in line.releases if record.placed.digest == made.target}
     nodes |= {record.identity.node.sign for record in line.identities.issued if record.placed.digest == made.target}
+    nodes |= {*filter(None, [line.identities.nodes.get(made.target)])}
     known = bool(nodes) or any(record.placed.digest == made.target for record in line.epochs)
     require("revocation.target", known, "names nothing that was made under the contract")
-    # A node is revoked with its release or identity: its other releases go, and no later one counts.
+    # A node is revoked with its release or identity, or by its thumbprint, however much came since: its other releases
+    # go, and no later one counts.
     releases = Series.of(record for record in line.releases if record.release.node.sign not in nodes)
     amended = replace(
         line,

@@ -54,11 +54,11 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Revocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An epoch, a release, or the contract itself stops counting. Signed by a party of the contract."""
+    """An epoch, a release, a node, or the contract itself stops counting. Signed by a party of the contract."""
 
     version: Literal[1] = 1
     contract: Digest  # the first contract of the line
-    target: Digest  # SHA-256 of the entry revoked; `contract` again for all of the line
+    target: Digest  # SHA-256 of the entry revoked; a node's thumbprint; `contract` again for all of the line
     reason: Name
 
 
