@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,11 @@ class Marks:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Called once by pytest with every test found."""
-        for item in session.items:
+        self.take(session.items)
+
+    def take(self, items: Iterable[pytest.Item]) -> None:
+        """Tests that were collected."""
+        for item in items:
             for mark in item.iter_markers("breaks"):
                 self.tests.setdefault(mark.args[0], []).append(item.nodeid)
 
@@ -68,16 +72,25 @@ def row(check: str, texts: dict[str, str], tests: list[str]) -> str:
     return f"| `{check}` | {texts['says']} | {texts['guards']} | {named} |\n"
 
 
-def page() -> str:
-    """The whole page.
+def collected() -> Marks:
+    """Those of all unit tests.
 
     Raises:
-        SystemExit: a check without a test, or a test for a check that is not in the table.
+        SystemExit: they cannot be collected.
     """
     marks = Marks()
     arguments = ["--collect-only", "-qq", "-p", "no:cacheprovider", "--no-header", "tests/unit"]
     if pytest.main(arguments, plugins=[marks]) not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise SystemExit("the tests could not be collected")
+    return marks
+
+
+def page(marks: Marks) -> str:
+    """The whole page.
+
+    Raises:
+        SystemExit: a check without a test, or a test for a check that is not in the table.
+    """
     table = dict(checks(tomllib.loads(TABLE.read_text())))
     bare, unknown = sorted(table.keys() - marks.tests.keys()), sorted(marks.tests.keys() - table.keys())
     if bare or unknown:
@@ -89,10 +102,20 @@ def main() -> None:
     """Write the page, or compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true")
-    made = page()
+    made = page(collected())
     if parser.parse_args().write:
         PAGE.write_text(made)
-    elif not PAGE.exists() or PAGE.read_text() != made:
+    else:
+        compare(made)
+
+
+def compare(made: str) -> None:
+    """Hold the page against what it should be.
+
+    Raises:
+        SystemExit: it is older.
+    """
+    if not PAGE.exists() or PAGE.read_text() != made:
         sys.exit(f"{PAGE} is not what the table and the tests say: run `make docs`")
 
 
