@@ -49,7 +49,12 @@ class HttpServer(Listener):
         super().__init__(self._state, lambda: ServerConnection(self._state), handshakes)
 
     async def _let_end(self, grace_seconds: float) -> None:
-        tasks = {connection.task for connection in self._state.connections if connection.task is not None}
+        tasks = {
+            task
+            for connection in self._state.connections
+            for task in (connection.task, *connection.ending)
+            if task is not None
+        }
         if tasks:
             await asyncio.wait(tasks, timeout=grace_seconds)
         self._cut_off()

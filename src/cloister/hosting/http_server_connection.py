@@ -52,6 +52,7 @@ class ServerConnection(Connection):
     def __init__(self, server: ServerState) -> None:
         super().__init__()
         self.task: asyncio.Task[None] | None = None
+        self.ending: set[asyncio.Task[None]] = set()  # answers that are out, and close what they came from
         self._server = server
         self._limits = server.limits
         self._parser = httptools.HttpRequestParser(self)
@@ -186,17 +187,23 @@ class ServerConnection(Connection):
         try:
             keep_alive = await self._send(request, response)
         except PeerLeft:
-            keep_alive = False
+            self._answered(keep_alive=False)
         except CutAnswer:
             if self.transport is not None:
                 self.transport.close()
-            return
         except Exception as error:  # noqa: BLE001 - the head is out: only a cut can say that the rest is missing
             _log.error("an answer broke off: %s", place_of(error))
             self.abort()
-            return
+        else:
+            self._answered(keep_alive=keep_alive)
         finally:
             await response.close()
+
+    def _answered(self, *, keep_alive: bool) -> None:
+        """The answer is out, and the next request may be here before what the answer came from was closed."""
+        if self.task is not None:
+            self.ending.add(self.task)
+            self.task.add_done_callback(self.ending.discard)
         self.task = self._request = None
         if not (keep_alive and self._keep_alive):
             self._linger()

@@ -35,6 +35,29 @@ async def test_a_connection_serves_one_request_after_another():
     assert re.search(rb"date: \w{3}, \d\d \w{3} \d{4}", answer)
 
 
+async def test_the_next_request_may_come_before_what_the_answer_came_from_was_closed():
+    """A client has the whole answer, and does not wait for what the server does then."""
+    closed = asyncio.Event()
+
+    async def handler(request):
+        async def close():
+            await closed.wait()
+
+        async def pieces():
+            yield b"whole"
+
+        return Response(200, (), pieces(), close=close) if request.target == "/x" else await echo(request)
+
+    async with serving(handler) as origin, connected(origin) as (reader, writer):
+        writer.write(GET)
+        assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"5\r\nwhole\r\n0\r\n\r\n")
+        writer.write(LAST)
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        closed.set()
+    assert answer.endswith(b"GET /last ")
+
+
 async def test_a_body_in_chunks_split_anywhere_is_read_whole():
     message = post(
         b"Transfer-Encoding: chunked", b"Connection: close", body=b"3\r\nabc\r\n2\r\nde\r\n0\r\nx: y\r\n\r\n"
