@@ -537,6 +537,8 @@ class DurableSystem:
             size = self.model.saw_checkpoint(sequencer.cosigned.note).size
             entries = await sequencer.entries(0, size, limit=2**24) if size else []
         except Unavailable:
+            if not self.ledger.alive:  # it died as it was read
+                return
             entries = []
         except Crash:
             return
