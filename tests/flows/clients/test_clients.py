@@ -1,5 +1,6 @@
 """Clients of OpenAI's API as their makers publish them, unmodified, before a whole local system."""
 
+import json
 import re
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_stream_gives_deltas_and_then_the_whole(client, outcomes):
 @every_sdk
 def test_the_models_are_listed_and_told(client, outcomes):
     listed = outcomes[client]["models"]
-    assert "answered" in listed, listed
+    assert "answered" in listed, json.dumps(listed)
     assert "whisper-1" in listed["answered"]
     assert outcomes[client]["model"]["answered"] == "whisper-1"
 

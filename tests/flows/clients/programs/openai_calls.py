@@ -32,12 +32,14 @@ def told(call):
     try:
         return {"answered": call()}
     except openai.APIError as error:
-        causes, beneath = [], error.__cause__
+        causes, says, beneath = [], [], error.__cause__
         while beneath is not None:
             causes.append(type(beneath).__name__)
+            says.append(str(beneath))
             beneath = beneath.__cause__
         names = ("code", "param", "status_code", "message")
-        return {"raised": type(error).__name__, "causes": causes} | {name: getattr(error, name, None) for name in names}
+        named = {name: getattr(error, name, None) for name in names}
+        return {"raised": type(error).__name__, "causes": causes, "says": says} | named
 
 
 def transcribe(client, file="speech.wav", **fields):
