@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import Self, TypeVar
+
+import msgspec
 
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats import canonical
@@ -27,6 +29,8 @@ from cloister.formats.key_bundle import MAXIMUM_BUNDLE
 from cloister.formats.release import ReleaseReply, ReleaseRequest, parse_release_reply
 from cloister.hosting.tls import PeerTls, Spoken
 from cloister.peers.exchange import CBOR, Exchange
+
+T = TypeVar("T")
 
 MAXIMUM_REPLY = 262_144  # bytes
 SECONDS = 30.0  # a release waits for the log and its witnesses
@@ -66,39 +70,19 @@ class KmsClient:
 
     async def release(self, request: ReleaseRequest) -> ReleaseReply:
         """The logged release and the wrapped key."""
-        data = canonical.encode(request)
-        answer = await self._exchange.ask("POST", "/releases", body=data, headers=CBOR, limit=MAXIMUM_REPLY)
-        try:
-            return parse_release_reply(answer.body)
-        except (MalformedInput, TooLarge) as error:
-            raise self._exchange.broken(error) from error
+        return await self._asked("/releases", request, parse_release_reply, limit=MAXIMUM_REPLY)
 
     async def handover(self, request: HandoverRequest) -> HandoverReply:
         """What this instance hands over to another."""
-        data = canonical.encode(request)
-        answer = await self._exchange.ask("POST", "/handovers", body=data, headers=CBOR, limit=MAXIMUM_HANDOVER_REPLY)
-        try:
-            return parse_handover_reply(answer.body)
-        except (MalformedInput, TooLarge) as error:
-            raise self._exchange.broken(error) from error
+        return await self._asked("/handovers", request, parse_handover_reply, limit=MAXIMUM_HANDOVER_REPLY)
 
     async def release_assets(self, request: AssetRequest) -> AssetReply:
         """The logged use and the wrapped assets."""
-        data = canonical.encode(request)
-        answer = await self._exchange.ask("POST", "/assets", body=data, headers=CBOR, limit=MAXIMUM_ASSET_REPLY)
-        try:
-            return parse_asset_reply(answer.body)
-        except (MalformedInput, TooLarge) as error:
-            raise self._exchange.broken(error) from error
+        return await self._asked("/assets", request, parse_asset_reply, limit=MAXIMUM_ASSET_REPLY)
 
     async def identity(self, request: IdentityRequest) -> IdentityReply:
         """The logged identity and the certificate."""
-        data = canonical.encode(request)
-        answer = await self._exchange.ask("POST", "/identities", body=data, headers=CBOR, limit=MAXIMUM_IDENTITY_REPLY)
-        try:
-            return parse_identity_reply(answer.body)
-        except (MalformedInput, TooLarge) as error:
-            raise self._exchange.broken(error) from error
+        return await self._asked("/identities", request, parse_identity_reply, limit=MAXIMUM_IDENTITY_REPLY)
 
     async def intake(self, contract: bytes) -> Intake:
         """What the KMS says of the intake key of the contract line with this digest."""
@@ -111,3 +95,10 @@ class KmsClient:
     async def bundle(self, contract: bytes) -> bytes:
         """The bytes of the current key bundle of the contract line with this digest, at most 4 MiB."""
         return (await self._exchange.ask("GET", f"/bundles/{contract.hex()}", limit=MAXIMUM_BUNDLE)).body
+
+    async def _asked(self, path: str, request: msgspec.Struct, parse: Callable[[bytes], T], *, limit: int) -> T:
+        answer = await self._exchange.ask("POST", path, body=canonical.encode(request), headers=CBOR, limit=limit)
+        try:
+            return parse(answer.body)
+        except (MalformedInput, TooLarge) as error:
+            raise self._exchange.broken(error) from error
