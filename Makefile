@@ -3,9 +3,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ENGINES := transformers whisper
 SYSTEM_PACKAGES := bubblewrap util-linux python3-venv
 
-.PHONY: help setup fix check test docs demo fuzz vectors altered crashes mutants rollouts soak clean
+.PHONY: help setup fix check test docs demo fuzz vectors altered crashes mutants rollouts escapes servers soak clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,8 +21,9 @@ $(VENV)/.node: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.node
-	@echo "installing the development tools into $(VENV) from PyPI"
+	@echo "installing the development tools into $(VENV), and the other engines (torch alone is 200 MB) below it, from PyPI"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $$($(BIN)/python scripts/dev_group.py)
+	@PIP_QUIET=1 $(BIN)/cloister engine install $(ENGINES)
 	@touch $@
 
 setup: ## Install what Cloister needs: Debian packages (announced) and a virtual environment.
@@ -70,6 +72,12 @@ mutants: $(VENV)/.dev ## Change every line of the checks in turn, and list the c
 
 rollouts: $(VENV)/.dev ## Replace measured gateways by a deployment API while sealed requests pass through them, ROLLOUTS (3) times.
 	ROLLOUTS=$(or $(ROLLOUTS),3) $(BIN)/python -m pytest tests/flows/test_deployed_gateways.py
+
+escapes: $(VENV)/.dev ## Try to get out of the sandbox of every engine, in every way and by every tool: two minutes.
+	ESCAPES_EVERY=1 $(BIN)/python -m pytest tests/flows/test_escapes.py tests/flows/test_escapes_of_engines.py
+
+servers: $(VENV)/.dev ## Ask every server of other makers in the sandbox, those too that take minutes: transformers serve.
+	EVERY_SERVER=1 $(BIN)/python -m pytest tests/flows/test_upstream_servers.py
 
 soak: $(VENV)/.dev ## Run a whole system at 80 % of its limit with 1 % of faults, for SOAK_SECONDS (1800).
 	PYTHONPATH=src $(BIN)/python bench/soak.py --seconds $(or $(SOAK_SECONDS),1800)

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -212,6 +213,7 @@ def crew(workers: int, engine_path: str) -> None:
     setup = Setup(
         worker=0,
         workers=workers,
+        at_once=max(1, len(os.sched_getaffinity(0)) // workers),
         listener=listener.fileno(),
         replays=replays.descriptor,
         counts=SharedMetrics(workers=workers).descriptor,
@@ -259,7 +261,7 @@ def serve(role: str, engine_path: str) -> None:
         receipts: Receipts = SignedReceipts(SigningKey.generate(), clock=time.time)
         if role == "plain":
             receipts = NoReceipts()
-        limits, engine = DataPlaneLimits(), SocketEngine(engine_path)
+        limits, engine = DataPlaneLimits(), SocketEngine(engine_path, connections=64)
         served = build_gateway(Held(), engine, receipts, now=time.time, limits=limits)
         await serve_gateway(served, listen("127.0.0.1", 0), asyncio.Event(), ready=1)
 

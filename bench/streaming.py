@@ -1,11 +1,13 @@
 """What one gateway worker pays for a streamed event, in units of one X25519 exchange timed in the same run.
 
-    PYTHONPATH=src python bench/streaming.py [--rounds 8] [--streams 8] [--events 250]
+    PYTHONPATH=src python bench/streaming.py [--rounds 8] [--streams 8] [--events 250] [--chat-seconds 5]
 
 An engine streams events of a transcript, each in a write of its own, a few milliseconds apart, so that hardly two of
 them are read together; the gateway, a process of its own with replay table, limits, metrics and receipts on, seals
 each as it comes; clients read. Times are CPU time of the gateway, user and system, over all events of a round, what
-the requests themselves cost among them. The last line is JSON.
+the requests themselves cost among them. Then chat streams at 5,000 and 20,000 events a second go over the whole path,
+relay and client too (`streaming_chat.py`), beside what the same client reads of the engine itself. The last line is
+JSON.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import gateway as bench
+import streaming_chat
 import uvloop
 from measured import Sample, cpu_seconds, on_one_processor, peak_rss_mib, ratio, spread, started, x25519_us
 
@@ -56,6 +59,11 @@ async def engine(path: str, events: int) -> None:
                 await asyncio.sleep(PAUSE_SECONDS)
             writer.write(b"0\r\n\r\n")
 
+    await served(answer, path)
+
+
+async def served(answer, path: str) -> None:
+    """Answer on a socket, and say when it is there."""
     server = await asyncio.start_unix_server(answer, path)
     print(0, flush=True)
     await server.serve_forever()
@@ -101,11 +109,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--streams", type=int, default=8, help="at once")
     parser.add_argument("--events", type=int, default=250, help="in a stream")
+    parser.add_argument("--chat-seconds", type=float, default=5, help="of each rate; 0: no chat streams")
+    parser.add_argument("--chat-streams", type=int, default=40, help="at once")
     parser.add_argument("--engine", help=argparse.SUPPRESS)
+    parser.add_argument("--chat-engine", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.engine:
         uvloop.run(engine(given.engine, given.events))
         return
+    if given.chat_engine:
+        uvloop.run(served(streaming_chat.answer, given.chat_engine))
+        return
+    chat = chat_figures(given)
     on_one_processor()
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "engine.sock")
@@ -121,7 +136,22 @@ def main() -> None:
     print(f"one event of {len(EVENT)} bytes, {together:.2f} sealed together: {spread(samples)}")
     unit = round(units[len(units) // 2], 1)
     figures = {"x25519_us": unit, "event_x": ratio(samples), "events_together": round(together, 2)}
-    print(json.dumps(figures | {"peak_rss_mib": round(peak, 1)}))
+    print(json.dumps(figures | {"peak_rss_mib": round(peak, 1), "chat": chat}))
+
+
+def chat_figures(given: argparse.Namespace) -> dict[str, object]:
+    """What chat streams show; measured first, while this process may use every processor."""
+    if not given.chat_seconds:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "engine.sock")
+        with started([sys.executable, __file__, "--chat-engine", path], stdout=subprocess.PIPE) as behind:
+            assert behind.stdout is not None
+            behind.stdout.readline()
+            found: dict[str, object] = streaming_chat.run(
+                path, Path(folder), streams=given.chat_streams, seconds=given.chat_seconds
+            )
+            return found
 
 
 if __name__ == "__main__":

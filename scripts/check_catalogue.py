@@ -21,6 +21,7 @@ node, and of itself when it starts); the orders are `trust.bundle.BUNDLE_STEPS`,
 `PUBLICATION_STEPS`, `contract.handover.HANDOVER_STEPS`, `LOGGED_HANDOVER_STEPS` and `HANDED_STEPS`,
 `contract.replay.REPLAY_STEPS`, `trust.release_reply.REPLY_STEPS` (a gateway's) and
 `trust.receipt.RECEIPT_STEPS`; `section.*`, `contract.sections.SECTION_STEPS`, is a node's;
+`artifact.*`, `sealing.artifact.ARTIFACT_STEPS` and `sealing.signature.SIGNATURE_STEPS`, whoever's opens a sealed model;
 `imported.*`, `trust.hyper_protect.HYPER_PROTECT_STEPS`, is whoever's imports IBM's contracts; `token.*`,
 `attest.result.TOKEN_STEPS`, is whoever's relies on a verifier, and
 `attestation.*`, `attest.request.ATTESTATION_STEPS`, the verifier's before it judges evidence; whoever reads the log by

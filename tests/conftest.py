@@ -15,7 +15,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
-def postgresql():
-    """A PostgreSQL server for all tests of this process; who stops it starts it again."""
+def server_of_this_process():
     with running_server() as server:
         yield server
+
+
+@pytest.fixture
+def postgresql(server_of_this_process):
+    """A PostgreSQL server for all tests of this process; who stops it starts it again."""
+    server_of_this_process.revive()
+    return server_of_this_process

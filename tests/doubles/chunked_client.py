@@ -15,8 +15,11 @@ HEAD = (
 class ChunkedClient:
     """One exchange over a connection of its own."""
 
-    def __init__(self, origin, config):
+    def __init__(self, origin, config, records=None):
+        """`records` takes the answer out of them, where it was asked for so."""
         self.origin = origin
+        self.records = records
+        self.sizes: list[int] = []  # of the pieces that came
         self.sealer, self.opener = encapsulate(config)
         self.decoder = ResponseDecoder()
         self.body = b""
@@ -70,10 +73,14 @@ class ChunkedClient:
     async def read(self):
         """What one piece brings of the answer's body; at its end everything has to hold."""
         data = await self.piece()
-        opened = self.decoder.feed(self.opener.feed(data) if data else self.opener.end())
+        self.sizes.append(len(data))
+        opened = self.opener.feed(data) if data else self.opener.end()
+        pieces = self.decoder.feed(self.records.feed(opened) if self.records else opened)
         if not data:
+            if self.records:
+                self.records.end()
             self.decoder.end()
-        return b"".join(opened)
+        return b"".join(pieces)
 
     async def rest(self):
         """All that comes, to its end."""

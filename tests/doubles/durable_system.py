@@ -552,7 +552,7 @@ class DurableSystem:
                 held = machine.kms._standing.keys.held()
                 self.model.hold_keys(held, followed_at=machine.followed_at)
                 if machine.kms.retired:
-                    over = machine.followed_at >= machine.kms._retired_at + SECURITY.handover_seconds
+                    over = machine.followed_at >= machine.kms._presence.retired_at + SECURITY.handover_seconds
                     require(not (held and over), "a version that is retired kept its keys beyond its time")
 
     async def recover(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import cloister
 from cloister.engines.echo import MODELS, SAMPLE, echo
 from cloister.engines.http_exchange import answer_one
-from cloister.engines.transcription_api import Engine, handler
+from cloister.engines.transcription_api import by_sample, handler
 
 ENGINES = Path(cloister.__file__).parent / "engines"
 
@@ -38,7 +38,7 @@ def answered_by_echo(data: bytes) -> bytes:
     with ours, theirs:
         ours.sendall(data)
         ours.shutdown(socket.SHUT_WR)
-        answer_one(theirs, handler(Engine(echo, MODELS, SAMPLE)))
+        answer_one(theirs, handler(by_sample(echo, MODELS, SAMPLE)))
         theirs.close()
         received = b""
         while piece := ours.recv(65_536):

@@ -88,6 +88,7 @@ class World:
             waiting_requests=8,
             waiting_seconds=10,
             engine_seconds=10,
+            at_once=1,
             log_level="error",
         )
         return Crew(setup, keys=KeyRing(self.keys, now=time.time), state=self.state)

@@ -17,7 +17,8 @@ from tests.doubles.command_line import SOURCE, Ran
 from cloister.cli.system_record import SystemRecord
 from cloister.hosting.processes import name_of, wait_for_end
 
-READY_SECONDS = 120
+READY_SECONDS = 240  # beside another system that starts, with torch among what is measured
+SERVED_SECONDS = 300  # an engine of a gigabyte is staged, where it was not before
 
 
 class Installation:
@@ -33,6 +34,7 @@ class Installation:
         )
         library = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "venv")}))
         (library / "tree.pth").write_text(f"{folder / 'source'}\n{libraries(folder, own)}\n")
+        (folder / "venv" / "engines").symlink_to(Path(sys.prefix) / "engines")
         self.python = folder / "venv" / "bin" / "python"
 
     def module(self, name):
@@ -111,6 +113,18 @@ class LocalSystem:
             queue += [pid for pid, its in parents.items() if its == parent]
         return [name for name in found if name is not None]
 
+    def engine(self):
+        """The process ids of what runs in the sandbox."""
+        pids = {name.pid for name in self.processes()}
+        return {pid for pid in pids if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/app/")}
+
+    def outside_the_engine(self):
+        """Every process of the system but the engine's, by what it is."""
+        inside, roles = self.engine(), {role.process.pid: role.name for role in self.record.roles}
+        assert inside
+        outside = {name.pid for name in self.processes()} - inside
+        return {pid: roles.get(pid, "supervisor or sandbox") for pid in outside}
+
     async def says(self, sentence, seconds=READY_SECONDS):
         """Wait until it has said `sentence`."""
         async with asyncio.timeout(seconds):
@@ -133,14 +147,14 @@ class LocalSystem:
 
 
 @contextlib.asynccontextmanager
-async def local_system(installation, state, *arguments):
-    """A system that is ready; ended whatever becomes of the test."""
+async def local_system(installation, state, *arguments, command=("up",)):
+    """A system that is ready; ended whatever becomes of the test. `command` may be `serve` with its artifact."""
     said = state.with_name(f"{state.name}.said")
     with said.open("wb") as out:
-        process = await installation.start("up", "--state", state, *arguments, out=out)
+        process = await installation.start(*command, "--state", state, *arguments, out=out)
     system = LocalSystem(installation, state, process, said)
     try:
-        await system.says("ready in")
+        await system.says("ready in", SERVED_SECONDS if command[0] == "serve" else READY_SECONDS)
         yield system
     finally:
         _, left = await system.stop()

@@ -23,7 +23,7 @@ import json, sys
 from pathlib import Path
 from cloister.sandbox.closure import ECHO, stage, staging_folder
 from cloister.sandbox.plan import plan
-from cloister.services.gateway.service import measured_beside, what_runs
+from cloister.services.gateway.engine_choice import measured_beside, what_runs
 from cloister.tee.measurement import measure_this_process
 planned = plan()
 runs = what_runs(stage(ECHO, staging_folder(Path(sys.argv[1]))), planned)

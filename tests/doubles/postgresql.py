@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -57,9 +58,17 @@ class Server:
         given = [argument for name, value in own.items() for argument in ("-c", f"{name}={value}")]
         command = [*self._as, str(self._programs / "postgres"), "-D", str(self.data), *given]
         log = (self.folder / "server.log").open("ab")
-        self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        # A session of its own: what ends the processes that a test started is not to end it.
+        self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
         log.close()
         self._wait()
+
+    def revive(self):
+        """Start it again if it ended, which is no fault of the test that comes next; and say how it ended."""
+        if self._process is not None and self._process.poll() is not None:
+            said = (self.folder / "server.log").read_text()[-2000:]
+            sys.stderr.write(f"PostgreSQL had ended with {self._process.returncode}:\n{said}")
+            self.start()
 
     def _wait(self):
         until = time.monotonic() + 60

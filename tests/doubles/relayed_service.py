@@ -22,6 +22,7 @@ from cloister.hosting.problem import Problem, problem_of
 from cloister.ledger.statements import entry_digest, sign_statement
 from cloister.ohttp.encapsulation import RESPONSE_MEDIA_TYPE, KeyProblem, decapsulate_request, parse_header
 from cloister.ohttp.padding import pad
+from cloister.ohttp.privacy import STANDARD
 from cloister.provenance.answer import Answered, sign_receipt, summarise
 from cloister.testing.world import NOON, Node, World
 
@@ -124,10 +125,11 @@ def clear_answer(status, **members):
 
 
 @contextlib.asynccontextmanager
-async def session_with(service, folder, waits=None, **policy):
+async def session_with(service, folder, waits=None, privacy=STANDARD, **policy):
     """A client of `service` whose memory is in `folder`."""
     async with serving(service.answer) as origin:
         trusted = service.world.policy(**policy)
         memory = MemoryFile(folder / "client-memory", genesis=trusted.constitution)
-        async with Session(trusted, memory, Relay(str(origin), waits=waits), clock=lambda: service.now) as session:
+        relay = Relay(str(origin), waits=waits)
+        async with Session(trusted, memory, relay, privacy=privacy, clock=lambda: service.now) as session:
             yield session

@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from importlib import metadata
 from pathlib import Path
 
 from tests.doubles.sandboxes import FAULTY, Staged, post
@@ -30,12 +31,16 @@ NOBODY = "65534"
 ROOT = Path(__file__).parents[2]
 
 
-def launched(folder: Path, command: list[str], *, mode: str = "faults") -> subprocess.Popen[str]:
-    """This module as a program: by `command`, or by this interpreter where that is empty."""
+def launched(
+    folder: Path, command: list[str], *, mode: str = "faults", under: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
+    """This module as a program: by `command`, or by this interpreter where that is empty; started by `under`."""
     imports = [str(folder / "code"), str(folder / "packages")] if command else [str(ROOT), *sys.path]
     script = (folder / "code" if command else ROOT) / "tests" / "doubles" / "sandbox_launcher.py"
     arguments = ["-I", "-B", str(script), json.dumps(imports), str(folder), mode]
-    return subprocess.Popen([*(command or [sys.executable]), *arguments], stdout=subprocess.PIPE, text=True, cwd="/")
+    return subprocess.Popen(
+        [*under, *(command or [sys.executable]), *arguments], stdout=subprocess.PIPE, text=True, cwd="/"
+    )
 
 
 @contextlib.contextmanager
@@ -44,9 +49,12 @@ def ordinary_user(folder: Path) -> Iterator[list[str]]:
     if os.geteuid() != 0:
         yield []
         return
-    distributions = ("httptools", "python-multipart", "msgspec", "cbor2")
+    distributions = ("httptools", "python-multipart", "msgspec", "cbor2", "packaging")
     closure = stage(Engine("ordinary", FAULTY.program, distributions), folder / "interpreter").folder
     shutil.copytree(closure, folder, dirs_exist_ok=True)
+    for name in distributions:  # what is staged says nothing of its installer, and there it is to be staged again
+        record = next(entry for entry in metadata.files(name) or () if entry.name == "RECORD")
+        shutil.copyfile(record.locate(), folder / "packages" / record)
     for part in ("src/cloister", "tests"):
         shutil.copytree(ROOT / part, folder / "code" / Path(part).name, ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(folder)], check=True)

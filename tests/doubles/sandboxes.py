@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloister.formats.binary_http import Request, Response
-from cloister.sandbox.closure import Engine, StagedEngine, stage
-from cloister.sandbox.plan import Sizes, plan
+from cloister.sandbox.closure import Engine, StagedEngine, stage, staging_folder
+from cloister.sandbox.plan import Choice, plan
 from cloister.sandbox.profile import MIB
 from cloister.sandbox.service import EngineService
+from cloister.sandbox.sizes import Sizes
 
 FAULTY = Engine("faulty", Path(__file__).with_name("faulty_engine.py"), ("httptools", "python-multipart"))
 DEAF = Engine("deaf", Path(__file__).with_name("deaf_engine.py"), ("httptools", "python-multipart"))
+_KEPT = Path(__file__).parents[2] / ".venv" / ".staged"
 SMALL = Sizes(memory_bytes=256 * MIB, request_seconds=1)
 
 
@@ -40,9 +42,11 @@ class Staged:
     engine: StagedEngine
 
     @contextlib.asynccontextmanager
-    async def service(self, sizes: Sizes = SMALL, **settings: object) -> AsyncIterator[EngineService]:
+    async def service(
+        self, sizes: Sizes = SMALL, tool: Choice = "auto", **settings: object
+    ) -> AsyncIterator[EngineService]:
         """The engine, served; ended afterwards."""
-        service = EngineService(plan(sizes), self.engine, self.folder / "run", **settings)  # type: ignore[arg-type]
+        service = EngineService(plan(sizes, tool=tool), self.engine, self.folder / "run", **settings)  # type: ignore[arg-type]
         await service.start()
         try:
             yield service
@@ -51,10 +55,10 @@ class Staged:
 
 
 @contextlib.contextmanager
-def staged(engine: Engine) -> Iterator[Staged]:
-    """`engine` staged in a folder of its own."""
+def staged(engine: Engine, *, kept: bool = False) -> Iterator[Staged]:
+    """`engine` staged in a folder of its own; `kept`: where it is found again, since there is a gigabyte of it."""
     with traversable_folder() as folder:
-        yield Staged(folder, stage(engine, folder / "stage"))
+        yield Staged(folder, stage(engine, staging_folder(_KEPT) if kept else folder / "stage"))
 
 
 async def post(service: EngineService, path: str, body: bytes = b"", *headers: tuple[str, str]) -> Response:

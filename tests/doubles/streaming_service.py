@@ -18,6 +18,7 @@ from cloister.hosting.http_exchange import Response
 from cloister.ledger.statements import entry_digest
 from cloister.ohttp import chunked
 from cloister.ohttp.encapsulation import parse_header
+from cloister.ohttp.records import RECORD_SIZE, TOTALS, Kind, write_record
 from cloister.provenance.answer import Answered, RunningSummary, sign_receipt
 from cloister.testing.world import NOON
 
@@ -48,6 +49,9 @@ class StreamingService(RelayedService):
         self.cut_after = None  # so many chunks of the answer are sent, then it breaks off
         self.ends_early = False  # the answer's final chunk is missing, though its body ends as HTTP has it
         self.answers_at_once = False  # before any of the request's body was read
+        self.records = lambda records: records  # what becomes of an answer's records before they are sealed,
+        self.hangs = False  # after what there is of them nothing comes
+        self.on_the_way = lambda chunks: chunks  # and of the sealed chunks, at a relay
         self.key_problem_after = None  # bytes of the request after which it is refused, once
 
     async def answer(self, request):
@@ -115,8 +119,15 @@ class StreamingService(RelayedService):
                 arriving.body += piece
 
     async def chunks(self, sealer, arriving):
-        """The answer, each event in a chunk of its own."""
+        """The answer, each event in a chunk of its own; or in records, where it was asked for them."""
         yield sealer.head
+        if dict(arriving.head.headers).get("cloister-privacy") == "strict":
+            for chunk in self.sealed_records(sealer, arriving):
+                yield chunk
+            if self.hangs:
+                await asyncio.Event().wait()
+            arriving.whole = True
+            return
         if self.not_admitted:
             refused = self.engine(arriving.head)
             yield sealer.finish(binary_http.encode(refused))
@@ -134,6 +145,22 @@ class StreamingService(RelayedService):
             return
         arriving.whole = True
         yield sealer.finish(binary_http_stream.finish(self.trailers(arriving)) + bytes(7))
+
+    def sealed_records(self, sealer, arriving):
+        """Records of the answer, an event in each, as far as they go and were not exchanged on their way."""
+        headers = (("content-type", self.content_type),)
+        contents = [binary_http_stream.start(binary_http.Response(self.status, headers)), b""]
+        contents += [binary_http_stream.content(event) for event in self.events]
+        if self.not_admitted:
+            contents = [binary_http.encode(self.engine(arriving.head))]
+        else:
+            contents.append(binary_http_stream.finish(self.trailers(arriving)))
+        plain = [bytearray(RECORD_SIZE) for _ in range(TOTALS[0])]
+        for number, content in enumerate(contents):
+            kind = Kind.LAST if number == len(contents) - 1 else Kind.MORE
+            write_record(memoryview(plain[number]), kind, content)
+        *before, last = self.records(plain)
+        yield from self.on_the_way([*map(sealer.seal, before), sealer.finish(last)])
 
     def trailers(self, arriving):
         if self.without_receipt:

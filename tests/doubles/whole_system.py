@@ -8,8 +8,8 @@ from tests.doubles.proxies import proxy_before
 from tests.doubles.taps import Tap, tapped
 
 from cloister.hosting.http_message import Origin
-from cloister.sandbox.plan import Sizes
-from cloister.services.gateway.service import what_runs
+from cloister.sandbox.sizes import Sizes
+from cloister.services.gateway.engine_choice import what_runs
 from cloister.testing.local_system import LocalSystem
 
 

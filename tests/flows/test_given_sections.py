@@ -13,7 +13,7 @@ from tests.doubles import traces
 from tests.doubles.sandboxes import FAULTY, SMALL, post, staged
 from tests.doubles.section_world import OWNERS, SectionWorld, sample_section
 
-from cloister.contract.sections import examine_sections
+from cloister.contract.task_assets import task_assets
 from cloister.formats.section import MAXIMUM_FILES, encode_section
 from cloister.sandbox.closure import ECHO
 from cloister.sandbox.errors import SandboxUnavailable
@@ -35,10 +35,15 @@ FORM = (
 
 def given(*, variables=None, files=None):
     """The three sections of a task, as a node that examined them has them; the operator's holds this."""
+    return assets(variables=variables, files=files).sections
+
+
+def assets(*, variables=None, files=None):
+    """All that the parties of the task give it."""
     sections = {kind: sample_section(kind) for kind in OWNERS}
     sections["environment"] = sample_section("environment", variables=variables or {}, files=files or {})
     values = {kind: encode_section(section) for kind, section in sections.items()}
-    return examine_sections(values, CONTRACT, task="serve").require()
+    return task_assets(values, CONTRACT, task="serve", model=None)
 
 
 @pytest.fixture(scope="module")
@@ -139,21 +144,21 @@ async def test_another_engine_takes_the_place_of_one_whose_sections_changed():
     """The one of before is asked no more, and has the time of a stop to end what it works on."""
     with staged(ECHO) as echo:
         profile = plan(SMALL)
-        make = lambda given: EngineService(profile, echo.engine, echo.folder / "run", given=given)  # noqa: E731
+        make = lambda given: EngineService(profile, echo.engine, echo.folder / "run", given=given.sections)  # noqa: E731
         engine = GivenEngine(make, waits=True, grace_seconds=0.5)
         ready: list[RunningEngine] = []
         gone: list[RunningEngine] = []
         engine.follow(ready.append, gone.append)
         try:
             await engine.start()
-            assert (ready, engine.missing()) == ([], ("the engine, which starts with the sections of its task",))
+            assert (ready, engine.missing()) == ([], ("the engine, which starts with the assets of its task",))
             for _ in range(2):
-                await engine.take(given(variables={"MAXIMUM_FILE_BYTES": "4"}))
+                await engine.take(assets(variables={"MAXIMUM_FILE_BYTES": "4"}))
             assert (len(ready), gone, engine.missing()) == (1, [], ())
             with pytest.raises(SandboxUnavailable, match="it cannot use"):
-                await engine.take(given(variables={"MAXIMUM_FILE_BYTES": "none"}))
+                await engine.take(assets(variables={"MAXIMUM_FILE_BYTES": "none"}))
             assert (len(ready), gone, engine.missing()) == (1, [], ())
-            await engine.take(given(variables={"MAXIMUM_FILE_BYTES": "5"}))
+            await engine.take(assets(variables={"MAXIMUM_FILE_BYTES": "5"}))
             first, second = ready
             assert (gone, first.ended.is_set()) == ([first], False)
             async with asyncio.timeout(10):
@@ -170,7 +175,7 @@ async def test_what_is_started_anew_with_the_sections_of_before_is_offered_to_no
         profile, made = plan(SMALL), []
 
         def make(given):
-            made.append(EngineService(profile, echo.engine, echo.folder / "run", given=given))
+            made.append(EngineService(profile, echo.engine, echo.folder / "run", given=given.sections))
             return made[-1]
 
         engine = GivenEngine(make, waits=True, grace_seconds=60)
@@ -178,7 +183,7 @@ async def test_what_is_started_anew_with_the_sections_of_before_is_offered_to_no
         engine.follow(ready.append, lambda _gone: None)
         try:
             for limit in ("4", "5"):
-                await engine.take(given(variables={"MAXIMUM_FILE_BYTES": limit}))
+                await engine.take(assets(variables={"MAXIMUM_FILE_BYTES": limit}))
             os.kill(ready[0].pid, signal.SIGKILL)
             async with asyncio.timeout(20):
                 while not any(seat.proven and seat.engine is not ready[0] for seat in made[0]._seats):  # noqa: ASYNC110

@@ -80,7 +80,7 @@ async def test_a_gateway_whose_engine_the_contract_does_not_name_is_never_ready_
         kms = await stack.enter_async_context(node("kms", system, kms_settings(system)))
         system.ports["kms"] = int((await kms.serving()).rpartition(":")[2])
         gateway = await stack.enter_async_context(node("gateway", system, gateway_settings(system, folder)))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):  # beside other tests on a slow machine
             while b"evidence.settings: " not in gateway.said:
                 assert not await gateway.answers_ready()
                 await asyncio.sleep(0.1)

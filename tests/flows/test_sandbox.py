@@ -170,6 +170,7 @@ result = (os.getuid(), os.getcwd(), sorted(os.environ))
         "LC_CTYPE",
         "LD_LIBRARY_PATH",
         "LISTEN_FD",
+        "MODEL",
         "PATH",
         "PWD",
         "SECTIONS",
@@ -257,6 +258,15 @@ def test_an_engine_dies_with_its_launcher_however_that_ends(faulty, end):
     while processes_mentioning(str(faulty.engine.folder)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert processes_mentioning(str(faulty.engine.folder)) == []
+
+
+def test_an_engine_starts_where_its_launcher_may_leave_no_core_dumps(faulty):
+    """As every service: a limit that was given up is not had again."""
+    launcher = launched(faulty.folder, [], mode="hold", under=("prlimit", "--core=0:0", "--"))
+    assert launcher.stdout is not None
+    assert json.loads(launcher.stdout.readline())["answer"] == "5"
+    launcher.kill()
+    launcher.communicate(timeout=10)
 
 
 def test_an_ordinary_user_has_the_same_sandbox_in_a_namespace_of_its_own():

@@ -11,8 +11,8 @@ from tests.speech import SENTENCES, encoded, form, spoken, tone, wav, word_error
 
 from cloister.sandbox.cgroup import RLIMITS
 from cloister.sandbox.closure import SPEECH
-from cloister.sandbox.plan import Sizes
 from cloister.sandbox.service import EngineService
+from cloister.sandbox.sizes import Sizes
 
 PATH = "/v1/audio/transcriptions"
 

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from tests.doubles import traces
-from tests.doubles.installation import Installation, local_system, parents_of_all
+from tests.doubles.installation import Installation, local_system
 from tests.speech import SENTENCES, form, spoken, word_error_rate
 
 pytestmark = [
@@ -90,26 +90,9 @@ async def writes_of(system, folder):
             names.add(what.partition(" ")[2].strip())
 
 
-def engines_of(gateway):
-    """The processes at the end of the gateway's: what runs in the sandbox."""
-    parents = parents_of_all()
-    below, queue = set(), [gateway]
-    while queue:
-        children = [pid for pid, its in parents.items() if its == queue[-1]]
-        queue.pop()
-        below |= set(children)
-        queue += children
-    return {pid for pid in below if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/app/")}
-
-
 def outside_the_boundary(system):
     """Every process of the system but the user's proxy and the engine, by what it is."""
-    roles = {role.process.pid: role.name for role in system.record.roles}
-    (gateway,) = (pid for pid, name in roles.items() if name == "gateway")
-    inside = engines_of(gateway) | {pid for pid, name in roles.items() if name == "proxy"}
-    assert len(inside) > 1
-    processes = {name.pid for name in system.processes()} - inside
-    return {pid: roles.get(pid, "supervisor or sandbox") for pid in processes}
+    return {pid: name for pid, name in system.outside_the_engine().items() if name != "proxy"}
 
 
 async def test_no_file_that_was_written_holds_a_trace(system, after):

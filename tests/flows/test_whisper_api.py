@@ -16,8 +16,8 @@ from tests.speech import SENTENCES, encoded, form, spoken, tone, wav
 from cloister.formats.binary_http import Request
 from cloister.sandbox.closure import SPEECH
 from cloister.sandbox.escapes.launcher import descendants
-from cloister.sandbox.plan import Sizes
 from cloister.sandbox.service import EngineService
+from cloister.sandbox.sizes import Sizes
 
 CONTAINERS = [
     ("wav", "pcm_s16le"),

@@ -17,6 +17,7 @@ from tests.doubles.durable_model import Violation
 from tests.doubles.durable_system import HOUR, ORIGIN, DurableSystem, Variant
 from tests.doubles.kms_system import SECURITY
 
+from cloister.contract.release import Asked
 from cloister.crypto.hpke import wrap
 from cloister.crypto.merkle import BadProof
 from cloister.formats import canonical
@@ -27,6 +28,7 @@ from cloister.node.keys import NodeSecrets
 from cloister.services.kms.instance import Instance
 from cloister.services.kms.kms import Kms
 from cloister.services.kms.release import held_key, judge, release_entry
+from cloister.services.kms.requests import read_release
 from cloister.services.ledger.sequencer import Sequencer
 from cloister.storage.database import Database
 from cloister.storage.witness_store import WitnessStore
@@ -276,7 +278,12 @@ class LedgerForgetsWhatItShowed(Variant):
 class ReleasesFirst(Kms):
     """Lets the key go on its decision alone."""
 
-    async def _release(self, asked):
+    async def release(self, data):
+        self._require_serving()
+        request, evidence = read_release(data)
+        asked = Asked(request.contract, request.key_id, *await self._desk.shown(request.contract, evidence))
+        async with self._where_the_log_is():
+            await self._due.begin()
         standing = self._standing
         decision = judge(standing, asked).require()
         entry = release_entry(decision, asked.evidence, standing.instance.secrets.sign, at=standing.now())

@@ -29,6 +29,7 @@ from cloister.formats.handover import (
     parse_handover_request,
 )
 from cloister.formats.key_bundle import parse_key_bundle, parse_state_head
+from cloister.formats.model_registration import parse_model_registration
 from cloister.formats.release import (
     parse_epoch,
     parse_kms_instance,
@@ -61,6 +62,7 @@ PARSERS = [
     parse_handover_request,
     parse_key_bundle,
     parse_kms_instance,
+    parse_model_registration,
     parse_recovery,
     parse_release,
     parse_release_reply,

@@ -21,7 +21,7 @@ from cloister.contract.epochs import active_epoch
 from cloister.formats.handover import Handover, NamedSecret
 from cloister.ledger.statements import sign_statement
 from cloister.services.kms.epochs import EpochKeys
-from cloister.services.kms.kms import Kms
+from cloister.services.kms.presence import Presence
 from cloister.services.kms.standing import Standing
 
 INSTANCES = ["kms", "kms2", "kms3"]
@@ -172,17 +172,17 @@ def test_the_machine_finds_keys_that_are_shared_without_an_entry():
         run_state_machine_as_test(seed(0)(Planted), settings=search)
 
 
-class Lingering(Kms):
+class Lingering(Presence):
     """Does not look at the time in which it hands over."""
 
-    def _end_in_time(self, refusal):
+    def end_in_time(self, refusal):
         return
 
 
 class RetiredKeepItsKeys(Variant):
     def kms(self, *parts):
         kms = super().kms(*parts)
-        kms.__class__ = Lingering
+        kms._presence.__class__ = Lingering
         return kms
 
 

@@ -42,9 +42,12 @@ from cloister.contract.release_steps import (
 )
 from cloister.contract.replay import REPLAY_STEPS
 from cloister.contract.sections import SECTION_STEPS
+from cloister.contract.task_assets import MODEL_STEPS
 from cloister.ledger.checkpoints import SIGNED_STEPS
 from cloister.ledger.mirror import MIRROR_STEPS
 from cloister.ledger.proofs import PROOF_STEPS
+from cloister.sealing.artifact import ARTIFACT_STEPS
+from cloister.sealing.signature import SIGNATURE_STEPS
 from cloister.services.deployment.examination import MANIFEST_STEPS
 from cloister.services.deployment.workloads import WORKLOAD_STEPS
 from cloister.trust.asset_reply import ASSET_REPLY_STEPS
@@ -117,6 +120,7 @@ DOORS = {
     "VerifiedHandover": "contract/handover.py",
     "VerifiedReceipt": "trust/receipt.py",
     "VerifiedSections": "contract/sections.py",
+    "VerifiedTaskAssets": "contract/task_assets.py",
     "VerifiedResult": "attest/result.py",
     "VerifiedRelease": "trust/release_reply.py",
 }
@@ -136,6 +140,8 @@ def table():
 
 def test_the_table_names_every_step_and_no_other():
     steps = {
+        *ARTIFACT_STEPS,
+        *SIGNATURE_STEPS,
         *ASSET_REPLY_STEPS,
         *ASSET_STEPS,
         *ATTESTATION_STEPS,
@@ -179,6 +185,7 @@ def test_the_table_names_every_step_and_no_other():
         *REPLY_STEPS,
         *RIM_STEPS,
         *SECTION_STEPS,
+        *MODEL_STEPS,
         *SGX_APPRAISAL_STEPS,
         *SGX_STEPS,
         *SIGNED_STEPS,
@@ -196,6 +203,7 @@ def test_the_table_names_every_step_and_no_other():
 
 def test_no_examination_performs_a_step_twice():
     for steps in (
+        (*ARTIFACT_STEPS, *SIGNATURE_STEPS),
         ASSET_REPLY_STEPS,
         ASSET_STEPS,
         AUDIT_STEPS,
@@ -231,6 +239,7 @@ def test_no_examination_performs_a_step_twice():
         (*SNP_STEPS, *SNP_APPRAISAL_STEPS),
         RIM_STEPS,
         SECTION_STEPS,
+        MODEL_STEPS,
         (*SGX_STEPS, *SGX_APPRAISAL_STEPS),
         (*TDX_STEPS, *TDX_APPRAISAL_STEPS),
         ATTESTATION_STEPS,

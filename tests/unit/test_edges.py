@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from tests.unit.test_bundle_checks import Case, remembered
+from tests.doubles.bundle_case import Case, remembered
 from tests.unit.test_receipt_checks import Case as ReceiptCase
 from tests.unit.test_receipt_checks import replace_answer
 from tests.unit.test_release_checks import Case as ReleaseCase

@@ -4,7 +4,15 @@ from math import floor, log2
 
 import pytest
 
-from cloister.ohttp.padding import pad, padded_length
+from cloister.errors import TooLarge
+from cloister.ohttp.padding import (
+    ANSWER_FLOOR,
+    STRICT_LARGEST,
+    pad,
+    padded_answer_length,
+    padded_length,
+    strict_length,
+)
 
 
 def algorithm_1(length):
@@ -35,3 +43,26 @@ def test_padding_adds_at_most_12_percent_and_leaves_few_lengths():
 def test_a_message_is_padded_with_zeros():
     assert pad(b"x" * 9) == b"x" * 9 + b"\0"
     assert pad(b"") == b""
+
+
+def test_answers_have_a_floor():
+    assert {padded_answer_length(length) for length in range(ANSWER_FLOOR + 1)} == {ANSWER_FLOOR}
+    assert padded_answer_length(5000) == padded_length(5000)
+
+
+def test_under_strict_privacy_lengths_are_powers_of_two_and_the_largest():
+    assert [strict_length(length) for length in (0, 1, 16_384, 16_385, 65_536, 65_537, 16 * 2**20)] == [
+        16_384,
+        16_384,
+        16_384,
+        32_768,
+        65_536,
+        131_072,
+        16 * 2**20,
+    ]
+    assert strict_length(16 * 2**20 + 1) == strict_length(STRICT_LARGEST) == 28 * 2**20
+
+
+def test_what_is_over_the_largest_length_does_not_go():
+    with pytest.raises(TooLarge, match="under strict privacy"):
+        strict_length(STRICT_LARGEST + 1)

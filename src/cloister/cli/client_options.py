@@ -17,6 +17,7 @@ from cloister.client.session import Session
 from cloister.client.trust_policy_file import NoTrustPolicy, read_trust_policy
 from cloister.errors import UsageError
 from cloister.formats.trust_policy import TrustPolicy
+from cloister.ohttp.privacy import LEVELS, STANDARD, Privacy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,10 +31,12 @@ class Service:
     memory: MemoryFile
     relay_url: str
     relay_ca: Path | None = None
+    privacy: Privacy = STANDARD
 
     def session(self) -> Session:
         """A session with it, to be used within a running event loop."""
-        return Session(self.policy, self.memory, Relay(self.relay_url, authorities=self.relay_ca))
+        relay = Relay(self.relay_url, authorities=self.relay_ca)
+        return Session(self.policy, self.memory, relay, privacy=self.privacy)
 
 
 def policy_option(command: Command) -> Command:
@@ -64,6 +67,17 @@ def service_options(command: Command) -> Command:
         help="Who may sign the relay's certificate, PEM.  [default: this machine's list]",
     )
     return policy_option(relay(relay_ca(memory(state_option(command)))))
+
+
+def privacy_option(command: Command) -> Command:
+    """The `--privacy` option, of commands that ask for answers."""
+    return click.option(
+        "--privacy",
+        type=click.Choice(LEVELS),
+        default=STANDARD,
+        metavar="LEVEL",
+        help="How little lengths and times tell: standard, or strict, which takes longer.  [default: standard]",
+    )(command)
 
 
 def read_policy(policy: Path | None, state: StateFolder) -> tuple[TrustPolicy, Path]:

@@ -11,7 +11,7 @@ from cloister.cli.contract_files import contract_argument, read_contract
 from cloister.cli.local.fit import filled
 from cloister.cli.local.keys import seed_path
 from cloister.cli.local.measurement import measure_in_child
-from cloister.cli.local.settings import LocalSettings, read_settings
+from cloister.cli.local.settings import LocalSettings, engine_options, read_settings
 from cloister.cli.local.terms import Found, found_by
 from cloister.cli.machines import read_measurement
 from cloister.cli.state_folder import StateFolder, state_option
@@ -28,6 +28,7 @@ Examples:
   cloister contract fill contract.toml                             what a gateway of this machine would run
   cloister contract fill contract.toml --measured gateway.json     what cloister workload measure --json said there
   cloister contract fill next.toml --beside                        keep the code that it names, and name this too
+  cloister contract fill contract.toml --engine transformers --model ./sealed      and the sealed model that it serves
 
 Code, settings, sandbox, engine and model are written as measured; endpoints and the appraisal of evidence only where
 the contract has none yet: they are the parties' choice. Whoever signs it measures for itself first: cloister workload
@@ -38,7 +39,7 @@ measure prints the same digests for the same code. Comments of your own are not 
 @click.command(epilog=EPILOG)
 @contract_argument
 @state_option
-@click.option("--engine", type=click.Choice(["speech", "echo"]), help="The engine.  [default: speech]")
+@engine_options
 @click.option(
     "--measured",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -46,12 +47,14 @@ measure prints the same digests for the same code. Comments of your own are not 
     help="What cloister workload measure --json said where the gateway runs.  [default: what runs here]",
 )
 @click.option("--beside", is_flag=True, help="Keep the measurements that it has: both may run.")
-def fill(path: Path, *, state: StateFolder, engine: str | None, measured: Path | None, beside: bool) -> None:
+def fill(
+    path: Path, *, state: StateFolder, engine: str | None, model: Path | None, measured: Path | None, beside: bool
+) -> None:
     """Write into CONTRACT, a TOML file, what was measured of the code that is to run under it."""
     found = read_contract(path)
     if found.entry is not None:
         raise UsageError(f"{path} is signed: cloister contract amend {path} prints a successor that can be filled in")
-    settings = read_settings(state, os.environ, engine=engine, port=None)  # noqa: TID251 - read here, once
+    settings = read_settings(state, os.environ, engine=engine, model=model)  # noqa: TID251 - read here, once
     key = seed_path(state, "platform")
     platform = read_signing_key(key).public if measured is None and key.exists() else None
     after = filled(found.contract, _found(state, settings, measured), platform=platform, beside=beside)
@@ -60,8 +63,9 @@ def fill(path: Path, *, state: StateFolder, engine: str | None, measured: Path |
 
 
 def _found(state: StateFolder, settings: LocalSettings, measured: Path | None) -> Found:
-    measurement = measure_in_child(state, settings.engine) if measured is None else read_measurement(measured)
-    return found_by(measurement, settings)
+    if measured is not None:
+        return found_by(read_measurement(measured), settings)
+    return found_by(measure_in_child(state, settings.engine, settings.model, settings.held), settings)
 
 
 def _tell(path: Path, contract: Contract) -> None:

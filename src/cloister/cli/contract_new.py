@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from cloister.cli.contract_files import contract_argument, read_contract, read_file
+from cloister.cli.contract_model import model_option, with_model
 from cloister.cli.state_folder import StateFolder, state_option
 from cloister.contract.draft import DraftTerms, comment_of, draft_contract, successor_of
 from cloister.errors import MalformedInput, UsageError
@@ -18,12 +19,14 @@ from cloister.formats.contract_file import format_contract_file, parse_party_fil
 from cloister.formats.record_file import no_comment
 from cloister.ledger.statements import open_statement
 from cloister.node.entries_file import read_entries
+from cloister.sealing.artifact import open_artifact
 
 DAY = 86_400
 NEW_EPILOG = """\b
 Examples:
   cloister contract new --party hospital/party.toml --party vendor/party.toml >contract.toml
   cloister contract new --constitution constitution.entries --name "Screening" --party … >contract.toml
+  cloister contract new --model ./sealed --party … >contract.toml      names the sealed model that it is about
 
 It denies by default: nothing is granted, no code is named, and what is empty is filled in by its owner. cloister
 contract check says what is still open.
@@ -56,8 +59,17 @@ force by the rules of change of the one before.
     help="The entries of the KMS's constitution.  [default: the local system's]",
 )
 @click.option("--days", type=click.IntRange(1, 3660), default=365, show_default=True, help="That it is in force.")
+@model_option
 @state_option
-def new(name: str, party_files: tuple[Path, ...], *, constitution: Path | None, days: int, state: StateFolder) -> None:
+def new(
+    name: str,
+    party_files: tuple[Path, ...],
+    *,
+    constitution: Path | None,
+    days: int,
+    model: Path | None,
+    state: StateFolder,
+) -> None:
     """Print a contract among these parties, commented, in which everything is still to be granted."""
     now = int(time.time())  # noqa: TID251 - a person writes it now
     terms = DraftTerms(
@@ -67,7 +79,10 @@ def new(name: str, party_files: tuple[Path, ...], *, constitution: Path | None, 
         not_before=now - now % DAY,
         not_after=now - now % DAY + days * DAY,
     )
-    click.echo(format_contract_file(draft_contract(terms), comment=comment_of), nl=False)
+    draft = draft_contract(terms)
+    if model is not None:
+        draft = with_model(draft, open_artifact(model))
+    click.echo(format_contract_file(draft, comment=comment_of), nl=False)
 
 
 @click.command(epilog=AMEND_EPILOG)

@@ -11,12 +11,15 @@ from rich.text import Text
 
 from cloister.cli.chain import console
 from cloister.cli.contract_files import ReadContract, contract_argument, read_contract, require_form
+from cloister.cli.contract_model import model_option
 from cloister.cli.explained.contract_words import PARTS, SaidContract, SaidLine, differences, explain_contract
 from cloister.cli.terminal import printable, say_json
 from cloister.contract.draft import still_open
+from cloister.contract.task_assets import wanted_assets
 from cloister.formats.appraisal_policy import named_verifiers
 from cloister.formats.contract import Contract
 from cloister.formats.contract_verifier import title_of
+from cloister.sealing.artifact import open_artifact
 
 MARKS = {"agreed": (" ", ""), "enforced": ("✓", "green"), "promise": ("~", "yellow")}
 SHOW_EPILOG = """\b
@@ -32,8 +35,10 @@ CHECK_EPILOG = """\b
 Examples:
   cloister contract check contract.toml
   cloister contract check contract.signed --json | jq -r '.open[]'
+  cloister contract check contract.signed --model ./sealed      and that its task may use this sealed model
 
-Exit code 2 for a file that is no contract, with the key and its line; 3 for one that breaks a rule of its form. What is
+Exit code 2 for a file that is no contract, with the key and its line; 3 for one that breaks a rule of its form, or
+whose task may not use the model. What is
 still open is said, and is no error: a contract that leaves it open lets nothing be done.
 """
 
@@ -74,11 +79,14 @@ def show(path: Path, before: Path | None, *, as_json: bool) -> None:
 
 @click.command(epilog=CHECK_EPILOG)
 @contract_argument
+@model_option
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def check(path: Path, *, as_json: bool) -> None:
+def check(path: Path, *, model: Path | None, as_json: bool) -> None:
     """Check that CONTRACT is well-formed, and say what it leaves open, promises and excepts."""
     found = read_contract(path)
     require_form(found.contract)
+    if model is not None:
+        wanted_assets(found.contract, found.contract.serving.name, open_artifact(model).digest)
     said = _checked(found.contract, found)
     if as_json:
         say_json(said)

@@ -51,7 +51,7 @@ def demo() -> None:
     with tempfile.TemporaryDirectory(prefix="cloister-demo-") as folder:
         state = StateFolder(Path(folder))
         with exclusive(state):
-            settings = read_settings(state, {}, engine="speech", port=None)
+            settings = read_settings(state, {}, engine="speech")
             system = System(prepare(state, settings, say, clock=time.time), say)  # noqa: TID251
             finished = asyncio.run(_run(system))
     if not finished:

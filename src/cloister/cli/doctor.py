@@ -29,7 +29,7 @@ NEEDED_BYTES = 512 * 1024 * 1024
 YOUNGEST_CLOCK = 1_767_225_600  # 2026: nothing of ours is older
 SEARCH = "/usr/bin:/bin:/usr/local/bin"  # where the sandbox looks for its programs (sandbox/plan.py)
 PROGRAMS = {"bwrap": "bubblewrap", "setpriv": "util-linux"}  # with their packages
-NODE_LIBRARIES = ("av", "pocketsphinx", "pyseccomp", "starlette", "uvicorn", "uvloop")
+NODE_LIBRARIES = ("av", "pocketsphinx", "starlette", "uvicorn", "uvloop")
 
 
 EPILOG = """\b

@@ -8,17 +8,19 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from cloister.cli.client_options import Service, service, service_options
+from cloister.cli.client_options import Service, privacy_option, service, service_options
 from cloister.cli.passed_signals import PassedSignals
 from cloister.cli.pointed import pointed
 from cloister.cli.state_folder import StateFolder
 from cloister.errors import UsageError
 from cloister.hosting.listening import listen_with_tokens
 from cloister.hosting.loopback import LOOPBACK, port_of
+from cloister.ohttp.privacy import Privacy
 from cloister.secret import SecretBytes
 from cloister.services.proxy.callers import OneCaller
 from cloister.services.proxy.door import Door
@@ -44,10 +46,14 @@ Receipts are kept. The exit code is the program's, 128 and the signal's number w
     metavar="DIR",
     help="Keep the receipts there.  [default: receipts beside the trust policy]",
 )
+@privacy_option
 @service_options
-def exec_(program: Sequence[str], *, receipt_dir: Path | None, **options: Path | StateFolder | None) -> int:
+def exec_(
+    program: Sequence[str], *, receipt_dir: Path | None, privacy: Privacy, **options: Path | StateFolder | None
+) -> int:
     """Run a program whose OpenAI client goes through a proxy of its own, which ends with it."""
-    target = service(**options)  # type: ignore[arg-type]  # click gives each its own type
+    named = service(**options)  # type: ignore[arg-type]  # click gives each its own type
+    target = replace(named, privacy=privacy)
     receipts = target.policy_path.with_name("receipts") if receipt_dir is None else receipt_dir
     return asyncio.run(_served(program, target, receipts))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from cloister.cli.local.agreed import contract_option
 from cloister.cli.local.machines import AUTHORITY, CERTIFICATE, KEY, Deployment, read_machines
 from cloister.cli.local.measurement import Measurement
-from cloister.cli.local.settings import read_settings
+from cloister.cli.local.settings import engine_options, read_settings
 from cloister.cli.local.system import exclusive
 from cloister.cli.local.system import prepare as prepare_system
 from cloister.cli.state_folder import StateFolder, state_option
@@ -44,7 +45,7 @@ def machines() -> None:
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @state_option
-@click.option("--engine", type=click.Choice(["speech", "echo"]), help="The engine.  [default: speech]")
+@engine_options
 @click.option(
     "--measured",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -57,14 +58,14 @@ def prepare(
     target: Path,
     *,
     state: StateFolder,
-    engine: str | None,
     measured: Path | None,
     contract: tuple[Path, ...],
+    **flags: Any,
 ) -> None:
     """Sign constitution and contract, and write a folder for each role into DIR: settings, keys, signed entries."""
     forbid_core_dumps()  # it holds the seeds of both parties' keys
     placed = read_machines(file)
-    settings = read_settings(state, os.environ, engine=engine, port=None)  # noqa: TID251 - read here, once
+    settings = read_settings(state, os.environ, **flags)  # noqa: TID251 - read here, once
     found = None if measured is None else read_measurement(measured)
     with exclusive(state):
         system = prepare_system(state, settings, say, clock=time.time, measured=found, contract=contract)  # noqa: TID251

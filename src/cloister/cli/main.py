@@ -33,6 +33,7 @@ class Entry(NamedTuple):
 
 COMMANDS: Final[Mapping[str, Entry]] = {
     "up": Entry("cloister.cli.up:up", "Start a whole local system and keep it running.", node=True, daily=True),
+    "serve": Entry("cloister.cli.serve:serve", "Serve a sealed model, on a local system.", node=True, daily=True),
     "down": Entry("cloister.cli.down:down", "End the local system.", daily=True),
     "status": Entry("cloister.cli.status:status", "Say what of the local system runs.", daily=True),
     "env": Entry("cloister.cli.env:env", "Print the variables that point OpenAI clients here.", daily=True),
@@ -46,6 +47,8 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "token": Entry("cloister.cli.token:token", "A verifier's tokens: check them, offline."),
     "secret": Entry("cloister.cli.secret:secret", "Secrets and asset keys: give, grant, list, take back."),
     "section": Entry("cloister.cli.section:section", "What each persona alone gives a task: write, seal, carry it."),
+    "engine": Entry("cloister.cli.engine:engine", "Engines: list them, install what they need."),
+    "model": Entry("cloister.cli.model:model", "Models: sign, seal, check and open them."),
     "key": Entry("cloister.cli.key:key", "Keys of a contract: list, rotate, retire, recover."),
     "release": Entry("cloister.cli.release:release", "What a KMS let out, to whom, by the log."),
     "node": Entry("cloister.cli.node:node", "Certificates of attested nodes, for programs that speak TLS."),

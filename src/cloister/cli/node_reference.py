@@ -14,6 +14,7 @@ from cloister.hosting.settings import load
 from cloister.node.entries_file import read_entries
 from cloister.node.service import NodeSettings, node_security
 from cloister.services.gateway.contract import open_contract
+from cloister.services.gateway.engine_choice import Held, SandboxSizes
 
 EPILOG: Final = """\b
 Examples:
@@ -40,7 +41,7 @@ def reference(config: Path | None, state: StateFolder, *, as_json: bool) -> None
     path = state.config / "node.toml" if config is None else config
     settings = load(NodeSettings, service="node", config=path, environ={}, flags={})
     contract = open_contract(read_entries(settings.contract)).current
-    workload = measure_in_child(state, "echo").workload
+    workload = measure_in_child(state, "echo", None, Held(SandboxSizes())).workload
     digest = node_security(settings.security, unsafe=contract.appraisal.unsafe).digest().hex()
     if as_json:
         say_json({"role": "service", "workloads": [workload], "settings": [digest]})

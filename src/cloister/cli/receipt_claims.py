@@ -6,15 +6,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from cloister.errors import MalformedInput
+from cloister.cli.receipt_models import Model, contract_of
 from cloister.formats.appraisal_policy import named_verifiers
 from cloister.formats.checkpoint import parse_checkpoint, parse_note
-from cloister.formats.contract import Contract, parse_contract
 from cloister.formats.contract_verifier import title_of
 from cloister.formats.cose_sign1 import CoseSign1
-from cloister.formats.key_bundle import KeyBundle, parse_key_bundle
+from cloister.formats.key_bundle import parse_key_bundle
 from cloister.formats.response_receipt import StoredReceipt, parse_response_receipt
-from cloister.ledger.statements import open_statement
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +35,8 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     contract_name: str
     parties: tuple[str, ...]  # of the contract, with their duties
     engine: str
-    model: str
+    model: str  # the names of `models`
+    models: tuple[Model, ...]
     unsafe: tuple[str, ...]
     verifiers: tuple[str, ...]  # whose word counts in place of evidence
     epoch: str
@@ -53,7 +52,7 @@ def claims(stored: StoredReceipt) -> Claims:
     core = CoseSign1.parse(stored.core)
     said = parse_response_receipt(core.payload or b"")
     bundle = parse_key_bundle(stored.bundle)
-    contract = _contract(bundle)
+    contract, models = contract_of(bundle, said.contract, at=said.at)
     return Claims(
         made=datetime.fromtimestamp(said.at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         method=stored.request.method,
@@ -65,7 +64,8 @@ def claims(stored: StoredReceipt) -> Claims:
         contract_name=contract.name,
         parties=tuple(f"{party.name} ({', '.join(party.duties)})" for party in contract.parties),
         engine=contract.serving.engine.name,
-        model=", ".join(model.name for model in contract.granted(contract.serving.name, "model")),
+        model=", ".join(model.name for model in models),
+        models=models,
         unsafe=tuple(contract.appraisal.unsafe),
         verifiers=tuple(map(title_of, named_verifiers(contract.appraisal))),
         epoch=said.epoch.hex(),
@@ -73,29 +73,21 @@ def claims(stored: StoredReceipt) -> Claims:
     )
 
 
-def _contract(bundle: KeyBundle) -> Contract:
-    """The last that the bundle shows: votes and times come after it."""
-    statements = [open_statement(shown.entry) for shown in bundle.contracts]
-    contracts = [statement.payload for statement in statements if statement.kind == "contract"]
-    if not contracts:
-        raise MalformedInput("the bundle shows no contract")
-    return parse_contract(contracts[-1])
-
-
 def lines(said: Claims) -> list[str]:
     """The claims for a person."""
     accepted = f", accepting {', '.join(said.unsafe)}" if said.unsafe else ""
     accepted += f", on the word of {', '.join(said.verifiers)}" if said.verifiers else ""
-    rows = {
-        "made": said.made,
-        "asked": f"{said.method} {said.path}",
-        **{f"  {part.name}": f"sha256 {part.sha256}" for part in said.parts},
-        "answered": f"status {said.status}, by {said.engine} with the model {said.model}",
-        "gateway": said.gateway,
-        "contract": f"{said.contract} ({said.contract_name}{accepted})",
-        "parties": "; ".join(said.parties),
-        "epoch": said.epoch,
-        "log": f"{said.log_size} entries, cosigned by its witnesses",
-    }
-    width = max(map(len, rows))
-    return [f"{name:<{width}}  {value}" for name, value in rows.items()]
+    rows = [
+        ("made", said.made),
+        ("asked", f"{said.method} {said.path}"),
+        *((f"  {part.name}", f"sha256 {part.sha256}") for part in said.parts),
+        ("answered", f"status {said.status}, by {said.engine} with the model {said.model}"),
+        *(row for model in said.models for row in (("  weights", f"sha256 {model.sha256}"), ("", model.sentence))),
+        ("gateway", said.gateway),
+        ("contract", f"{said.contract} ({said.contract_name}{accepted})"),
+        ("parties", "; ".join(said.parties)),
+        ("epoch", said.epoch),
+        ("log", f"{said.log_size} entries, cosigned by its witnesses"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:<{width}}  {value}" for name, value in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from cloister.cli.at_file import TextOrFile
-from cloister.cli.client_options import service, service_options
+from cloister.cli.client_options import privacy_option, service, service_options
 from cloister.cli.exit_codes import pointer, worst
 from cloister.cli.failure import show
 from cloister.cli.terminal import printable, say_result
@@ -107,6 +107,7 @@ def place_options(command: Any) -> Any:
     help="Files sent at the same time, 1 to 16.  [default: 2]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file, a line each; errors, too.")
+@privacy_option
 @service_options
 def transcribe(files: Sequence[Path], *, jobs: int, as_json: bool, **options: Any) -> int:
     """Turn speech into text: encrypted here, opened only in code that was examined first."""
@@ -114,7 +115,8 @@ def transcribe(files: Sequence[Path], *, jobs: int, as_json: bool, **options: An
     output = _output(files, options, "text" if words_alone else wishes.response_format)
     kept, state = options.pop("receipt_dir"), options["state"]
     receipts = state.receipts if options.pop("receipts") and kept is None else kept
-    target = service(**options)
+    privacy = options.pop("privacy")
+    target = replace(service(**options), privacy=privacy)
     printer = _Words() if wishes.stream and output is None and not as_json and len(files) == 1 else None
     show_one = _show_json if as_json else _Printed(len(files) > 1, words_alone, printer).show
     progress = TransferProgress(hidden=printer is not None)

@@ -6,28 +6,37 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cloister.cli.exit_codes import EXIT_CODES
 from cloister.cli.local.agreed import contract_option
+from cloister.cli.local.endpoints import AUDIO, endpoints_of
+from cloister.cli.local.followed_log import FollowedLog
 from cloister.cli.local.measurement import service_command
-from cloister.cli.local.settings import LocalSettings, read_settings
+from cloister.cli.local.model_key import model_key_option
+from cloister.cli.local.served_model import require_served
+from cloister.cli.local.settings import LocalSettings, engine_options, proxy_options, read_settings
 from cloister.cli.local.stopping import end_on_signals, stop_requested, unless
+from cloister.cli.local.supervisor import Role
 from cloister.cli.local.system import System, exclusive, prepare
 from cloister.cli.state_folder import StateFolder, state_option
-from cloister.cli.system_record import read_record
+from cloister.cli.system_record import RoleRecord, SystemRecord, read_record
 from cloister.cli.terminal import say
 from cloister.errors import CloisterError
 from cloister.hosting.core_dumps import forbid_core_dumps
+from cloister.services.gateway.engine_choice import engine_named
 from cloister.tee.launch import ENVIRONMENT
 from cloister.tee.software import SENTENCE
 
 DETACHED_SECONDS = 180.0
 _POLL_SECONDS = 0.1
-_SECTIONS = "cloister section seal, then submit"
+_UNUSABLE = ("artifact.", "the engine did not become ready")  # what a wait says where nothing is lacking
+_ASSETS = "sections (cloister section seal, then submit), the key of a sealed model (cloister secret put)"
 
 EPILOG = """\b
 Examples:
@@ -36,11 +45,13 @@ Examples:
   cloister up --state ./try       keys, log and receipts in a folder of its own
   cloister up --prepare           a constitution that parties can name in a contract of theirs; nothing is started
   cloister up --contract contract.signed      under a contract that its parties signed
+  cloister up --engine transformers --model ./sealed --model-key model.key      cloister serve is this, in short
 
 Every role of the design is a process of its own, and every check is real; but all of it is this machine's, and the
 software TEE protects nothing from this machine's owner. The state folder keeps keys, the log and receipts; when the
 code or the settings have changed since, successors of constitution and contract are signed, and that is said.
-Settings of your own go into settings.toml in the state folder: engine, port, and the tables kms and gateway.
+Settings of your own go into settings.toml in the state folder: engine, model, sandbox, port, privacy, and the tables
+sizes, kms and gateway.
 """
 
 
@@ -51,36 +62,63 @@ class NotDetached(CloisterError):
 @click.command(epilog=EPILOG)
 @state_option
 @click.option("--detach", is_flag=True, help="Run in the background once everything is ready.")
-@click.option("--engine", type=click.Choice(["speech", "echo"]), help="The engine.  [default: speech]")
-@click.option("--port", type=click.IntRange(1, 65_535), help="The proxy's port.  [default: a free one, then the same]")
+@engine_options
+@model_key_option
+@proxy_options
 @contract_option
 @click.option("--prepare", "only_prepare", is_flag=True, help="Make keys, constitution and settings; start nothing.")
 def up(
     state: StateFolder,
     *,
     detach: bool,
-    engine: str | None,
-    port: int | None,
+    model_key: Path | None,
     contract: tuple[Path, ...],
     only_prepare: bool,
+    **flags: Any,
 ) -> None:
     """Start a whole local system and keep it running.
 
     Witness, ledger, KMS, gateway with its engine in a sandbox, relay and proxy: a service that dies is named and
     started again; ctrl-C ends them all.
     """
+    settings = read_settings(state, os.environ, **flags)  # noqa: TID251 - read here, once
+    asked = Asked(state, settings, contract, model_key)
+    if only_prepare:
+        with exclusive(state):
+            prepare(state, settings, say, clock=time.time, contract=contract)  # noqa: TID251 - it starts here
+    else:
+        bring_up(asked, detach=detach)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person wants to have running."""
+
+    state: StateFolder
+    settings: LocalSettings
+    contract: tuple[Path, ...]
+    model_key: Path | None
+
+    @property
+    def of_parties(self) -> bool:
+        """Whether a contract of several parties is served, in place of one of this machine's own."""
+        return bool(self.contract) or self.state.agreed.exists()
+
+
+def bring_up(asked: Asked, *, detach: bool) -> None:
+    """Start it: in the foreground until it is told to end, or in the background."""
     forbid_core_dumps()  # it holds the seeds of all local keys
-    settings = read_settings(state, os.environ, engine=engine, port=port)  # noqa: TID251 - read here, once
-    if detach and not only_prepare:
+    key = require_served(asked.state, asked.settings, asked.model_key, of_parties=asked.of_parties)
+    if detach:
         own = {name: value for name, value in os.environ.items() if name.startswith("CLOISTER_UP__")}  # noqa: TID251
-        _detached(state, settings, contract, own)
+        _detached(asked, own)
         return
     started = time.monotonic()
     end_on_signals()
-    with exclusive(state):
-        prepared = prepare(state, settings, say, clock=time.time, contract=contract)  # noqa: TID251 - it starts here
-        if not only_prepare:
-            asyncio.run(_run(System(prepared, say), started))
+    with exclusive(asked.state):
+        clock = time.time  # noqa: TID251 - it starts here
+        prepared = prepare(asked.state, asked.settings, say, clock=clock, contract=asked.contract)
+        asyncio.run(_run(System(prepared, say, model_key=key), started))
 
 
 async def _run(system: System, started: float) -> None:
@@ -88,7 +126,9 @@ async def _run(system: System, started: float) -> None:
         try:
             if not await unless(stop, _start(system)):
                 return
-            tell_ready(system.prepared.state, system.prepared.base_url, time.monotonic() - started)
+            prepared = system.prepared
+            seconds, waiting = time.monotonic() - started, waits(system.supervisor.roles)
+            tell_ready(prepared.state, prepared.base_url, seconds, engine=prepared.found.engine, waiting=waiting)
             await stop.wait()
         finally:
             say("ending")
@@ -100,21 +140,40 @@ async def _start(system: System) -> None:
     examination = await system.examine()
     examination.require()
     say(f"examined as a client does: {len(examination.steps)} steps passed (cloister verify shows them)")
-    if waiting := [role.name for role in system.supervisor.roles if not role.ready]:
-        say(f"{' and '.join(waiting)} will serve when the contract's parties have given their sections: {_SECTIONS}")
     system.tell_ready()
 
 
-def tell_ready(state: StateFolder, base_url: str, seconds: float, *, detached: bool = False) -> None:
-    """Say where it is and what to do with it."""
+def waits(roles: Iterable[Role | RoleRecord]) -> str:
+    """What of a system that was started cannot serve, and for want of what; empty where all can.
+
+    The first alone: a relay waits for a gateway, and says the same once more.
+    """
+    return next((f"{role.name} waits for {role.missing}" for role in roles if not role.ready), "")
+
+
+def tell_ready(
+    state: StateFolder, base_url: str, seconds: float, *, engine: str, waiting: str, detached: bool = False
+) -> None:
+    """Say where it is and what to do with it; and never that it is ready while it waits for something."""
+    hears = any(endpoint in AUDIO for endpoint in endpoints_of(engine))
     commands = {
         f'eval "$({state.command("env")})"': "point OpenAI clients of a shell here",
-        f"{state.command('transcribe')} speech.wav": "or send a file yourself",
+        f"{state.command('transcribe')} speech.wav" if hears else f"{state.command('exec')} python ask.py": (
+            "or send a file yourself" if hears else "or run one program so"
+        ),
         state.command("verify"): "see every check",
         state.command("down" if detached else "status"): "end it" if detached else "see what runs",
     }
     width = max(map(len, commands))
-    say(f"ready in {seconds:.1f} s: {base_url}\n")
+    if waiting:
+        say(f"started in {seconds:.1f} s, and serves nothing yet: {waiting}")
+        if any(sign in waiting for sign in _UNUSABLE):
+            say("What was given cannot be used, and nobody has to give more: end it, mend that, and start it again")
+        else:
+            say(f"It goes on as soon as that is given by the contract's parties: {_ASSETS}")
+        say(f"{state.command('status')} tells when. It will be at {base_url}\n")
+    else:
+        say(f"ready in {seconds:.1f} s: {base_url}\n")
     for command, does in commands.items():
         say(f"  {command:<{width}}  {does}")
     say(f"\n{SENTENCE}")
@@ -122,17 +181,14 @@ def tell_ready(state: StateFolder, base_url: str, seconds: float, *, detached: b
         say("ctrl-C ends everything")
 
 
-def _detached(
-    state: StateFolder, settings: LocalSettings, contract: Sequence[Path], environ: Mapping[str, str]
-) -> None:
+def _detached(asked: Asked, environ: Mapping[str, str]) -> None:
     """Start this command again in the background, and wait until it is ready; ctrl-C and SIGTERM end it."""
-    started = time.monotonic()
+    started, state = time.monotonic(), asked.state
     end_on_signals()
     state.prepare()
-    arguments = ["up", "--state", str(state.root), "--engine", settings.engine]
-    arguments += [] if settings.port is None else ["--port", str(settings.port)]
-    arguments += [word for path in contract for word in ("--contract", str(path.absolute()))]
-    with (state.logs / "up.log").open("w+b") as log:
+    arguments = _again(asked)
+    told = FollowedLog(state.logs / "up.log")
+    with told.path.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
             service_command(*arguments),
             env={**ENVIRONMENT, **environ},
@@ -142,39 +198,57 @@ def _detached(
             start_new_session=True,
         )
         try:
-            base_url = _until_ready(state, process, started + DETACHED_SECONDS)
+            record = _until_ready(state, process, started + _patience(asked), told)
         except KeyboardInterrupt:
             process.terminate()
             process.wait()
             raise
-        log.seek(0)
-        said = log.read().decode(errors="replace")
-    if base_url is None:
-        click.echo(said, err=True, nl=False)
-        if process.returncode not in {one.code for one in EXIT_CODES} or not said:
+    if record is None:
+        click.echo(told.rest(), err=True, nl=False)
+        if process.returncode not in {one.code for one in EXIT_CODES} or not told.path.stat().st_size:
             raise NotDetached(
                 f"the system ended while it started (exit code {process.returncode}) without a word why: is there room"
                 f" in {state.logs}? {state.command('up')}, without --detach, shows more"
             )
         raise click.exceptions.Exit(process.returncode)
-    say(said.partition("ready in ")[0].rstrip())
-    tell_ready(state, base_url, time.monotonic() - started, detached=True)
+    waiting, seconds = waits(record.roles), time.monotonic() - started
+    told.follow()
+    tell_ready(state, record.base_url, seconds, engine=asked.settings.engine, waiting=waiting, detached=True)
 
 
-def _until_ready(state: StateFolder, process: subprocess.Popen[bytes], deadline: float) -> str | None:
-    """The proxy's URL once the system is ready; None where it has ended.
+def _patience(asked: Asked) -> float:
+    """How many seconds it may take until all is ready."""
+    return DETACHED_SECONDS + engine_named(asked.settings.engine).ready_seconds
+
+
+def _again(asked: Asked) -> list[str]:
+    """The words by which it is started in the background."""
+    settings, key = asked.settings, asked.model_key
+    words = ["up", "--state", str(asked.state.root), "--engine", settings.engine]
+    words += ["--privacy", settings.privacy]
+    words += [] if settings.port is None else ["--port", str(settings.port)]
+    words += [] if settings.model is None else ["--model", str(settings.model)]
+    words += [] if key is None else ["--model-key", str(key.absolute())]
+    return words + [word for path in asked.contract for word in ("--contract", str(path.absolute()))]
+
+
+def _until_ready(
+    state: StateFolder, process: subprocess.Popen[bytes], deadline: float, told: FollowedLog
+) -> SystemRecord | None:
+    """The system once it is started, whatever it still waits for; None where it has ended.
 
     Raises:
         NotDetached: it is neither at the `deadline`.
     """
     while time.monotonic() < deadline:
+        told.follow()
         if process.poll() is not None:
             return None
         record = read_record(state)
         if record is not None and record.phase == "ready" and record.supervisor.pid == process.pid:
-            return record.base_url
+            return record
         time.sleep(_POLL_SECONDS)
     raise NotDetached(
-        f"the system was not ready in {DETACHED_SECONDS:.0f} s and goes on starting:"
+        "the system is not ready yet and goes on starting:"
         f" {state.command('status')} shows it, {state.command('down')} ends it"
     )

@@ -2,10 +2,15 @@
 
 Each piece comes out of a chunk that opened; that it belongs to a whole and proved answer is known when the iteration
 ends without an error, and not before. What comes with the last chunk is handed on only after everything held.
+
+Under strict privacy the answer is taken out of its records first. What comes with the end of the content waits for the
+last record: who reads on only to there, and leaves, would tell where that was.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -20,6 +25,8 @@ from cloister.formats.binary_http_stream import ResponseDecoder
 from cloister.formats.response_receipt import RECEIPT_HEADER, SALT_HEADER, StoredReceipt
 from cloister.hosting import problem
 from cloister.ohttp.chunked import ResponseOpener, Truncated
+from cloister.ohttp.privacy import STRICT
+from cloister.ohttp.records import BrokenOff, RecordReader
 from cloister.trust.receipt import Exchange, VerifiedReceipt
 
 Proof = tuple[StoredReceipt, VerifiedReceipt]
@@ -36,7 +43,10 @@ class AnswerStream(AsyncIterator[bytes]):
     def __init__(
         self, relayed: RelayStream, opener: ResponseOpener, upload: Upload, prove: Prove, *, upload_seconds: float
     ) -> None:
-        """`upload_seconds` is what a request that the gateway answered may still take to end."""
+        """`upload_seconds` is what a request that the gateway answered may still take to end.
+
+        The answer is expected in records where the request, `upload`, asked for them.
+        """
         self.status = 0
         self.headers: Fields = ()
         self._proof: Proof | None = None
@@ -46,7 +56,9 @@ class AnswerStream(AsyncIterator[bytes]):
         self._upload = upload
         self._prove = prove
         self._upload_seconds = upload_seconds
+        self._records = RecordReader() if upload.privacy == STRICT else None
         self._decoder = ResponseDecoder()
+        self._last: list[bytes] = []  # pieces that wait for the proof
         self._digest = hashlib.sha256()
         self._pieces: list[bytes] = []  # that are to be handed on
 
@@ -73,10 +85,30 @@ class AnswerStream(AsyncIterator[bytes]):
         if dict(head.headers).get("content-type") == problem.MEDIA_TYPE:
             # Only its end says whether a gateway wrote it, which then did not take the request, or an engine.
             while not self._decoder.ended:
-                if sum(map(len, self._pieces)) > MAXIMUM_PROBLEM:
+                if sum(map(len, [*self._pieces, *self._last])) > MAXIMUM_PROBLEM:
                     raise AnswerNotOpened("the answer is not one: a problem of more than 64 KiB")
                 await self._receive()
         self.status, self.headers = head.status, shown(head.headers)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether records are still to come of a request that is out, and nothing is wrong with those that came."""
+        sent, over = self._upload.summary is not None, self._proof is not None or self._failed is not None
+        return self._records is not None and sent and not over
+
+    async def read_on(self, seconds: float) -> None:
+        """Read records that nobody wants, to the last one where the content ends within `seconds`.
+
+        Raises:
+            CloisterError: they break off, or are none.
+        """
+        assert self._records is not None  # `goes_on`
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._records.content_ended:
+                    await self._receive()
+        while self._records.content_ended and self._proof is None:
+            await self._receive()
 
     async def __anext__(self) -> bytes:
         while not self._pieces:
@@ -95,22 +127,27 @@ class AnswerStream(AsyncIterator[bytes]):
         """Open what has arrived; at the end, prove everything before the last pieces are handed on."""
         data = await self._relayed.receive()
         try:
-            pieces = self._open(data)
+            pieces = self._last + self._open(data)
             if self._decoder.ended:
                 await self._require_proof(pieces)
         except Truncated as error:
             raise AnswerCut("the answer was cut on its way: what came of it is not whole") from error
+        except BrokenOff as error:
+            raise AnswerCut(str(error)) from error
         except (MalformedInput, TooLarge, ValueError) as error:
             raise AnswerNotOpened(f"the answer is not one: {error}") from error
         except OpenFailed as error:
             raise AnswerNotOpened(f"the answer does not open: {error}") from error
-        self._pieces += pieces
+        waits = self._records is not None and self._records.content_ended and not self._decoder.ended
+        self._last = pieces if waits else []
+        self._pieces += [] if waits else pieces
 
     def _open(self, data: bytes) -> list[bytes]:
-        if data:
-            pieces = self._decoder.feed(self._opener.feed(data))
-        else:
-            pieces = self._decoder.feed(self._opener.end())
+        opened = self._opener.feed(data) if data else self._opener.end()
+        pieces = self._decoder.feed(opened if self._records is None else self._records.feed(opened))
+        if not data:
+            if self._records is not None:
+                self._records.end()
             self._decoder.end()
         for piece in pieces:
             self._digest.update(piece)

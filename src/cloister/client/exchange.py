@@ -1,6 +1,6 @@
 """One request and its answer: what of a user's request travels inside, and what of the answer comes back out.
 
-The inner request names no host of the user's and carries three headers at most, so that a gateway cannot tell clients
+The inner request names no host of the user's and carries four headers at most, so that a gateway cannot tell clients
 apart by their software, language or bearer token.
 """
 
@@ -23,17 +23,18 @@ from cloister.hosting import problem
 from cloister.hosting.problem import Problem
 from cloister.ohttp.encapsulation import ResponseOpener, encapsulate_request
 from cloister.ohttp.padding import pad
+from cloister.ohttp.privacy import PRIVACY_HEADER, STANDARD, Privacy
 from cloister.provenance.answer import summarise
 from cloister.trust.receipt import Exchange
 
 SCHEME = "https"
 AUTHORITY = "gateway.invalid"  # one for all (RFC 2606): nobody resolves it, and it says nothing of the user
-REQUEST_HEADERS = ("accept", "content-type")  # of the user's request; `date` is added
+REQUEST_HEADERS = ("accept", "content-type")  # of the user's request; `date` is added, and the level of privacy
 RESPONSE_HEADERS = ("content-type", "retry-after", "x-should-retry")  # of the answer, back to the user
 MAXIMUM_REQUEST = 26 * 1024 * 1024  # bytes of a body: OpenAI's 25 MiB for a file, and the form around it
 DATE_PROBLEM_TYPE = "https://iana.org/assignments/http-problem-types#date"  # RFC 9458 section 6.5.2
 MAXIMUM_PATH = 200  # characters
-_PATH_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_.-")
+_PATH_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_.:-")
 
 
 class AnswerNotOpened(CloisterError):
@@ -107,7 +108,7 @@ def check_path(path: str) -> None:
         UsageError: no contract can name it.
     """
     if not path.startswith("/") or len(path) > MAXIMUM_PATH or not _PATH_CHARACTERS.issuperset(path):
-        raise UsageError("the path is not one that a contract can name: letters, digits and / _ . - only, no query")
+        raise UsageError("the path is not one that a contract can name: letters, digits and / _ . : - only, no query")
 
 
 def seal(request: UserRequest, summary: RequestSummary, config: KeyConfig, *, at: int) -> Sealed:
@@ -116,10 +117,12 @@ def seal(request: UserRequest, summary: RequestSummary, config: KeyConfig, *, at
     return Sealed(data, opener, summary)
 
 
-def inner_request(request: UserRequest, *, at: int) -> Request:
-    """What travels of `request`, at the time `at`."""
+def inner_request(request: UserRequest, *, at: int, privacy: Privacy = STANDARD) -> Request:
+    """What travels of `request`, at the time `at`, with what is asked of the answer's lengths and times."""
     headers = [(name, value) for name in REQUEST_HEADERS if (value := request.header(name).strip())]
     headers.append(("date", formatdate(at, usegmt=True)))
+    if privacy != STANDARD:
+        headers.append((PRIVACY_HEADER, privacy))
     return Request(request.method, SCHEME, AUTHORITY, request.path, tuple(headers), request.body)
 
 

@@ -16,10 +16,12 @@ from cloister.errors import TooLarge, Unavailable, UsageError
 from cloister.formats.key_bundle import MAXIMUM_BUNDLE
 from cloister.hosting.tls import require_private, verifying_context
 from cloister.ohttp.encapsulation import REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE
+from cloister.ohttp.records import RECORD_SIZE, TOTALS
 
 BUNDLE_PATH = "/bundle"
 REQUEST_PATH = "/gateway"
 MAXIMUM_ANSWER = 36 * 1024 * 1024  # bytes of an encapsulated response: a body of 32 MiB, padded
+MAXIMUM_RECORDS = 2 * TOTALS[-1] * RECORD_SIZE  # bytes of one in records, with what is around each
 MAXIMUM_FRESH = 3600  # seconds
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])")
 _PIECE = 65_536
@@ -70,6 +72,7 @@ class Waits:
     bundle_seconds: float = 30.0
     piece_seconds: float = 60.0  # in which the relay takes a piece of a request that is streamed
     answer_seconds: float = 720.0  # a little longer than the relay waits for its gateway
+    left_seconds: float = 5.0  # that an answer in records which nobody wants any more is read on, where it does not end
     upload_seconds: float = 20.0  # that a request which the gateway answered may still take to end
 
 

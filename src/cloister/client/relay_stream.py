@@ -25,8 +25,10 @@ _HEADERS = {"Content-Type": REQUEST_MEDIA_TYPE, "Incremental": "?1"}  # of every
 
 
 @contextlib.asynccontextmanager
-async def stream_through(relay: Relay, request: AsyncIterable[bytes]) -> AsyncIterator[RelayStream]:
-    """Post a chunked encapsulated request once; within the context its answer can be read.
+async def stream_through(
+    relay: Relay, request: AsyncIterable[bytes], *, limit: int = MAXIMUM_ANSWER
+) -> AsyncIterator[RelayStream]:
+    """Post a chunked encapsulated request once; within the context its answer, at most `limit` bytes, can be read.
 
     The answer may come before all of the request is out. Leaving the context closes the connection, unless both have
     ended.
@@ -47,7 +49,7 @@ async def stream_through(relay: Relay, request: AsyncIterable[bytes]) -> AsyncIt
             )
         upload.limit = None
     try:
-        yield RelayStream(relay, upload, response)
+        yield RelayStream(relay, upload, response, limit)
     finally:
         response.close()  # of a connection whose answer has ended nothing is left to close
 
@@ -55,11 +57,11 @@ async def stream_through(relay: Relay, request: AsyncIterable[bytes]) -> AsyncIt
 class RelayStream:
     """An answer on its way; nothing in it is trusted."""
 
-    def __init__(self, relay: Relay, upload: _Upload, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, relay: Relay, upload: _Upload, response: aiohttp.ClientResponse, limit: int) -> None:
         self._relay = relay
         self._upload = upload
         self._response = response
-        self._left = MAXIMUM_ANSWER
+        self._left = self._limit = limit
         self.is_sealed = response.status == 200 and response.content_type == RESPONSE_MEDIA_TYPE
 
     async def receive(self) -> bytes:
@@ -74,7 +76,7 @@ class RelayStream:
                 data = await self._response.content.readany()
             self._left -= len(data)
             if self._left < 0:
-                raise TooLarge(f"a body over the cap of {MAXIMUM_ANSWER} bytes")
+                raise TooLarge(f"a body over the cap of {self._limit} bytes")
         return data
 
     async def reply(self) -> RelayReply:

@@ -15,16 +15,17 @@ from cloister.client.answer_stream import AnswerStream
 from cloister.client.clear_answer import is_key_problem, refused_by_gateway
 from cloister.client.exchange import NotAdmitted, UserRequest, check_request, open_answer, seal
 from cloister.client.memory_file import MemoryFile
-from cloister.client.relay import Relay, RelayUnavailable, Sent
+from cloister.client.relay import MAXIMUM_ANSWER, MAXIMUM_RECORDS, Relay, RelayUnavailable, Sent
 from cloister.client.relay_stream import RelayStream, stream_through
 from cloister.client.upload import Upload
-from cloister.errors import MalformedInput, TooLarge
+from cloister.errors import CloisterError, MalformedInput, TooLarge
 from cloister.examination import Examination
 from cloister.formats.binary_http import Response
 from cloister.formats.key_bundle import parse_key_bundle
 from cloister.formats.response_receipt import RequestSummary, StoredReceipt
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.ohttp.chunked import ResponseOpener
+from cloister.ohttp.privacy import STANDARD, STRICT, Privacy
 from cloister.trust.bundle import BundleRefused, VerifiedBundle, examine_bundle
 from cloister.trust.receipt import Exchange, VerifiedReceipt, examine_receipt
 
@@ -80,11 +81,15 @@ class Session:
         memory: MemoryFile,
         relay: Relay,
         *,
+        privacy: Privacy = STANDARD,
         clock: Callable[[], float] = time.time,  # noqa: TID251 - the outermost place that has one; tests pass another
     ) -> None:
+        """`privacy` is how much lengths and times may tell; strict costs time (docs/formats/answer-records.md)."""
         self._policy = policy
         self._memory = memory
         self._relay = relay
+        self._privacy = privacy
+        self._left: set[asyncio.Task[None]] = set()  # answers that are read on, though nobody wants them
         self._clock = clock
         self._held: Held | None = None
         self._renewing = asyncio.Lock()
@@ -100,6 +105,9 @@ class Session:
 
     async def close(self) -> None:
         """Close the connections to the relay."""
+        for reading in self._left:
+            reading.cancel()
+        await asyncio.gather(*self._left, return_exceptions=True)
         await self._relay.close()
 
     async def examine(self) -> Examination[VerifiedBundle]:
@@ -130,7 +138,7 @@ class Session:
 
         It is posted once; again only where the gateway said that it did not open it, or did not take its date. `sent`
         is told how many bytes of how many have left, again from the beginning where it is posted again. A body over
-        64 KiB goes in chunks.
+        64 KiB goes in chunks, under strict privacy every one.
 
         Raises:
             UsageError: a request that cannot travel.
@@ -138,7 +146,7 @@ class Session:
             ReceiptRefused, AnswerNotOpened: the answer is not proved; it is not shown.
             RelayUnavailable, NotAdmitted, MemoryRefused: as they say.
         """
-        if len(request.body) > MAXIMUM_PLAIN:
+        if len(request.body) > MAXIMUM_PLAIN or self._privacy == STRICT:
             async with self.stream(request, sent=sent) as streamed:
                 body = b"".join([piece async for piece in streamed])
                 return Answer(Response(streamed.status, streamed.headers, body), *streamed.proof())
@@ -155,15 +163,15 @@ class Session:
         """Send `request` in chunks as `body` comes, and hand the answer on as it comes: `async with`, `async for`.
 
         Memory stays flat. `body` stands for the request's own; where there is none, `sent` is told as in `send`.
-        Leaving the context closes the connection to the relay where the answer has not ended. What the answer's pieces
-        are worth before their end, `AnswerStream` says.
+        Leaving the context closes the connection to the relay where the answer has not ended, under strict privacy a
+        little later. What the answer's pieces are worth before their end, `AnswerStream` says.
 
         Raises:
             NotSentAgain: it would have to go again, as in `send`, and more than 1 MiB of `body` is gone.
             AnswerCut: the answer broke off.
             Exception: what `send` raises, and what `body` raises.
         """
-        upload = Upload(request, body, sent)
+        upload = Upload(request, body, sent, privacy=self._privacy)
         async with contextlib.aclosing(upload), contextlib.AsyncExitStack() as connection:
             try:
                 answer = await self._streamed(upload, connection, at=int(self._clock()))
@@ -172,7 +180,23 @@ class Session:
                 at = await _corrected(error)
                 upload.require_kept()
                 answer = await self._streamed(upload, connection, at=at)
-            yield answer
+            try:
+                yield answer
+            finally:
+                if answer.goes_on:
+                    self._read_on(answer, connection.pop_all())
+
+    def _read_on(self, answer: AnswerStream, connection: contextlib.AsyncExitStack) -> None:
+        """Read what is left of an answer in records: when somebody stopped listening is nobody's business."""
+
+        async def read() -> None:
+            async with connection:
+                with contextlib.suppress(CloisterError):
+                    await answer.read_on(self._relay.waits.left_seconds)
+
+        reading = asyncio.get_running_loop().create_task(read())
+        self._left.add(reading)
+        reading.add_done_callback(self._left.discard)
 
     async def hold(self) -> Held:
         """A verified bundle, fetched again well before it is too old.
@@ -230,7 +254,8 @@ class Session:
         self, upload: Upload, connection: contextlib.AsyncExitStack, held: Held, *, at: int
     ) -> tuple[RelayStream, ResponseOpener]:
         pieces, opener = upload.seal(held.verified.key_config, at=at)
-        return await connection.enter_async_context(stream_through(self._relay, pieces)), opener
+        limit = MAXIMUM_ANSWER if upload.privacy == STANDARD else MAXIMUM_RECORDS
+        return await connection.enter_async_context(stream_through(self._relay, pieces, limit=limit)), opener
 
     async def _proved(self, held: Held, core: bytes, exchange: Exchange) -> tuple[StoredReceipt, VerifiedReceipt]:
         examination = examine_receipt(core, exchange, held.verified)

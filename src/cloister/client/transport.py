@@ -19,19 +19,26 @@ from cloister.client.replies import Asking
 from cloister.client.session import Session
 from cloister.client.sync_transport import SyncTransport
 from cloister.client.trust_policy_file import read_trust_policy
+from cloister.ohttp.privacy import STANDARD, Privacy, require_level
 
 Name = str | os.PathLike[str]
 
 
-class Named(TypedDict, total=False):
-    """What a program names; where it names nothing, the local system's state folder says it."""
+class Where(TypedDict, total=False):
+    """Which service; where a program names nothing, the local system's state folder says it."""
 
     relay: str | None
     relay_ca: Name | None
     trust_policy: Name | None
     memory: Name | None
-    receipts: Name | None
     state: Name | None
+
+
+class Named(Where, total=False):
+    """What a program names."""
+
+    receipts: Name | None
+    privacy: Privacy
 
 
 def transport(http: Any, **named: Unpack[Named]) -> Any:
@@ -46,9 +53,10 @@ def transport(http: Any, **named: Unpack[Named]) -> Any:
             memory: the file of what this client remembers of the log; else `client-memory` beside the trust policy.
             receipts: a folder in which every receipt is kept; without one they are examined, and not kept.
             state: the local system's state folder; else `$CLOISTER_STATE`, or the default one.
+            privacy: `strict`, where an answer's length and times are to tell next to nothing; it takes longer.
 
     Raises:
-        UsageError: the trust policy cannot be read.
+        UsageError: the trust policy cannot be read, or there is no such level of privacy.
         NoLocalSystem: no relay is named, and no local system runs.
     """
     kind = type("CloisterTransport", (SyncTransport, http.BaseTransport), {})
@@ -62,14 +70,21 @@ def async_transport(http: Any, **named: Unpack[Named]) -> Any:
 
 
 def _asking(
+    *, receipts: Name | None = None, privacy: Privacy = STANDARD, **where: Unpack[Where]
+) -> Callable[[], Asking]:
+    require_level(privacy)
+    session, kept = _session(**where), None if receipts is None else Path(receipts)
+    return lambda: Asking(session(privacy), kept)
+
+
+def _session(
     *,
     relay: str | None = None,
     relay_ca: Name | None = None,
     trust_policy: Name | None = None,
     memory: Name | None = None,
-    receipts: Name | None = None,
     state: Name | None = None,
-) -> Callable[[], Asking]:
+) -> Callable[[Privacy], Session]:
     folder = state_folder() if state is None else Path(state)
     policy_path = folder / "trust-policy.toml" if trust_policy is None else Path(trust_policy)
     url = relay_of(folder) if relay is None else relay
@@ -78,5 +93,4 @@ def _asking(
     remembered = MemoryFile(
         policy_path.with_name("client-memory") if memory is None else Path(memory), genesis=policy.constitution
     )
-    kept = None if receipts is None else Path(receipts)
-    return lambda: Asking(Session(policy, remembered, Relay(url, authorities=authorities)), kept)
+    return lambda privacy: Session(policy, remembered, Relay(url, authorities=authorities), privacy=privacy)

@@ -1,13 +1,14 @@
 """A request whose body streams: summarised, encoded, sealed in chunks of one size, and padded at its end.
 
-All chunks but the last are alike, whatever pieces the body comes in: the relay sees a padded size and times.
+All chunks but the last are alike, whatever pieces the body comes in: the relay sees a padded size and times. Under
+strict privacy nothing leaves before the body is whole, and the size is one of a few.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 
 from cloister.client.exchange import MAXIMUM_REQUEST, UserRequest, check_path, inner_request
 from cloister.client.relay import RelayUnavailable, Sent
@@ -16,7 +17,8 @@ from cloister.formats import binary_http_stream
 from cloister.formats.key_config import KeyConfig
 from cloister.formats.response_receipt import RequestSummary
 from cloister.ohttp.chunked import MAXIMUM_CHUNK, RequestSealer, ResponseOpener, encapsulate
-from cloister.ohttp.padding import padded_length
+from cloister.ohttp.padding import padded_length, strict_length
+from cloister.ohttp.privacy import STANDARD, Privacy
 from cloister.provenance.answer import RunningSummary
 
 KEPT = 2**20  # bytes of a body that are kept, in case the request has to go again
@@ -27,10 +29,15 @@ class NotSentAgain(RelayUnavailable):
 
 
 class Upload:
-    """One request; close it. `summary` is there once all of its body was read."""
+    """One request; close it. `summary` is there once all of its body was read, `privacy` is what it asks for."""
 
     def __init__(
-        self, request: UserRequest, body: AsyncIterable[bytes] | None = None, sent: Sent | None = None
+        self,
+        request: UserRequest,
+        body: AsyncIterable[bytes] | None = None,
+        sent: Sent | None = None,
+        *,
+        privacy: Privacy = STANDARD,
     ) -> None:
         """`body` stands for the request's own, which then is not looked at; else `sent` is told how much of it left.
 
@@ -44,6 +51,7 @@ class Upload:
         self.summary: RequestSummary | None = None
         self._request = request
         self._sent = sent or _nobody
+        self.privacy = privacy
         self._source = None if body is None else aiter(body)
         self._next: asyncio.Task[bytes] | None = None
         self._kept: list[bytes] = []
@@ -56,7 +64,8 @@ class Upload:
         It can be made again, one after the other, while `require_kept` lets it.
         """
         sealer, opener = encapsulate(config)
-        return self._sealed(sealer, at), opener
+        sealed = self._sealed(sealer, at)
+        return (sealed if self.privacy == STANDARD else _whole_first(sealed)), opener
 
     def require_kept(self) -> None:
         """Hold on where the request cannot be sent again.
@@ -86,8 +95,8 @@ class Upload:
     async def _sealed(self, sealer: RequestSealer, at: int) -> AsyncIterator[bytes]:
         yield sealer.head
         running = RunningSummary(self._request.method, self._request.path, self._request.header("content-type"))
-        chunks = _Chunks(sealer)
-        chunks.put(binary_http_stream.start(inner_request(self._request, at=at)))
+        chunks = _Chunks(sealer, padded_length if self.privacy == STANDARD else strict_length)
+        chunks.put(binary_http_stream.start(inner_request(self._request, at=at, privacy=self.privacy)))
         async for piece in self._pieces():
             running.update(piece)
             chunks.put(binary_http_stream.content(piece))
@@ -131,8 +140,10 @@ class Upload:
 class _Chunks:
     """Cuts an encoded message into chunks of one size."""
 
-    def __init__(self, sealer: RequestSealer) -> None:
+    def __init__(self, sealer: RequestSealer, padded: Callable[[int], int]) -> None:
+        """`padded` says how long a message is to be that has so many bytes."""
         self._sealer = sealer
+        self._padded = padded
         self._waiting = bytearray()
         self._length = 0  # of the encoded message so far
 
@@ -148,8 +159,8 @@ class _Chunks:
             del self._waiting[:MAXIMUM_CHUNK]
 
     def rest(self) -> Iterator[bytes]:
-        """What is left, after which the message has its Padmé length."""
-        missing = padded_length(self._length) - self._length
+        """What is left, after which the message has its padded length."""
+        missing = self._padded(self._length) - self._length
         while missing:
             zeros = bytes(min(missing, MAXIMUM_CHUNK))
             self.put(zeros)
@@ -157,6 +168,12 @@ class _Chunks:
             yield from self.full()
         yield from self.full()
         yield self._sealer.finish(self._waiting)
+
+
+async def _whole_first(sealed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """All of a sealed request, once it is whole: how fast its body came shows nowhere."""
+    for piece in [piece async for piece in sealed]:
+        yield piece
 
 
 async def _next_piece(source: AsyncIterator[bytes]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Protocol, get_args
 
 from cloister.contract.terms import ENFORCING
-from cloister.formats.contract import Asset, Contract, Duty
+from cloister.formats.contract import Asset, Contract, Duty, Task
 from cloister.formats.custody_messages import MAXIMUM_ASSETS
 from cloister.formats.hpke_suite import KEMS, X_WING
 
@@ -99,9 +99,21 @@ def _grants(contract: Contract, rule: Rule) -> None:
     rule(len(set(pairs)) == len(pairs), "an asset is granted to a task twice")
     for task in contract.tasks:
         sections = [asset for asset in contract.granted(task.name, "secret") if asset.section != "none"]
-        rule(len(sections) <= MAXIMUM_ASSETS, f"{task.name} has more than {MAXIMUM_ASSETS} sections")
+        models = contract.granted(task.name, "model")
+        _one_model(task, models, rule)
+        most = MAXIMUM_ASSETS - bool(models)  # a node asks for its model's key with them
+        rule(len(sections) <= most, f"{task.name} has more than {most} sections")
     _known((asset for asset, _ in pairs), (asset.name for asset in contract.assets), "granted asset", rule)
     _known((task for _, task in pairs), (task.name for task in contract.tasks), "task of a grant", rule)
+
+
+def _one_model(task: Task, models: Collection[Asset], rule: Rule) -> None:
+    """A receipt names the contract alone, so the contract has to say which model answers under it."""
+    named = " and ".join(asset.name for asset in models)
+    rule(
+        len(models) <= 1,
+        f"{task.name} has grants for the models {named}: leave one, so that receipts say which answered",
+    )
 
 
 def _outcomes(contract: Contract, rule: Rule) -> None:

@@ -27,7 +27,7 @@ COMMENTS: Final[Mapping[str, str]] = MappingProxyType(
         'section: "none", or of a secret whose section it is: "workload", "environment", "secrets".',
         "tasks": "What is done with the assets, and by which code alone.",
         "tasks.nodes": "What cloister workload measure and the node's settings say, for each role.",
-        "tasks.sandbox": "tier: namespaces < files < sockets < signals (docs/sandbox.md).",
+        "tasks.sandbox": "tier: contents < namespaces < files < sockets < signals < kernel (docs/sandbox.md).",
         "tasks.endpoints": "What passes to the engine. Every other request is refused.",
         "grants": "Without a grant a task uses nothing. policy: expressions that have to hold of the node's evidence.",
         "outcomes": "What leaves, and to whom; nobody named: to the client who asked.",

@@ -12,6 +12,7 @@ from cloister.contract.governed import Governed
 from cloister.contract.handovers import handover
 from cloister.contract.identities import authority, identity
 from cloister.contract.instances import epoch, kms
+from cloister.contract.models import model
 from cloister.contract.placed import EntryVoid, Placed
 from cloister.contract.refusals import refusal
 from cloister.contract.releases import release, revocation
@@ -93,4 +94,5 @@ _RULES: Mapping[str, Callable[[State, SignedStatement, Placed], State]] = {
     "handover": handover,
     "authority": authority,
     "identity": identity,
+    "model": model,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cloister.contract.custody import deposit_of
+from cloister.contract.models import registration_of
 from cloister.contract.placed import EntryVoid, Placed, require
 from cloister.contract.series import Series
 from cloister.contract.state import ReleaseRecord, State, line_in_force, signing_instance
@@ -25,7 +26,7 @@ def release(state: State, statement: SignedStatement, placed: Placed) -> State:
 
 
 def revocation(state: State, statement: SignedStatement, _placed: Placed) -> State:
-    """A party takes an epoch or a release back, an owner its deposit; who has a veto or an asset, the contract."""
+    """A party takes a key or release back, an owner its deposit or model, who has a veto or an asset the contract."""
     made = parse_revocation(statement.payload)
     line = state.lines.get(made.contract)
     if line is None:
@@ -39,6 +40,13 @@ def revocation(state: State, statement: SignedStatement, _placed: Placed) -> Sta
         )
         revoked = replace(line, revoked=line.revoked | {made.target})
         return replace(state, lines=state.lines.put(made.contract, revoked))
+    if registered := registration_of(line, made.target):
+        owned = statement.signers <= line.current.voters.get(registered.owner, frozenset())
+        require(
+            "revocation.owner", owned, f"takes back a model and is not signed by its owner, {registered.owner}, alone"
+        )
+        models = line.models.without((registered.owner, registered.registration.model))
+        return replace(state, lines=state.lines.put(made.contract, replace(line, models=models)))
     if made.target == made.contract:
         may = sorted({*line.current.changes.veto, *(asset.owner for asset in line.current.assets)})
         keys = frozenset[bytes]().union(*(line.current.voters[name] for name in may))

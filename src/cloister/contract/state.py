@@ -16,9 +16,11 @@ from cloister.contract.identity_records import LineIdentities
 from cloister.contract.lines import Lines
 from cloister.contract.placed import EntryVoid, Placed, require
 from cloister.contract.series import Series
+from cloister.contract.shared_map import SharedMap
 from cloister.formats.constitution import Constitution
 from cloister.formats.contract import Contract
 from cloister.formats.handover import Handover
+from cloister.formats.model_registration import ModelRegistration
 from cloister.formats.refusal import Refusal
 from cloister.formats.release import Epoch, Release
 from cloister.ledger.statements import SignedStatement
@@ -71,6 +73,15 @@ class HandoverRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """A model that is registered, and the party that owns it."""
+
+    placed: Placed
+    registration: ModelRegistration
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContractLine:
     """A contract with its successors, and what was made under it."""
 
@@ -82,6 +93,9 @@ class ContractLine:
     custody: LineCustody = field(default_factory=LineCustody)
     refusals: Refusals = field(default_factory=Refusals)
     identities: LineIdentities = field(default_factory=LineIdentities)
+    models: SharedMap[tuple[str, bytes], ModelRecord] = field(
+        default_factory=SharedMap
+    )  # by owner and manifest's digest
     ended: bool = False  # a party that may revoked the contract itself: nothing is made under it any more
 
     @property

@@ -29,5 +29,5 @@ class ApiError(CloisterError):
 
 def no_such_model() -> ApiError:
     """The API's words for a model that is not there, without its name, which is the client's."""
-    message = "The model does not exist, or you do not have access to it."
+    message = "The model does not exist, or you do not have access to it: GET /v1/models lists those there are."
     return ApiError(HTTPStatus.NOT_FOUND, message, param="model", code="model_not_found")

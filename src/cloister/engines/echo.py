@@ -9,7 +9,7 @@ from cloister.engines import given
 from cloister.engines.known_sample import KnownSample
 from cloister.engines.server import inherited_listener, serve
 from cloister.engines.transcript import Segment, Word
-from cloister.engines.transcription_api import Engine, handler
+from cloister.engines.transcription_api import by_sample, handler
 
 MODELS = ("whisper-1",)
 SAMPLE = KnownSample(b"RIFF", "4 bytes")
@@ -21,6 +21,7 @@ class Echo:
 
     size: int
     seconds: float = 0
+    language: str = "english"
 
     def __iter__(self) -> Iterator[Segment]:
         """`N`, then `bytes`."""
@@ -34,4 +35,4 @@ def echo(file: memoryview) -> Echo:
 
 
 if __name__ == "__main__":
-    serve(inherited_listener(), handler(Engine(echo, MODELS, SAMPLE, given.maximum_file())))
+    serve(inherited_listener(), handler(by_sample(echo, MODELS, SAMPLE, given.maximum_file())))

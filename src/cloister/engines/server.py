@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -20,7 +21,7 @@ from cloister.engines.http_exchange import Handler, Request, Response, answer_on
 
 __all__ = ["Handler", "Request", "Response", "inherited_listener", "serve"]
 
-MAXIMUM_CONNECTIONS = 32  # more wait to be accepted
+CONNECTIONS = 32  # beside two for each request at a time, which gateways open ahead; more wait to be accepted
 
 
 def inherited_listener() -> socket.socket:
@@ -28,11 +29,11 @@ def inherited_listener() -> socket.socket:
     return socket.socket(fileno=int(os.environ["LISTEN_FD"]))  # noqa: TID251 - the one setting an engine has
 
 
-def serve(listener: socket.socket, handle: Handler) -> None:
-    """Answer requests on `listener`, as many at once as there are processors, until this process is ended."""
+def serve(listener: socket.socket, handle: Handler, *, at_once: int = 0) -> None:
+    """Answer requests on `listener`, `at_once` (0: as many as there are processors), until this process is ended."""
     gc.collect()
     gc.freeze()  # what is loaded stays in pages that all share
-    Server(listener, handle, at_once=len(os.sched_getaffinity(0))).run()
+    Server(listener, handle, at_once=at_once or len(os.sched_getaffinity(0))).run()
 
 
 class Server:
@@ -45,6 +46,7 @@ class Server:
         self._listener = listener
         self._handle = handle
         self._at_once = at_once
+        self._most = min(CONNECTIONS + 2 * at_once, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._idle: dict[int, socket.socket] = {}  # by descriptor, as are the others
         self._waiting: dict[int, socket.socket] = {}
         self._working: dict[int, tuple[socket.socket, int]] = {}  # with the process
@@ -59,7 +61,7 @@ class Server:
         self._poll.register(self._ended, select.POLLIN)
         while True:
             held = len(self._idle) + len(self._waiting) + len(self._working)
-            self._poll.register(self._listener, select.POLLIN if held < MAXIMUM_CONNECTIONS else 0)
+            self._poll.register(self._listener, select.POLLIN if held < self._most else 0)
             events = dict(self._poll.poll())
             for descriptor in events.keys() & (self._idle.keys() | self._waiting.keys() | self._working.keys()):
                 self._said(descriptor, events[descriptor])

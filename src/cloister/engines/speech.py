@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cloister.engines import given
+from cloister.engines import ended, given
 from cloister.engines.known_sample import spoken_sample
 from cloister.engines.server import inherited_listener, serve
 from cloister.engines.speech_audio import Audio
 from cloister.engines.speech_recognizer import Recognizer
 from cloister.engines.speech_vocabulary import Spoken, parse_vocabulary
 from cloister.engines.transcript import Hear, Segment
-from cloister.engines.transcription_api import Engine, handler
+from cloister.engines.transcription_api import by_sample, handler
 from cloister.errors import MalformedInput
 
 MODELS = ("whisper-1", "pocketsphinx-en-us")
@@ -19,6 +19,8 @@ MODELS = ("whisper-1", "pocketsphinx-en-us")
 
 class Listening:
     """One file being heard."""
+
+    language = "english"
 
     def __init__(self, file: memoryview, recognizer: Recognizer) -> None:
         self._audio = Audio(file)
@@ -50,10 +52,11 @@ def given_vocabulary() -> tuple[Spoken, ...]:
 
 def main() -> None:
     """Serve, once it was shown that the engine hears: what it loads on the way is then shared by all that it forks."""
-    engine = Engine(ears(given_vocabulary()), MODELS, spoken_sample(), given.maximum_file())
-    if not engine.sample.heard_by(engine.hear):
-        raise SystemExit("the engine does not hear its known sample")
-    serve(inherited_listener(), handler(engine))
+    engine = by_sample(ears(given_vocabulary()), MODELS, spoken_sample(), given.maximum_file())
+    handle = handler(engine)
+    if not engine.passes(handle):
+        raise SystemExit(ended.FAILED)
+    serve(inherited_listener(), handle)
 
 
 if __name__ == "__main__":

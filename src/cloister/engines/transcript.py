@@ -19,30 +19,48 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What a recogniser that writes sentences says of a stretch of speech as a whole; times in seconds."""
+
+    text: str
+    start: float
+    end: float
+    average_logprob: float
+    tokens: tuple[int, ...]
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
-    """One stretch of speech, at least one word. `quiet` is the share of its time that the recogniser found wordless."""
+    """One stretch of speech: its words, at least one where nothing is `written`.
+
+    `quiet` is the share of its time that the recogniser found wordless, or how likely it found that nobody spoke.
+    """
 
     words: tuple[Word, ...]
     quiet: float
+    written: Written | None = None
 
     @property
     def text(self) -> str:
-        """The words."""
-        return " ".join(word.text for word in self.words)
+        """What is said."""
+        return self.written.text if self.written else " ".join(word.text for word in self.words)
 
     @property
     def start(self) -> float:
         """Seconds."""
-        return self.words[0].start
+        return self.written.start if self.written else self.words[0].start
 
     @property
     def end(self) -> float:
         """Seconds."""
-        return self.words[-1].end
+        return self.written.end if self.written else self.words[-1].end
 
     @property
     def average_logprob(self) -> float:
-        """The mean of the natural logarithms of the words' confidences."""
+        """The mean of the natural logarithms of the tokens' probabilities, or of the words' confidences."""
+        if self.written:
+            return self.written.average_logprob
         return sum(math.log(max(word.confidence, 1e-9)) for word in self.words) / len(self.words)
 
 
@@ -52,6 +70,10 @@ class Hearing(Protocol):
     @property
     def seconds(self) -> float:
         """How much audio was decoded so far; all of it when there are no more segments."""
+
+    @property
+    def language(self) -> str:
+        """Which language it is, as the API names it: `english`."""
 
     def __iter__(self) -> Iterator[Segment]:
         """The segments in the order of their times."""

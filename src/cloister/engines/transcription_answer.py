@@ -72,8 +72,8 @@ def _event(data: object) -> bytes:
 def verbose(segments: list[Segment], hearing: Hearing, form: TranscriptionForm) -> dict[str, object]:
     """The `verbose_json` object; segments or words are in it as the form asks."""
     found: dict[str, object] = {
-        "task": "transcribe",
-        "language": "english",
+        "task": form.task,
+        "language": hearing.language,
         "duration": round(hearing.seconds, 2),
         "text": _text(segments),
     }
@@ -114,8 +114,8 @@ def _segment(number: int, segment: Segment, form: TranscriptionForm) -> dict[str
         "start": round(segment.start, 2),
         "end": round(segment.end, 2),
         "text": segment.text,
-        "tokens": [],  # words are the units of this recogniser
-        "temperature": form.temperature,
+        "tokens": list(segment.written.tokens) if segment.written else [],  # words are the units of other recognisers
+        "temperature": segment.written.temperature if segment.written else form.temperature,
         "avg_logprob": segment.average_logprob,
         "compression_ratio": len(text) / len(zlib.compress(text)),
         "no_speech_prob": segment.quiet,

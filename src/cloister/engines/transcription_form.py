@@ -5,9 +5,10 @@ Source: https://platform.openai.com/docs/api-reference/audio/createTranscription
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Literal
 
 from cloister.engines.api_error import ApiError, no_such_model
 from cloister.engines.http_exchange import Request
@@ -15,23 +16,37 @@ from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.multipart import Part, parse_multipart
 
 MAXIMUM_FILE = 25 * 1024 * 1024  # bytes
+MAXIMUM_PROMPT = 16_384  # characters; Whisper models read the last 224 tokens
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 STREAMED_FORMATS = ("json", "text")  # events carry no times
 GRANULARITIES = ("word", "segment")
-LANGUAGES = frozenset({"", "en", "english", "en-us"})  # some clients send an empty one
 _REPEATED = frozenset({"timestamp_granularities[]", "include[]"})
 _READ = frozenset(
     {"file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy"}
 )
 # What the API has for other models, with why it is not had here.
 _OTHERS = {
-    "include": "log probabilities of tokens are for models that have tokens",
+    "include": "this engine does not give log probabilities here",
     "chunking_strategy": "this engine finds speech with settings of its own: only 'auto' is taken",
     "known_speaker_names": "this engine does not tell speakers apart",
     "known_speaker_references": "this engine does not tell speakers apart",
-    "keywords": "this engine's vocabulary is fixed",
-    "languages": "this engine's model hears English only: use language",
+    "keywords": "this engine takes no keywords",
+    "languages": "this engine takes one language: use language",
 }
+
+
+Task = Literal["transcribe", "translate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What an engine's model can: languages by every name that clients give them, each with its code; translation."""
+
+    languages: Mapping[str, str]
+    translates: bool = False
+
+
+ENGLISH_ONLY = Abilities({"en": "en", "english": "en", "en-us": "en"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +59,15 @@ class TranscriptionForm:
     granularities: frozenset[str]
     temperature: float
     stream: bool
+    task: Task = "transcribe"
+    language: str | None = None  # its code; None: to be found out
+    prompt: str = ""
+    chunked: bool = False  # find speech first, and hear that alone
 
 
-def read_form(request: Request, models: Collection[str]) -> TranscriptionForm:
+def read_form(
+    request: Request, models: Collection[str], able: Abilities = ENGLISH_ONLY, task: Task = "transcribe"
+) -> TranscriptionForm:
     """The form in a request's body.
 
     Raises:
@@ -60,15 +81,46 @@ def read_form(request: Request, models: Collection[str]) -> TranscriptionForm:
     model = text_of(fields.required("model"))
     if model not in models:
         raise no_such_model()
-    if fields.optional("language", "").lower() not in LANGUAGES:
-        raise _unsupported("language", "this engine's model hears English only")
-    if fields.optional("chunking_strategy", "auto") != "auto":
-        raise _unsupported("chunking_strategy", _OTHERS["chunking_strategy"])
-    fields.optional("prompt", "")  # it has to be text; a fixed vocabulary has no use for it
     response_format = fields.choice("response_format", FORMATS, "json")
-    stream = _stream(fields, response_format)
-    granularities = _granularities(fields, response_format)
-    return TranscriptionForm(file, model, response_format, granularities, _temperature(fields), stream)
+    return TranscriptionForm(
+        file,
+        model,
+        response_format,
+        _granularities(fields, response_format),
+        _temperature(fields),
+        _stream(fields, response_format),
+        task,
+        _language(fields, able),
+        _prompt(fields),
+        _chunked(fields),
+    )
+
+
+def _language(fields: _Fields, able: Abilities) -> str | None:
+    """The code of the language that is asked for; some clients send an empty one."""
+    said = fields.optional("language", "").lower()
+    if said and said not in able.languages:
+        known = set(able.languages.values())
+        heard = (
+            "English only" if known == {"en"} else f"{len(known)} languages, each by its ISO 639 code or English name"
+        )
+        raise _bad_value("language", f"this engine's model hears {heard}")
+    return able.languages[said] if said else None
+
+
+def _prompt(fields: _Fields) -> str:
+    """It has to be text, though a fixed vocabulary has no use for it."""
+    prompt = fields.optional("prompt", "")
+    if len(prompt) > MAXIMUM_PROMPT:
+        raise _bad("prompt", f"The prompt has more than {MAXIMUM_PROMPT} characters.", code="invalid_value")
+    return prompt
+
+
+def _chunked(fields: _Fields) -> bool:
+    chunking = fields.optional("chunking_strategy", "")
+    if chunking not in ("", "auto"):
+        raise _unsupported("chunking_strategy", _OTHERS["chunking_strategy"])
+    return bool(chunking)
 
 
 class _Fields:
@@ -136,7 +188,7 @@ def text_of(part: Part) -> str:
 def _stream(fields: _Fields, response_format: str) -> bool:
     stream = fields.choice("stream", ("true", "false"), "false") == "true"
     if stream and response_format not in STREAMED_FORMATS:
-        raise _unsupported("response_format", f"with stream, the format is one of {_listed(STREAMED_FORMATS)}")
+        raise _bad_value("response_format", f"with stream, the format is one of {_listed(STREAMED_FORMATS)}")
     return stream
 
 
@@ -162,6 +214,10 @@ def _temperature(fields: _Fields) -> float:
 
 def _listed(values: tuple[str, ...]) -> str:
     return ", ".join(f"'{value}'" for value in values)
+
+
+def _bad_value(param: str, why: str) -> ApiError:
+    return _bad(param, f"Unsupported value: '{param}': {why}.", code="unsupported_value")
 
 
 def _unsupported(param: str, why: str) -> ApiError:

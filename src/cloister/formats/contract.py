@@ -18,10 +18,19 @@ from cloister.formats.policy_expression import Expressions, require_expressions
 Duty = Literal["model-owner", "data-provider", "operator", "result-recipient", "custodian", "publisher", "auditor"]
 Method = Literal["GET", "POST"]
 SectionKind = Literal["workload", "environment", "secrets"]  # docs/formats/section.md
-Tier = Literal["namespaces", "files", "sockets", "signals"]
-TIERS: Final[tuple[Tier, ...]] = ("namespaces", "files", "sockets", "signals")  # each denies all that those before do
-ANY_ID = "{id}"  # as a path's last segment: any one name that is not empty, see `docs/formats/contract.md`
-Path = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9/_.-]{0,200}\Z|^/([A-Za-z0-9/_.-]{0,195}/)?\{id\}\Z")]
+Tier = Literal["contents", "namespaces", "files", "sockets", "signals", "kernel"]
+TIERS: Final[tuple[Tier, ...]] = (  # each denies all that those before do; docs/sandbox.md says what
+    *("contents", "namespaces", "files", "sockets", "signals", "kernel"),
+)
+ANY_ID = "{id}"  # as a whole segment of a path: any one name that is not empty, see `docs/formats/contract.md`
+# Twice at most: KServe's paths name a model and its version.
+Path = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^/[A-Za-z0-9/_.-]{0,200}\Z"
+        r"|^/([A-Za-z0-9/_.-]{0,95}/)?\{id\}(/([A-Za-z0-9/_.-]{0,95}/)?\{id\})?(/[A-Za-z0-9/_.-]{0,95})?\Z"
+    ),
+]
 SealKey = Annotated[bytes, msgspec.Meta(max_length=1216)]  # X-Wing, 1,216 bytes; empty: nothing is sealed to it
 Sentence = Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
 Uses = Annotated[int, msgspec.Meta(ge=1, le=2**53)]

@@ -12,7 +12,6 @@ import msgspec
 
 from cloister.formats import canonical
 from cloister.formats.canonical import Digest, Seconds
-from cloister.formats.contract import Path
 from cloister.formats.key_bundle import MAXIMUM_BUNDLE
 
 RECEIPT_TYPE = "application/vnd.cloister.response-receipt+cbor"
@@ -20,6 +19,8 @@ RECEIPT_HEADER = "cloister-receipt"  # base64 of the COSE_Sign1 core; travels in
 SALT_HEADER = "cloister-receipt-salt"  # base64 of 32 bytes; beside it
 TIME_GRAIN = 60  # seconds; a receipt's time says no more
 
+# What a client may ask for: a contract's path, with names in the places of its `{id}`.
+AskedPath = Annotated[str, msgspec.Meta(pattern=r"^/[A-Za-z0-9/_.:-]{0,200}\Z")]
 PartName = Annotated[str, msgspec.Meta(max_length=256)]
 
 
@@ -34,7 +35,7 @@ class RequestSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """What the request digest covers."""
 
     method: Annotated[str, msgspec.Meta(min_length=1, max_length=16)]
-    path: Path
+    path: AskedPath
     parts: Annotated[tuple[PartDigest, ...], msgspec.Meta(max_length=256)]
 
     def digest(self, salt: bytes) -> bytes:

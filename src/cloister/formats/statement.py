@@ -20,7 +20,7 @@ CustodyKind = Literal["root", "deposit", "use", "recovery", "rotation", "retirem
 GoverningKind = Literal["time", "vote"]
 IdentityKind = Literal["authority", "identity"]
 Kind = (
-    Literal["constitution", "contract", "kms", "epoch", "release", "revocation", "refusal", "handover"]
+    Literal["constitution", "contract", "kms", "epoch", "release", "revocation", "refusal", "handover", "model"]
     | GoverningKind
     | CustodyKind
     | IdentityKind

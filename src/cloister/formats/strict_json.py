@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 from cloister.errors import MalformedInput, TooLarge
 
 
-def parse_strict_json(data: bytes, *, limit: int) -> Any:
-    """The value of the JSON text `data` (RFC 8259): UTF-8, members once each, whole numbers only.
+def parse_strict_json(data: bytes, *, limit: int, fractions: bool = False) -> Any:
+    """The value of the JSON text `data` (RFC 8259): UTF-8, members once each, whole numbers without `fractions`.
 
     Raises:
         TooLarge: `data` is longer than `limit` bytes; nothing was parsed.
@@ -23,7 +23,10 @@ def parse_strict_json(data: bytes, *, limit: int) -> Any:
         raise TooLarge(f"{len(data)} bytes of JSON, the cap is {limit}")
     try:
         return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_once, parse_float=_no_fraction, parse_constant=_no_fraction
+            data.decode("utf-8"),
+            object_pairs_hook=_once,
+            parse_float=float if fractions else _no_fraction,
+            parse_constant=_no_fraction,
         )
     except MalformedInput:
         raise

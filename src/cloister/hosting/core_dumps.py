@@ -6,9 +6,14 @@ import resource
 
 
 def forbid_core_dumps() -> None:
-    """Set the limit on core dumps to nothing, for this process and all that it starts; it cannot be raised again.
+    """Limit core dumps to 1 byte, for this process and all that it starts; it cannot be raised again.
 
-    Where the kernel hands dumps to a program (`kernel.core_pattern` begins with `|`), that program is told the limit
-    and decides: systemd-coredump and apport keep nothing.
+    That is too little for any file, and the one value for which the kernel hands nothing to a program either
+    (`kernel.core_pattern` begins with `|`): with a limit of nothing it does, and leaves the decision to that program.
+    Where whoever started this process left it nothing at all, that stays.
+
+    Source: core(5); do_coredump() in Linux's fs/coredump.c.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    lowest = min(1, most) if most != resource.RLIM_INFINITY else 1
+    resource.setrlimit(resource.RLIMIT_CORE, (lowest, lowest))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgspec import inspect
 
@@ -15,6 +15,7 @@ _PLAIN = (
     (inspect.CustomType, "a path"),  # the one type that is ours to decode
 )
 
+MAY_BE: Final = "may be"  # in `extra` of a type's `msgspec.Meta`: the words, where the type alone says too little
 _WORD = 32  # characters of a misspelt word that are repeated
 
 
@@ -47,6 +48,8 @@ def _shown(value: object) -> str:
 
 
 def _expected(info: inspect.Type) -> str:
+    if isinstance(info, inspect.Metadata):
+        return str((info.extra or {}).get(MAY_BE, _expected(info.type)))
     if choices := _choices(info):
         return f"one of {', '.join(choices)}"
     if isinstance(info, inspect.UnionType):

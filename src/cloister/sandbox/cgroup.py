@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +94,13 @@ class Cgroup:
             return False
         return int(counts.get("oom_kill", "0")) > 0
 
+    def kill(self) -> None:
+        """End every process in the group."""
+        for entry in self.entries:
+            with contextlib.suppress(OSError):
+                for process in entry.read_text().split():
+                    os.kill(int(process), signal.SIGKILL)
+
     def remove(self) -> bool:
         """Remove the group; False while a process of it is still ending."""
         try:
@@ -104,22 +112,29 @@ class Cgroup:
         return True
 
 
-def make(parents: Parents, limits: Limits) -> Cgroup:
-    """A group with `limits` below `parents`; one that holds nothing where rlimits do."""
+def make(parents: Parents, limits: Limits, *, beside: tuple[int, int] = (0, 0)) -> Cgroup:
+    """A group with `limits` below `parents`; one that holds nothing where rlimits do.
+
+    Args:
+        parents: where it is made.
+        limits: what the engine may have.
+        beside: bytes of memory and tasks of what confines it and is in the group with it.
+    """
+    memory_bytes, tasks = limits.memory_bytes + beside[0], limits.tasks + beside[1]
     remove_leftovers(parents)
     name = f"{_NAME}{os.getpid()}-{secrets.token_hex(4)}"
     folders = tuple(parent / name for parent in parents.folders)
     for folder in folders:
         folder.mkdir()
     if parents.held_by == "cgroup-v2":
-        _write(folders[0], {"memory.max": limits.memory_bytes, "pids.max": limits.tasks})
+        _write(folders[0], {"memory.max": memory_bytes, "pids.max": tasks})
         _write_where_there(folders[0] / "memory.swap.max", 0)
         return Cgroup(folders, folders[0] / "memory.events")
     if parents.held_by == "cgroup-v1":
-        _write(folders[0], {"memory.limit_in_bytes": limits.memory_bytes})
-        _write_where_there(folders[0] / "memory.memsw.limit_in_bytes", limits.memory_bytes)
+        _write(folders[0], {"memory.limit_in_bytes": memory_bytes})
+        _write_where_there(folders[0] / "memory.memsw.limit_in_bytes", memory_bytes)
         _write_where_there(folders[0] / "memory.swappiness", 0)
-        _write(folders[1], {"pids.max": limits.tasks})
+        _write(folders[1], {"pids.max": tasks})
         return Cgroup(folders, folders[0] / "memory.oom_control")
     return Cgroup((), None)
 
@@ -130,6 +145,7 @@ def remove_leftovers(parents: Parents) -> None:
         for folder in parent.glob(f"{_NAME}*"):
             launcher = folder.name.removeprefix(_NAME).partition("-")[0]
             if not Path("/proc", launcher).exists():
+                Cgroup((folder,), None).kill()  # they end a moment later, and the group goes at the next start
                 with contextlib.suppress(OSError):
                     folder.rmdir()
 

@@ -11,6 +11,16 @@ class SandboxUnavailable(CloisterError):
     exit_code = 4
 
 
+class BelowFloor(SandboxUnavailable):
+    """What can be had here denies less than the contract wants. Nothing was started, and no key was asked for."""
+
+    exit_code = 3
+
+
+class EngineDamaged(SandboxUnavailable):
+    """A file of an engine that was installed is gone."""
+
+
 class EngineCrashed(Unavailable):
     """The engine ended during this request, or answered what is not HTTP. It is being restarted."""
 

@@ -8,29 +8,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import io
 import json
 import os
-import shutil
 import signal
 import socket
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloister.contract.sections import NO_SECTIONS, VerifiedSections
+from cloister.engines.ended import words_of
 from cloister.sandbox import cgroup
+from cloister.sandbox import place as places
 from cloister.sandbox.closure import PACKAGES, StagedEngine
 from cloister.sandbox.errors import SandboxUnavailable
+from cloister.sandbox.model import ModelSource, fill, fitting
+from cloister.sandbox.place import Place
 from cloister.sandbox.plan import ENV, SHELL, Plan
-from cloister.sandbox.profile import APP, FILTER_FD, LISTENER_FD
-from cloister.sandbox.second_stage import CONFINED, GIVEN_FD, OUT_OF_MEMORY, UNUSABLE
+from cloister.sandbox.profile import FILTER_FD
+from cloister.sandbox.second_stage import BACKLOG, CONFINED, LISTENER_FD, OUT_OF_MEMORY, SOCKET, UNUSABLE
 
 _START_SECONDS = 10
 _ENDING_SECONDS = 1
 _REMOVAL_TRIES = 500
-_BACKLOG = 256  # a connection beyond it is refused, not kept waiting
-_SOCKET = "engine.sock"
 
 
 @dataclass(slots=True, eq=False)
@@ -38,13 +39,18 @@ class RunningEngine:
     """A confined engine. `ended` is set when it is no more; `reason` then says why."""
 
     pid: int
-    folder: Path
+    place: Place
     folder_fd: int
     group: cgroup.Cgroup
     memory_bytes: int
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = ""
     served: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where its socket is."""
+        return self.place.sockets
 
     @property
     def address(self) -> str:
@@ -73,24 +79,29 @@ class RunningEngine:
         self.kill("it was stopped")
         await self.ended.wait()
         for _ in range(_REMOVAL_TRIES):  # the kernel ends what was in the namespace after the one that we waited for
+            self.group.kill()  # and where there is no namespace, whatever it left
             if self.group.remove():
                 break
             await asyncio.sleep(0.01)
         if self.folder_fd >= 0:
             os.close(self.folder_fd)
             self.folder_fd = -1
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.place.remove()
 
 
 def address_in(folder: int) -> str:
     """The path of the socket in an engine's folder, for this process only."""
-    return f"/proc/self/fd/{folder}/{_SOCKET}"
+    return f"/proc/self/fd/{folder}/{SOCKET}"
 
 
 async def start(
-    plan: Plan, staged: StagedEngine, run_folder: Path, given: VerifiedSections = NO_SECTIONS
+    plan: Plan,
+    staged: StagedEngine,
+    run_folder: Path,
+    given: VerifiedSections = NO_SECTIONS,
+    model: ModelSource | None = None,
 ) -> RunningEngine:
-    """Start `staged` as `plan` says; returns when it is confined, its model still loading.
+    """Start `staged` as `plan` says; returns when it is confined, its model in place, and its program still loading.
 
     Args:
         plan: from `plan.plan()`.
@@ -98,45 +109,73 @@ async def start(
         run_folder: exists, ours alone; the socket's folder is made in it.
         given: what the task's sections hold. It goes from memory to memory: into no argument, environment or file that
             anybody else could see.
+        model: what is opened into the engine's memory before its program begins.
 
     Raises:
-        SandboxUnavailable: it could not be confined; nothing is left running.
+        SandboxUnavailable: it could not be confined, or has no room for its model; nothing is left running.
+        CloisterError: as the model's `open_into`; nothing is left running.
     """
-    folder = Path(tempfile.mkdtemp(prefix="engine-", dir=run_folder))
-    folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    group = cgroup.make(plan.parents, plan.profile.limits)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"/proc/self/fd/{folder_fd}/{_SOCKET}")
-        listener.listen(_BACKLOG)
-        report, report_end = os.pipe2(os.O_CLOEXEC)
-        with _memory(plan.profile.outer_filter) as outer_filter, _memory(_encoded(given)) as handed:
-            descriptors = {2: report_end, LISTENER_FD: listener.fileno(), FILTER_FD: outer_filter, GIVEN_FD: handed}
-            pid = _spawn(_command(plan, staged, group), descriptors)
-        os.close(report_end)
-    engine = RunningEngine(pid, folder, folder_fd, group, plan.profile.limits.memory_bytes)
-    _watch(engine)
-    said = await _report(report)
-    if not said.endswith(f"{CONFINED}\n"):
-        await engine.stop()
-        raise SandboxUnavailable(f"the engine could not be confined: {said.strip()[-300:] or engine.reason}")
+    files = () if model is None else fitting(model, plan.profile.limits.model_bytes)
+    channel, their_end = socket.socketpair()
+    with channel:
+        with their_end:
+            engine, report = _launch(plan, staged, run_folder, _encoded(given, files), their_end if files else None)
+        _watch(engine)
+        try:
+            with report:
+                if model is not None and files:
+                    with contextlib.suppress(ConnectionError, TimeoutError):  # it has ended, and its report says why
+                        await fill(channel, model, files, streamed=plan.profile.streamed)
+                await _confined(engine, report)
+        except BaseException:
+            await engine.stop()
+            raise
     return engine
 
 
-def _command(plan: Plan, staged: StagedEngine, group: cgroup.Cgroup) -> tuple[str, ...]:
-    profile, limits = plan.profile, plan.profile.limits
-    rlimits = {"RLIMIT_CORE": 0, "RLIMIT_NOFILE": limits.open_files, "RLIMIT_FSIZE": limits.file_bytes}
-    if limits.held_by == "rlimits":
-        rlimits |= {"RLIMIT_AS": limits.memory_bytes, "RLIMIT_NPROC": limits.tasks}
-    landlock = {"abi": profile.landlock.abi, "read": profile.landlock.read, "write": profile.landlock.write}
-    told = {
-        "rlimits": rlimits,
-        "landlock": landlock,
-        "filter": profile.inner_filter.hex(),
-        "request_filter": profile.request_filter.hex(),
-        "request_seconds": limits.request_seconds,
-        "packages": f"{APP}/{PACKAGES}",
-    }
-    command = plan.command(staged.folder, staged.command(json.dumps(told)))
+async def _confined(engine: RunningEngine, report: io.FileIO) -> None:
+    """Wait until it says that it is confined.
+
+    Raises:
+        SandboxUnavailable: it says something else, or nothing.
+    """
+    said = await _report(report)
+    if not said.endswith(f"{CONFINED}\n"):
+        await engine.end("it did not confine itself in time")
+        raise SandboxUnavailable(f"the engine could not be confined: {said.strip()[-300:] or engine.reason}")
+
+
+def _launch(
+    plan: Plan, staged: StagedEngine, run_folder: Path, handed: bytes, model: socket.socket | None
+) -> tuple[RunningEngine, io.FileIO]:
+    """The engine's first process, and what it says until it is confined."""
+    profile = plan.profile
+    place = places.make(profile, run_folder, staged.folder.parent)
+    folder_fd = os.open(place.sockets, os.O_PATH | os.O_DIRECTORY)
+    group = cgroup.make(plan.parents, profile.limits, beside=profile.beside)
+    report, report_end = os.pipe2(os.O_CLOEXEC)
+    with contextlib.ExitStack() as stack:
+        descriptors = {2: report_end, profile.given_fd: stack.enter_context(_memory(handed))}
+        if profile.tool == "bwrap":
+            descriptors[FILTER_FD] = stack.enter_context(_memory(profile.outer_filter))
+        if profile.tool != "gvisor":
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(address_in(folder_fd))
+            listener.listen(BACKLOG)
+            descriptors[LISTENER_FD] = listener.fileno()
+        if model is not None:
+            descriptors[profile.model_fd] = model.fileno()
+        pid = _spawn(_command(plan, staged, place, group), descriptors)
+    os.close(report_end)
+    engine = RunningEngine(pid, place, folder_fd, group, profile.limits.memory_bytes)
+    return engine, io.FileIO(report, "rb")
+
+
+def _command(plan: Plan, staged: StagedEngine, place: Place, group: cgroup.Cgroup) -> tuple[str, ...]:
+    told = plan.profile.told() | {"packages": f"{plan.profile.app}/{PACKAGES}"}
+    program = staged.command(json.dumps(told), app=plan.profile.app)
+    filled = tuple(place.filled(argument, staged.folder) for argument in program)
+    command = plan.command(staged.folder, place, filled)
     if not group.entries:
         return command
     # It enters its group before anything of it runs: a process moved later leaves behind what it has started.
@@ -159,17 +198,18 @@ def _memory(content: bytes) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _encoded(given: VerifiedSections) -> bytes:
+def _encoded(given: VerifiedSections, model: Sequence[tuple[str, int]]) -> bytes:
     """What the second stage takes; nothing where nothing was given."""
-    if given == NO_SECTIONS:
+    if given == NO_SECTIONS and not model:
         return b""
     variables = {name: value.reveal().decode() for name, value in given.variables.items()}
     files = {path: content.reveal().hex() for path, content in given.files.items()}
-    return json.dumps({"variables": variables, "files": files}).encode()
+    return json.dumps({"variables": variables, "files": files, "model": model}).encode()
 
 
 def _spawn(command: tuple[str, ...], descriptors: Mapping[int, int]) -> int:
     """Start `command` with `descriptors`, each under the number that it is to have, and nothing else of ours."""
+    _keep_inherited()
     # Out of the way of the numbers they are put on.
     high = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for number, fd in descriptors.items()}
     try:
@@ -182,13 +222,20 @@ def _spawn(command: tuple[str, ...], descriptors: Mapping[int, int]) -> int:
                 (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
                 *((os.POSIX_SPAWN_DUP2, fd, number) for number, fd in high.items()),
             ],
-            setpgroup=0,  # a terminal's interrupt is for the supervisor
+            setsid=True,  # a terminal's interrupt is for the supervisor, and no engine's to read
             setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD],
             setsigmask=[],
         )
     finally:
         for fd in high.values():
             os.close(fd)
+
+
+def _keep_inherited() -> None:
+    """What this process was itself started with, as by a shell, is no engine's."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - a number each
+        with contextlib.suppress(OSError):
+            os.set_inheritable(int(name), int(name) <= 2)
 
 
 def _watch(engine: RunningEngine) -> None:
@@ -211,18 +258,18 @@ def _reason(engine: RunningEngine, code: int) -> str:
         return f"it exceeded its {engine.memory_bytes // 2**20} MiB of memory"
     if code == UNUSABLE:
         return "it cannot use what its sections hold (docs/formats/section.md says what it reads)"
+    if (words := words_of(code)) is not None:
+        return words
     if code < 0 or code > 128:
         return f"it was ended by signal {-code if code < 0 else code - 128}"
     return f"it ended with status {code}"
 
 
-async def _report(read_end: int) -> str:
+async def _report(report: io.FileIO) -> str:
     """What is said on standard error until the second stage has confined itself, or until the end; 4 KiB at most."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=4096)
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", buffering=0)
-    )
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), report)
     said = ""
     try:
         async with asyncio.timeout(_START_SECONDS):

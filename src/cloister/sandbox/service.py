@@ -14,15 +14,16 @@ from pathlib import Path
 from time import monotonic
 
 from cloister.contract.sections import NO_SECTIONS, VerifiedSections
+from cloister.errors import CloisterError
 from cloister.formats.binary_http import Request, Response
 from cloister.sandbox import process
 from cloister.sandbox.closure import StagedEngine
 from cloister.sandbox.errors import EngineBusy, EngineCrashed, EngineTimedOut, SandboxUnavailable
 from cloister.sandbox.exchange import exchange
+from cloister.sandbox.model import ModelSource
 from cloister.sandbox.plan import Plan
 from cloister.sandbox.process import RunningEngine
 
-_READY_SECONDS = 30
 _STEADY_SECONDS = 10  # an engine that ran for longer is restarted at once
 _BACKOFF_SECONDS = (0.0, 0.1, 0.5, 2.0, 5.0)
 _SELFTEST = Request("GET", "http", "engine", "/selftest")  # answers 200 when the engine does its work on a known sample
@@ -71,6 +72,7 @@ class EngineService:
         say: told of each end and restart, in a sentence without any user's content.
         on_ready: told of each engine that can be asked; then `ask` is not to be used.
         given: what the sections of its task hold; each engine gets it.
+        model: what is opened into each engine's memory before its program begins.
     """
 
     plan: Plan
@@ -81,6 +83,7 @@ class EngineService:
     say: Say = lambda _: None
     on_ready: Callable[[RunningEngine], None] | None = None  # who asks the engines, if it is not `ask`
     given: VerifiedSections = NO_SECTIONS
+    model: ModelSource | None = None
     _idle: asyncio.Queue[_Seat] = field(default_factory=asyncio.Queue)
     _keepers: list[asyncio.Task[None]] = field(default_factory=list)
     _seats: set[_Seat] = field(default_factory=set)
@@ -91,10 +94,11 @@ class EngineService:
 
         Raises:
             SandboxUnavailable: one could not be confined, or did not become ready; none is left running.
+            CloisterError: the model could not be opened; none is left running.
         """
         try:
             seats = [await self._seat() for _ in range(self.workers)]
-        except SandboxUnavailable:
+        except CloisterError:
             await self.stop()
             raise
         self._keepers = [asyncio.create_task(self._keep(seat)) for seat in seats]
@@ -176,19 +180,19 @@ class EngineService:
             await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
             try:
                 return await self._seat()
-            except SandboxUnavailable as error:
+            except CloisterError as error:
                 failures += 1
                 self.say(f"the engine {self.staged.name} did not start: {error}")
 
     async def _seat(self) -> _Seat:
-        engine = await process.start(self.plan, self.staged, self.run_folder, self.given)
+        engine = await process.start(self.plan, self.staged, self.run_folder, self.given, self.model)
         seat = _Seat(engine, *await engine.connect())
         self._seats.add(seat)
         try:
-            async with asyncio.timeout(_READY_SECONDS):
+            async with asyncio.timeout(self.staged.ready_seconds):
                 await _test(seat)
         except (TimeoutError, EngineCrashed) as error:
-            await engine.end(str(error) or f"it was not ready within {_READY_SECONDS} s")
+            await engine.end(str(error) or f"it was not ready within {self.staged.ready_seconds} s")
             await seat.clear()
             self._seats.discard(seat)
             raise SandboxUnavailable(f"the engine did not become ready: {engine.reason}") from error

@@ -103,6 +103,9 @@ DENIED_ALWAYS: dict[str, Numbers] = {
     "setdomainname": (171, 162),
 }
 
+# What a server of somebody else's needs of these: to start its own programs, and to speak with them.
+LEFT_TO_A_SERVER = frozenset({"socket", "socketpair", "connect", "bind", "listen", "fork", "vfork"})
+
 # What the second stage still needs, and the engine does not: to start it.
 DENIED_TO_THE_ENGINE: dict[str, Numbers] = {
     "execve": (59, 221),
@@ -168,9 +171,14 @@ DENIED_TO_A_REQUEST: dict[str, Numbers] = {
     "setxattrat": (463, 463),
 }
 
+SOCKET: Numbers = (41, 198)
+SOCKETPAIR: Numbers = (53, 199)
+SETRLIMIT: Numbers = (160, 164)
+PRLIMIT64: Numbers = (302, 261)
 OPEN: Numbers = (2, None)
 OPENAT: Numbers = (257, 56)
 FCNTL: Numbers = (72, 25)
 CLONE: Numbers = (56, 220)
 CLONE3: Numbers = (435, 435)
 IOCTL: Numbers = (16, 29)
+PRCTL: Numbers = (157, 167)

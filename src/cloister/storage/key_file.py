@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from cloister.crypto.ml_dsa import MlDsaKey
+from cloister.crypto.sealed_stream import KEY_SIZE
 from cloister.crypto.signing import SigningKey
 from cloister.errors import UsageError
 from cloister.secret import SecretBytes
@@ -20,19 +21,31 @@ def read_signing_key(path: Path) -> SigningKey:
     Raises:
         UsageError: it cannot be read, others may read it, or it is not a seed.
     """
-    return SigningKey.from_seed(_seed(path, "an Ed25519"))
+    return SigningKey.from_seed(_seed(path, "an Ed25519 seed, as a party's sign.seed does"))
 
 
 def read_ml_dsa_key(path: Path) -> MlDsaKey:
     """The key in `path`; raises as `read_signing_key`."""
-    return MlDsaKey.from_seed(_seed(path, "an ML-DSA-44"))
+    return MlDsaKey.from_seed(_seed(path, "an ML-DSA-44 seed"))
 
 
 def _seed(path: Path, kind: str) -> SecretBytes:
     seed = read_secret(path, limit=32)
     if len(seed) != 32:
-        raise UsageError(f"the key file {path} does not hold the 32 bytes of {kind} seed")
+        raise UsageError(f"the key file {path} does not hold the 32 bytes of {kind}")
     return seed
+
+
+def read_model_key(path: Path) -> SecretBytes:
+    """The key of a sealed model: 32 bytes and nothing else.
+
+    Raises:
+        UsageError: it cannot be read, others may read it, or it is none.
+    """
+    key = read_secret(path, limit=KEY_SIZE, what="model's key")
+    if len(key) != KEY_SIZE:
+        raise UsageError(f"{path} is no model's key: it has {KEY_SIZE} bytes (cloister model seal writes one)")
+    return key
 
 
 def write_signing_key(path: Path, key: SigningKey | MlDsaKey) -> None:

@@ -52,6 +52,7 @@ class LocalPapers:
     workload: bytes = WORKLOAD  # what the KMS measures
     gateway_workload: bytes = WORKLOAD  # what the gateway does
     runs: Runs = RUNS  # what the gateway finds that it runs
+    endpoints: tuple[Endpoint, ...] = ENDPOINTS  # of the engine that clients can reach
     log_key: SigningKey = field(default_factory=SigningKey.generate)
     witness_key: SigningKey = field(default_factory=SigningKey.generate)
     platform_key: SigningKey = field(default_factory=SigningKey.generate)
@@ -136,7 +137,7 @@ class LocalPapers:
     def make_contract(self) -> Contract:
         """The first contract of the line."""
         now, appraisal = wall_clock(), self.gateway_appraisal
-        bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=appraisal.unsafe)
+        bound = gateway_settings(self.gateway_security, self.runs, endpoints=self.endpoints, unsafe=appraisal.unsafe)
         node = RoleReference(role="gateway", workloads=(self.gateway_workload,), settings=(bound.digest(),))
         return plain_contract(
             PlainTerms(
@@ -151,7 +152,7 @@ class LocalPapers:
                     nodes=(node,),
                     sandbox=Sandbox(tier=self.runs.tier, profiles=(self.runs.sandbox,)),
                     engine=NamedDigest(name="engine", digest=self.runs.engine),
-                    endpoints=ENDPOINTS,
+                    endpoints=self.endpoints,
                 ),
                 appraisal=appraisal,
                 not_before=now - 3600,
@@ -174,7 +175,7 @@ class LocalPapers:
         """The gateway, as it shows itself."""
         contract = ServedContract(self.contract.digest(), self.contract)
         unsafe = self.contract.appraisal.unsafe
-        bound = gateway_settings(self.gateway_security, self.runs, endpoints=ENDPOINTS, unsafe=unsafe)
+        bound = gateway_settings(self.gateway_security, self.runs, endpoints=self.endpoints, unsafe=unsafe)
         return GatewayNode(
             self.gateway_tee, self.secrets, bound, contract, trust_policy(contract, self.gateway_security)
         )

@@ -30,6 +30,7 @@ from cloister.formats.evidence import (
     SoftwareReport,
 )
 from cloister.formats.key_bundle import STATE_HEAD_TYPE, KeyBundle, StateHead, shown_digest
+from cloister.formats.model_manifest import ModelFile, ModelManifest
 from cloister.formats.release import Epoch, KmsInstance, Release
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.ledger.statements import entry_digest, sign_statement
@@ -41,7 +42,9 @@ WORKLOAD = hashlib.sha384(b"workload of these tests").digest()
 PLATFORM = hashlib.sha384(b"platform of these tests").digest()
 SANDBOX = hashlib.sha256(b"sandbox profile of these tests").digest()
 ENGINE = hashlib.sha256(b"engine of these tests").digest()
-MODEL = hashlib.sha256(b"model of these tests").digest()
+WEIGHTS = ModelFile(path="weights.bin", size=20, shards=hashlib.sha256(b"model of these tests").digest())
+MANIFEST = ModelManifest(name="whisper-1", files=(WEIGHTS,))
+MODEL = MANIFEST.digest()
 ENDPOINTS = (Endpoint(method="POST", path="/v1/audio/transcriptions"),)
 
 

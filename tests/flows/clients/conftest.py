@@ -64,8 +64,12 @@ async def installing(tmp_path_factory):
     tasks = {
         "openai 2": asyncio.create_task(python_environment(folder / "openai-2", "openai>=2,<3")),
         "openai 3": asyncio.create_task(python_environment(folder / "openai-3", "openai>=3,<4")),
+        "anthropic": asyncio.create_task(python_environment(folder / "anthropic", "anthropic")),
         "langchain": asyncio.create_task(langchain_environment(folder / "langchain")),
         "node": asyncio.create_task(node_environment(folder / "node", "openai")),
+        "frameworks": asyncio.create_task(
+            python_environment(folder / "frameworks", "langchain-openai", "litellm", "huggingface-hub")
+        ),
     }
     yield tasks
     await asyncio.gather(*tasks.values(), return_exceptions=True)
@@ -108,7 +112,7 @@ async def outcomes(installing, system, audio, strict):
         "langchain": (PROGRAMS / "langchain_parser.py", audio / "speech.wav"),
         "node": (PROGRAMS / "openai_calls.mjs", audio),
     }
-    ran = (_run(system, installing[client.partition(",")[0]], *command) for client, command in commands.items())
+    ran = (run_client(system, installing[client.partition(",")[0]], *command) for client, command in commands.items())
     return Outcomes(dict(zip(commands, await asyncio.gather(*ran), strict=True)))
 
 
@@ -116,12 +120,14 @@ async def outcomes(installing, system, audio, strict):
 async def at_once(outcomes, installing, system, audio):
     """What a client got for many requests at once, when nobody else asked for anything."""
     assert outcomes
-    ran = await _run(system, installing["openai 3"], PROGRAMS / "openai_at_once.py", "httpx2", audio / "no-audio.wav")
+    ran = await run_client(
+        system, installing["openai 3"], PROGRAMS / "openai_at_once.py", "httpx2", audio / "no-audio.wav"
+    )
     return Outcomes({"openai 3": ran})["openai 3"]
 
 
-async def _run(system, installing, *command):
-    """Run a client's program, which knows of the local system by its variables alone."""
+async def run_client(system, installing, *command, **variables):
+    """Run a client's program, which knows of the local system by its variables alone; `variables` are others."""
     environment = await installing
     if isinstance(environment, NotInstalled):
         return environment
@@ -135,7 +141,8 @@ async def _run(system, installing, *command):
             "OPENAI_BASE_URL": system.record.base_url,
             "OPENAI_API_KEY": system.headers["Authorization"].removeprefix("Bearer "),
             "CLOISTER_STATE": str(system.state),
-        },
+        }
+        | variables,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

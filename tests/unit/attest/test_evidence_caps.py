@@ -4,7 +4,7 @@ import time
 import tracemalloc
 
 import pytest
-from tests.fuzz import parsers
+from tests.fuzz import hardware_parsers
 
 from cloister.errors import MalformedInput, TooLarge
 from cloister.formats.event_log import MAXIMUM_EVENTS, SHA384, parse_ccel_log, parse_event_log
@@ -24,13 +24,13 @@ PARSERS = {
     **{
         name: parse
         for group in (
-            parsers.snp_targets,
-            parsers.log_targets,
-            parsers.tpm_targets,
-            parsers.azure_targets,
-            parsers.intel_targets,
-            parsers.nvidia_targets,
-            parsers.endorsement_targets,
+            hardware_parsers.snp_targets,
+            hardware_parsers.log_targets,
+            hardware_parsers.tpm_targets,
+            hardware_parsers.azure_targets,
+            hardware_parsers.intel_targets,
+            hardware_parsers.nvidia_targets,
+            hardware_parsers.endorsement_targets,
         )
         for name, (parse, _) in group().items()
         if name not in CUT_FIRST

@@ -2,7 +2,8 @@
 
 import msgspec
 import pytest
-from tests.unit.attest import test_azure, test_nitro, test_nvidia, test_snp_appraised, test_tdx_appraised
+from tests.doubles import made_gpus
+from tests.unit.attest import test_azure, test_nitro, test_snp_appraised, test_tdx_appraised
 
 from cloister.attest.nvidia.appraisal import appraise_nvidia
 from cloister.formats.nitro_policy import NitroPolicy
@@ -29,8 +30,8 @@ def azure(*expressions):
 
 
 def gpu(*expressions):
-    policy = asked(test_nvidia.POLICY, *expressions)
-    return appraise_nvidia([test_nvidia.GPU], test_nvidia.RIMS, policy, nonce=test_nvidia.NONCE)
+    policy = asked(made_gpus.POLICY, *expressions)
+    return appraise_nvidia([made_gpus.GPU], made_gpus.RIMS, policy, nonce=made_gpus.NONCE)
 
 
 TRUE = {

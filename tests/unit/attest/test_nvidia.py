@@ -9,77 +9,40 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPCertStatus
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.doubles.made_gpus import (
+    ANSWERS,
+    BLACKWELL,
+    CHAIN,
+    DEVICE,
+    DRIVER_RIM,
+    FOREIGN,
+    GPU,
+    LIFE,
+    NO_OCSP,
+    NONCE,
+    NOW,
+    OTHER,
+    POLICY,
+    REPORT,
+    RESPONDER,
+    RIMS,
+    SWITCH,
+    VBIOS_RIM,
+    VENDOR,
+    authentic,
+    rim,
+    trusted,
+)
 
-from cloister.attest.certificates import parse_certificate
-from cloister.attest.nvidia import rim as rim_module
 from cloister.attest.nvidia.appraisal import appraise_nvidia, compare
-from cloister.attest.nvidia.chain import UNCHECKED, NvidiaTerms
+from cloister.attest.nvidia.chain import UNCHECKED
 from cloister.attest.nvidia.device import DeviceEvidence, GpuRefused, examine_nvidia_device
 from cloister.attest.nvidia.rim import RimRefused, examine_nvidia_rim
-from cloister.attest.ocsp import STAPLED, parse_answer
-from cloister.examination import Outcome
 from cloister.formats import nvidia_report as fields
 from cloister.formats.nvidia_policy import NvidiaPolicy
-from cloister.testing.certificates import Authority, Life, made_key
-from cloister.testing.nvidia_hardware import SIGNS, MadeDevice, MadeRim, NvidiaVendor, measured, sign_rim, signed_by
+from cloister.testing.certificates import Life, made_key
+from cloister.testing.nvidia_hardware import SIGNS, MadeDevice, MadeRim, NvidiaVendor, measured, signed_by
 from cloister.testing.ocsp_answers import Responder
-
-NOW = 1_800_000_000
-LIFE = Life(NOW - 1000, NOW + 1000)
-VENDOR = NvidiaVendor(LIFE)
-NONCE = bytes(range(32))
-DEVICE = MadeDevice(vendor=VENDOR)
-FOREIGN = NvidiaVendor(LIFE, seed="foreign")
-OTHER = MadeDevice(vendor=VENDOR, serial="48B02D0000000002")
-BLACKWELL = MadeDevice(vendor=VENDOR, serial="48B02D0000000003", product="GB100", mode=b"\1\0", opaque={35: b"GB200\0"})
-SWITCH = MadeDevice(
-    vendor=VENDOR, serial="48B02D0000000004", product="LS_10", driver="", vbios=b"96.10.55.00.01", mode=None, pcie=None
-)
-RESPONDER = Responder(life=LIFE)
-REPORT, CHAIN = DEVICE.report(NONCE), DEVICE.chain()
-NO_OCSP = ("UnsafeAllowUncheckedRevocation",)
-DRIVER_RIM = MadeRim(version="550.90.07", measurements={index: [measured(index)] for index in range(20, 40)})
-VBIOS_RIM = MadeRim(version="96.00.9F.00.01", measurements={index: [bytes(48), measured(index)] for index in range(9)})
-POLICY = NvidiaPolicy(
-    gpus=1,
-    switches=0,
-    architectures=("hopper",),
-    modes=("single",),
-    drivers=("550.90.07",),
-    vbioses=("96.00.9F.00.01",),
-    switch_bioses=("96.10.55.00.01",),
-    without_fwid=False,
-    unsafe=(),
-    expressions=(),
-)
-
-
-def trusted(answers=(), *, vendor=VENDOR, nonce=STAPLED, at=NOW, unsafe=()):
-    return NvidiaTerms(
-        devices=[vendor.device_root.pin],
-        manifests=[vendor.rim_root.pin],
-        answers=[parse_answer(one) for one in answers],
-        nonce=nonce,
-        at=at,
-        unsafe=unsafe,
-    )
-
-
-ANSWERS = DEVICE.answers(RESPONDER)
-RIM_ANSWERS = VENDOR.rim_answers(RESPONDER)
-
-
-def authentic(device=DEVICE, nonce=NONCE):
-    return examine_nvidia_device(device.evidence(nonce), trusted(unsafe=NO_OCSP)).require()
-
-
-def rim(made, *, signer=None):
-    data = made.file(signer or VENDOR.rim_signer)
-    return examine_nvidia_rim(data, trusted(unsafe=NO_OCSP)).require()
-
-
-RIMS = [rim(DRIVER_RIM), rim(VBIOS_RIM)]
-GPU = authentic()
 
 
 def failed(evidence, **given):
@@ -223,6 +186,22 @@ def test_a_layer_without_firmware_vouches_for_none():
     reporting = replace(BLACKWELL, opaque={fields.FWID: bytes(48)})
     evidence = DeviceEvidence(reporting.report(NONCE), BLACKWELL.chain())
     assert failed(evidence, answers=BLACKWELL.answers(RESPONDER)) == ["gpu.fwid"]
+
+
+@pytest.mark.breaks("gpu.chain")
+def test_the_root_of_manifests_vouches_for_no_device():
+    devices = replace(trusted(ANSWERS), devices=[VENDOR.rim_root.pin], manifests=[VENDOR.device_root.pin])
+    assert examine_nvidia_device(DEVICE.evidence(NONCE), devices).failed == ["gpu.chain"]
+
+
+@pytest.mark.breaks("gpu.revocation")
+def test_answers_that_were_stapled_are_no_consent_where_a_nonce_is_demanded():
+    sent = b"thirty-two bytes that were sent."
+    asked = DEVICE.answers(replace(RESPONDER, nonce=sent))
+    assert not failed(DEVICE.evidence(NONCE), answers=asked, nonce=sent)
+    assert failed(DEVICE.evidence(NONCE), nonce=sent) == ["gpu.revocation"]
+    unknown = DEVICE.answers(replace(RESPONDER, nonce=sent, status=OCSPCertStatus.UNKNOWN))
+    assert failed(DEVICE.evidence(NONCE), answers=[*ANSWERS, *unknown], nonce=sent) == ["gpu.revocation"]
 
 
 def refused(devices=(GPU,), rims=RIMS, *, nonce=NONCE, **policy):
@@ -442,206 +421,6 @@ def test_a_gpu_that_was_not_measured_has_to_be_accepted_by_name():
 
 def replace_policy(**changes):
     return NvidiaPolicy(**{name: getattr(POLICY, name) for name in POLICY.__struct_fields__} | changes)
-
-
-def rim_failed(data, *, answers=RIM_ANSWERS, **given):
-    return examine_nvidia_rim(data, trusted(answers, **given)).failed
-
-
-GOOD_RIM = DRIVER_RIM.file(VENDOR.rim_signer)
-
-
-def test_a_manifest_is_authentic_with_its_signer_answered_for():
-    found = examine_nvidia_rim(GOOD_RIM, trusted(RIM_ANSWERS)).require()
-    assert found.manifest.measurements == {index: (measured(index),) for index in range(20, 40)}
-
-
-@pytest.mark.breaks("rim.form")
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda rim: b'<!DOCTYPE x [<!ENTITY a "b">]>' + rim,
-        lambda rim: rim.replace(b"<ns0:Entity", b"<!-- x --><ns0:Entity"),
-        lambda rim: rim.replace(b"<ns0:Entity", b"<?x y?><ns0:Entity"),
-        lambda rim: rim.replace(b"made", b"m&#97;de"),
-        lambda rim: rim.replace(b"made", b"<![CDATA[x]]>"),
-        lambda rim: rim.replace(b'size="48"', b'size = "48"', 1),
-        lambda rim: rim.replace(b"<SoftwareIdentity ", b'<SoftwareIdentity xml:base="x" ', 1),
-        lambda rim: rim.replace(b'URI=""', b'URI="#x"'),
-        lambda rim: rim.replace(b"enveloped-signature", b"base64"),
-        lambda rim: rim.replace(b"ecdsa-sha384", b"hmac-sha384"),
-        lambda rim: rim + b" ",
-        lambda rim: rim[:-30],
-        lambda rim: rim * 20,
-        lambda rim: b"",
-    ],
-    ids=[
-        "a dtd with an entity",
-        "a comment",
-        "an instruction",
-        "a character by its number",
-        "cdata",
-        "another spelling",
-        "xml:base",
-        "a reference by id",
-        "another transform",
-        "another signature method",
-        "something behind it",
-        "cut off",
-        "too large",
-        "nothing",
-    ],
-)
-def test_xml_beyond_the_one_profile_is_refused(change):
-    assert rim_failed(change(GOOD_RIM)) == ["rim.form"]
-
-
-@pytest.mark.breaks("rim.chain")
-def test_a_manifest_with_a_valid_signature_of_a_foreign_chain_is_refused():
-    data, answers = DRIVER_RIM.file(FOREIGN.rim_signer), FOREIGN.rim_answers(RESPONDER)
-    assert rim_failed(data, answers=answers) == ["rim.chain"]
-    assert not rim_failed(data, answers=answers, vendor=FOREIGN)
-
-
-@pytest.mark.breaks("rim.chain")
-def test_nothing_is_made_of_the_document_of_a_signer_that_nobody_vouches_for():
-    """A canonical form is dear, and who sends one under a chain of their own would have it made."""
-    steps = examine_nvidia_rim(DRIVER_RIM.file(FOREIGN.rim_signer), trusted(RIM_ANSWERS)).steps
-    done = [one.id for one in steps if one.outcome is not Outcome.NOT_REACHED]
-    assert done == ["rim.form", "rim.chain"]
-
-
-@pytest.mark.breaks("rim.signature")
-def test_a_manifest_is_read_and_verified_once_for_all_devices_that_it_is_tried_for():
-    """Whoever sends 512 KiB of them beside the reports of many devices would else have each verified for each."""
-    rim_module._covered_seen.cache_clear()
-    rim_module._read_seen.cache_clear()
-    changed = GOOD_RIM.replace(measured(30).hex().encode(), b"2" * 96)
-    for _ in range(3):
-        assert rim_failed(changed) == ["rim.signature"]
-        assert not rim_failed(GOOD_RIM)
-    for held in (rim_module._covered_seen, rim_module._read_seen):
-        assert held.cache_info().misses == 2
-
-
-@pytest.mark.breaks("rim.chain")
-def test_the_root_of_devices_vouches_for_no_manifest():
-    """A key in any GPU, certified by that root, could otherwise sign what GPUs are to measure."""
-    signer = Authority(DEVICE.leaf, tuple(DEVICE.certificates()))
-    unanswered = {"answers": (), "unsafe": NO_OCSP}
-    assert rim_failed(DRIVER_RIM.file(signer), **unanswered) == ["rim.chain"]
-    swapped = replace(trusted(unsafe=NO_OCSP), manifests=[VENDOR.device_root.pin])
-    assert not examine_nvidia_rim(DRIVER_RIM.file(signer), swapped).failed
-
-
-@pytest.mark.breaks("gpu.chain")
-def test_the_root_of_manifests_vouches_for_no_device():
-    devices = replace(trusted(ANSWERS), devices=[VENDOR.rim_root.pin], manifests=[VENDOR.device_root.pin])
-    assert examine_nvidia_device(DEVICE.evidence(NONCE), devices).failed == ["gpu.chain"]
-
-
-@pytest.mark.breaks("gpu.revocation")
-def test_answers_that_were_stapled_are_no_consent_where_a_nonce_is_demanded():
-    sent = b"thirty-two bytes that were sent."
-    asked = DEVICE.answers(replace(RESPONDER, nonce=sent))
-    assert not failed(DEVICE.evidence(NONCE), answers=asked, nonce=sent)
-    assert failed(DEVICE.evidence(NONCE), nonce=sent) == ["gpu.revocation"]
-    unknown = DEVICE.answers(replace(RESPONDER, nonce=sent, status=OCSPCertStatus.UNKNOWN))
-    assert failed(DEVICE.evidence(NONCE), answers=[*ANSWERS, *unknown], nonce=sent) == ["gpu.revocation"]
-
-
-@pytest.mark.breaks("rim.chain")
-def test_a_manifest_whose_signer_has_expired_is_refused():
-    answers = VENDOR.rim_answers(Responder(life=Life(NOW, NOW + 9000)))
-    assert rim_failed(GOOD_RIM, answers=answers, at=NOW + 1001) == ["rim.chain"]
-
-
-@pytest.mark.breaks("rim.revocation")
-def test_a_manifest_whose_signer_was_revoked_is_refused():
-    answers = VENDOR.rim_answers(Responder(life=LIFE, status=OCSPCertStatus.REVOKED))
-    assert rim_failed(GOOD_RIM, answers=[answers[0], RIM_ANSWERS[1]]) == ["rim.revocation"]
-    assert rim_failed(GOOD_RIM, answers=RIM_ANSWERS[1:]) == ["rim.revocation"]
-
-
-@pytest.mark.breaks("rim.signature")
-def test_a_manifest_that_was_changed_after_it_was_signed_is_refused():
-    value = measured(30).hex().encode()
-    assert rim_failed(GOOD_RIM.replace(value, b"0" * 96)) == ["rim.signature"]
-
-
-@pytest.mark.breaks("rim.signature")
-def test_a_manifest_that_was_seen_before_is_not_taken_for_a_changed_one():
-    value = measured(31).hex().encode()
-    for _ in range(2):
-        assert not rim_failed(GOOD_RIM)
-        assert rim_failed(GOOD_RIM.replace(value, b"1" * 96)) == ["rim.signature"]
-    assert rim_failed(GOOD_RIM, at=NOW + 1001) == ["rim.chain"]
-
-
-def test_a_signer_whose_serial_number_is_none_is_refused_without_a_warning():
-    signer = VENDOR.rim_signer.certificate
-    number = signer.serial_number.to_bytes(8, "big")
-    below = signer.public_bytes(Encoding.DER).replace(number, b"\x80" + number[1:], 1)
-    chain = (parse_certificate(below), *VENDOR.rim_signer.chain[1:])
-    assert rim_failed(DRIVER_RIM.file(Authority(VENDOR.rim_signer.key, chain))) == ["rim.chain"]
-
-
-@pytest.mark.breaks("rim.signature")
-def test_a_manifest_that_another_key_signed_is_refused():
-    signer = Authority(made_key("another"), VENDOR.rim_signer.chain)
-    assert rim_failed(DRIVER_RIM.file(signer)) == ["rim.signature"]
-
-
-@pytest.mark.breaks("rim.form")
-def test_a_signature_over_another_element_than_the_one_read_is_refused():
-    """Signature wrapping: the signed manifest is carried along, and another one is put where it would be read."""
-    false = replace(DRIVER_RIM, measurements={20: [bytes(48)]}).document().encode()
-    whole, end = GOOD_RIM.strip(), b"</SoftwareIdentity>"
-    start = whole.index(b"<ds:Signature ")
-    signature = whole[start : -len(end)]
-    inside = signature.replace(b"</ds:Signature>", b"<ds:Object>" + whole + b"</ds:Object></ds:Signature>")
-    referring = DRIVER_RIM.file(VENDOR.rim_signer, reference="#made").strip()[start - len(whole) :]
-    for wrapped in (
-        false.removesuffix(end) + inside + end,
-        false.removesuffix(end) + whole + signature + end,
-        false.removesuffix(end) + signature + whole + end,
-        false.removesuffix(end) + referring,
-    ):
-        assert rim_failed(wrapped) == ["rim.form"]
-    assert rim_failed(false.removesuffix(end) + signature + end) == ["rim.signature"]
-
-
-@pytest.mark.breaks("rim.content")
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"edition": "CPU"},
-        {"measurements": {}},
-        {"version": ""},
-    ],
-    ids=["of a cpu", "nothing measured", "no version"],
-)
-def test_a_manifest_that_says_nothing_of_a_device_is_refused(change):
-    assert rim_failed(replace(DRIVER_RIM, **change).file(VENDOR.rim_signer)) == ["rim.content"]
-
-
-@pytest.mark.breaks("rim.content")
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ('index="21"', 'index="20"'),
-        ('active="True" alternatives="1"', 'active="True" alternatives="2"'),
-        ('active="True"', 'active="true"'),
-        ('size="48"', 'size="32"'),
-        ("Hash0", "Hash1"),
-        ("<ns0:Payload>", "<ns0:Payload/><ns0:Payload>"),
-    ],
-    ids=["an index twice", "fewer hashes than said", "half active", "another size", "no first hash", "two payloads"],
-)
-def test_a_manifest_with_ambiguous_measurements_is_refused(old, new):
-    document = DRIVER_RIM.document()
-    assert old in document
-    assert rim_failed(sign_rim(document.replace(old, new, 1), VENDOR.rim_signer)) == ["rim.content"]
 
 
 def test_refusals_name_their_step():

@@ -3,11 +3,14 @@ import json
 
 import msgspec
 from tests.doubles.command_line import cloister_command
+from tests.doubles.plain_models import OWNER, SIGNATURE, STRANGER
 from tests.doubles.served_service import served
 from tests.speech import tone, wav
 
 from cloister.client.receipts import load_receipt
 from cloister.formats import canonical
+from cloister.sealing.signature import sign_model
+from cloister.testing.world import MANIFEST
 
 SENTENCE = "software TEE: protects nothing from this machine's owner"
 
@@ -57,12 +60,74 @@ async def test_a_transcript_is_printed_and_its_receipt_verifies_offline(service,
     assert checked.code == 0
     assert "✓ receipt.response" in checked.out
     assert "This answer was given to this request" in checked.out
+    (model,) = service.world.contract.assets
+    (owner,) = [party for party in service.world.contract.parties if party.name == model.owner]
+    assert f"{model.name}, sha256 {model.digest.hex()}" in checked.out
+    assert f"of {owner.name}, who signed the contract with the key {owner.keys[0].hex()}" in checked.out
+    proved = await cloister_command("receipt", "verify", "kept/speech.wav.receipt", *files, "--json", home=tmp_path)
+    assert json.loads(proved.out)["answered_by"] == {
+        "engine": service.world.contract.serving.engine.name,
+        "models": [
+            {
+                "name": model.name,
+                "sha256": model.digest.hex(),
+                "owner": owner.name,
+                "owner_keys": [owner.keys[0].hex()],
+                "signed_by": [owner.keys[0].hex()],
+            }
+        ],
+        "gateway": service.world.gateway.sign.public.hex(),
+    }
     (tmp_path / "speech.wav").write_bytes(wav(tone(0.2)))
     refused = await cloister_command("receipt", "verify", "kept/speech.wav.receipt", *files, "--json", home=tmp_path)
     assert refused.code == 3
     assert [step["id"] for step in json.loads(refused.out)["steps"] if step["outcome"] != "passed"] == [
         "receipt.request"
     ]
+    assert json.loads(refused.out)["answered_by"] is None  # nothing is said of a model that is not proved
+
+
+async def test_a_receipt_is_checked_for_whose_signature_its_model_has(service, tmp_path):
+    async with served(service, tmp_path) as options:
+        await cloister_command("transcribe", *options, "--receipt-dir", "kept", "speech.wav", home=tmp_path)
+    (tmp_path / "signer.pem").write_bytes(OWNER.public.pem())
+    files = ("--request", "speech.wav", "--response", "kept/speech.wav.response.json", "--policy", "policy.toml")
+
+    async def verified(signature, *more):
+        (tmp_path / "model.sig").write_bytes(signature)
+        given = ("--model-signature", "model.sig", "--model-signer", "signer.pem")
+        return await cloister_command(
+            "receipt", "verify", "kept/speech.wav.receipt", *files, *given, *more, home=tmp_path
+        )
+
+    held = await verified(sign_model(MANIFEST, OWNER, ignored=["model.sig"]))
+    assert held.code == 0
+    assert f" (by {OWNER.public.fingerprint.hex()})" in held.out
+    assert "✓ artifact.signature" in held.out
+    assert "✓ artifact.signed" in held.out
+    for signature, failed in (
+        (
+            sign_model(MANIFEST, STRANGER, ignored=[]),
+            {"artifact.signature": "failed", "artifact.signed": "not reached"},
+        ),
+        (SIGNATURE, {"artifact.signed": "failed"}),
+    ):
+        refused = await verified(signature, "--json")
+        steps = json.loads(refused.out)["steps"]
+        assert (refused.code, json.loads(refused.out)["passed"]) == (3, False)
+        assert {step["id"]: step["outcome"] for step in steps if step["outcome"] != "passed"} == failed
+        assert [step["number"] for step in steps] == [*range(1, len(steps) + 1)]
+    (tmp_path / "speech.wav").write_bytes(wav(tone(0.2)))
+    other = await verified(sign_model(MANIFEST, OWNER, ignored=[]), "--json")
+    assert {step["id"] for step in json.loads(other.out)["steps"] if step["outcome"] == "not reached"} == {
+        "artifact.signature",
+        "artifact.signed",
+    }
+    alone = await cloister_command(
+        "receipt", "verify", "kept/speech.wav.receipt", *files, "--model-signer", "signer.pem", home=tmp_path
+    )
+    assert (alone.code, alone.out) == (2, "")
+    assert "--model-signature and --model-signer go together" in alone.err
 
 
 async def test_a_damaged_memory_is_refused_with_what_to_do(service, tmp_path):
@@ -86,6 +151,8 @@ async def test_a_receipt_shows_what_it_says_and_that_nothing_of_it_was_checked(s
     assert said["contract"] == service.world.contract.digest().hex()
     assert said["gateway"] == service.world.gateway.sign.public.hex()
     assert said["unsafe"] == ["UnsafeAllowSoftwareTee"]
+    assert [model["name"] for model in said["models"]] == [service.world.contract.assets[0].name]
+    assert f"  sha256 {service.world.contract.assets[0].digest.hex()}\n" in shown.out
 
 
 async def test_a_damaged_receipt_is_not_shown_and_its_file_is_named(service, tmp_path):

@@ -3,7 +3,12 @@ import json
 import pytest
 from tests.doubles.command_line import cloister_command
 
+from cloister.services.gateway.engine_choice import ENGINES
+
 GOOD = 'port = 8400\nbundle_urls = ["http://127.0.0.1:8401/bundles/00"]\ngateway_urls = ["http://127.0.0.1:8402/gateway"]\n'
+GATEWAY = (
+    'port = 0\nkms_urls = ["http://127.0.0.1:1"]\ncontract = "c"\nstate = "s"\nrun_folder = "r"\nplatform_key = "k"\n'
+)
 GIVE_EACH = "give each in the file, as a flag, or as CLOISTER_RELAY__BUNDLE_URLS"
 
 NEEDED = "the service needs it where it starts"
@@ -98,7 +103,24 @@ async def test_what_is_in_force_is_shown_with_where_it_was_set(home):
 async def test_the_settings_of_a_local_system_need_no_file(home):
     ran = await cloister_command("config", "show", home=home)
     assert ran.code == 0
-    assert ran.out.splitlines()[0].split() == ["engine", '"speech"', "default;", "one", "of", "echo,", "speech"]
+    engine, model = ran.out.splitlines()[:2]
+    known = ", ".join(ENGINES)
+    assert " ".join(engine.split()) == (
+        f'engine "speech" default; one of {known}, or the folder of an upstream server (./server)'
+    )
+    assert model.split() == ["model", "default;", "a", "path"]
+
+
+async def test_an_engine_that_does_not_go_with_the_model_is_wrong_in_settings(home):
+    (home / "settings.toml").write_text('engine = "transformers"\n')
+    (home / "gateway.toml").write_text(GATEWAY + 'engine = "echo"\nmodel = "sealed"\n')
+    ran = await cloister_command("config", "check", "settings.toml", "gateway.toml", home=home)
+    assert ran.code == 2
+    wrong = [line for line in ran.out.splitlines() if line.startswith("  ") and "warning" not in line]
+    assert [line.split(",")[0].strip() for line in wrong] == [
+        "settings.toml: the engine transformers computes with a model of yours",
+        "gateway.toml: the engine echo takes no model: name none",
+    ]
 
 
 async def test_wrong_settings_are_refused_rather_than_shown(home):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import time
 
@@ -10,13 +11,19 @@ from click.testing import CliRunner
 from tests.doubles.custody_system import CustodySystem, WantingNode
 from tests.doubles.custody_world import SECRET
 from tests.doubles.kms_system import served
+from tests.doubles.plain_models import KEY, OWNER, SIGNATURE, SMALL, STRANGER, Watched, write_model
 from tests.doubles.served_ledger import served_ledger
 
 from cloister.cli import main
-from cloister.errors import CloisterError, Refused
+from cloister.cli.log_entry import NoEffect
+from cloister.contract.fold import begin, fold
+from cloister.errors import CloisterError, Refused, UsageError
 from cloister.formats.contract_file import parse_contract_file
 from cloister.formats.ledger_messages import encode_list
 from cloister.formats.trust_policy import format_trust_policy
+from cloister.sealing.artifact import seal_folder
+from cloister.sealing.refusal import ArtifactRefused
+from cloister.sealing.signature import sign_model
 from cloister.secret import SecretBytes
 from cloister.storage.key_file import write_secret, write_signing_key
 from cloister.testing.world import DAY
@@ -311,6 +318,72 @@ async def test_a_grant_is_a_term_of_the_next_contract(office):
         await granted("--asset", "token", "--uses", "1")
     with pytest.raises(CloisterError, match="neither a number from 1 nor"):
         await granted("--asset", "password", "--uses", "0")
+
+
+def sealed_model(office):
+    whole = {path: content for path, content in SMALL.items() if content}  # no signature speaks of empty files
+    folder = write_model(office.folder / "llama", whole)
+    manifest = seal_folder(folder, office.folder / "llama.sealed", name="llama", key=KEY, progress=Watched())
+    return office.folder / "llama.sealed", manifest
+
+
+async def registered(office, artifact, *, by="owner", signer=None):
+    signed: list[object] = []
+    if signer is not None:
+        (office.folder / "signer.pem").write_bytes(signer.public.pem())
+        signed = ["--signer", office.folder / "signer.pem"]
+    return await office.json("model", "register", artifact, "--key", office.folder / f"{by}.seed", *signed)
+
+
+async def test_an_owner_registers_its_model_with_its_signature(office):
+    artifact, manifest = sealed_model(office)
+    signature = sign_model(manifest, OWNER, ignored=["model.sig"])
+    (artifact / "model.sig").write_bytes(signature)
+    told = await registered(office, artifact, signer=OWNER)
+    assert f"{manifest.digest().hex()}, signed by {OWNER.public.fingerprint.hex()}" in told["effect"]
+    entries = office.system.world.log.entries
+    state = fold(begin(entries[0], genesis=office.system.constitution.digest()), entries[1:])
+    (found,) = state.lines[office.system.line].models.values()
+    assert (found.registration.model, found.registration.signature) == (
+        manifest.digest(),
+        hashlib.sha256(signature).digest(),
+    )
+
+
+async def test_a_signature_that_does_not_hold_is_not_registered(office):
+    artifact, manifest = sealed_model(office)
+    size = len(office.system.world.log.entries)
+    (artifact / "model.sig").write_bytes(sign_model(manifest, STRANGER, ignored=[]))
+    with pytest.raises(ArtifactRefused, match=r"artifact\.signature"):
+        await registered(office, artifact, signer=OWNER)
+    (artifact / "model.sig").write_bytes(SIGNATURE)
+    with pytest.raises(ArtifactRefused, match=r"artifact\.signed"):
+        await registered(office, artifact, signer=OWNER)
+    with pytest.raises(UsageError, match="name the key of who signed it"):
+        await registered(office, artifact)
+    assert len(office.system.world.log.entries) == size
+
+
+async def test_a_model_without_a_signature_is_said_to_have_none(office):
+    artifact, _ = sealed_model(office)
+    with pytest.raises(UsageError, match=r"has no model\.sig"):
+        await registered(office, artifact, signer=OWNER)
+    assert "with no signature of it" in (await registered(office, artifact))["effect"]
+
+
+async def test_a_registration_by_no_owner_has_no_effect(office):
+    artifact, _ = sealed_model(office)
+    with pytest.raises(NoEffect, match="one model owner"):
+        await registered(office, artifact, by="operator")
+
+
+async def test_a_model_that_is_registered_is_not_registered_otherwise(office):
+    artifact, manifest = sealed_model(office)
+    first = await registered(office, artifact)
+    assert await registered(office, artifact) == first
+    (artifact / "model.sig").write_bytes(sign_model(manifest, OWNER, ignored=[]))
+    with pytest.raises(NoEffect, match="already"):
+        await registered(office, artifact, signer=OWNER)
 
 
 async def test_a_log_of_another_system_is_refused_by_name(office):

@@ -1,12 +1,14 @@
 """What `cloister doctor` says of machines that lack one thing."""
 
 import json
+import re
+from importlib import metadata
 
 import msgspec
 import pytest
 from tests.doubles.command_line import cloister_command
 
-from cloister.cli.doctor import SEARCH, look
+from cloister.cli.doctor import NODE_LIBRARIES, SEARCH, look
 from cloister.cli.state_folder import StateFolder
 from cloister.formats import canonical
 from cloister.sandbox import plan
@@ -26,6 +28,11 @@ def test_programs_are_looked_for_where_the_sandbox_looks():
     assert plan._SEARCH == SEARCH
 
 
+def test_every_library_that_it_looks_for_is_one_that_cloister_node_brings():
+    brought = " ".join(metadata.distribution("cloister").requires or ())
+    assert [name for name in NODE_LIBRARIES if not re.search(rf"\b{name}\b[^;]*; extra == .node.", brought)] == []
+
+
 def test_missing_programs_are_named_once_with_their_package_and_the_sandbox_is_not_tried(state):
     found = findings(state, search="/nowhere")
     assert (found["bwrap"].advice, found["setpriv"].advice) == (
@@ -37,9 +44,9 @@ def test_missing_programs_are_named_once_with_their_package_and_the_sandbox_is_n
 
 
 def test_wrong_settings_are_told_with_the_command_that_names_them(state):
-    state.settings.write_text('engine = "whisper"\n')
+    state.settings.write_text('engine = "telepathy"\n')
     found = findings(state)["settings"]
-    assert "line 1: engine must be one of echo, speech" in found.found
+    assert "engine 'telepathy' is none: there are speech, echo, " in found.found
     assert found.advice == f"cloister config check {state.settings}"
 
 

@@ -16,9 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.doubles.command_line import environment
 from tests.doubles.made_evidence import auxblob, tsm, tsm_json
+from tests.doubles.made_gpus import DEVICE, VENDOR
+from tests.doubles.made_gpus import POLICY as GPU_POLICY
 from tests.unit.attest.test_azure_vm import BOUND, POLICY, RUNTIME, TDX_POLICY
-from tests.unit.attest.test_nvidia import DEVICE, VENDOR
-from tests.unit.attest.test_nvidia import POLICY as GPU_POLICY
 
 from cloister.attest.hardware import HARDWARE_STEPS
 from cloister.attest.nvidia.appraisal import NVIDIA_APPRAISAL_STEPS

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from tests.unit.cli.test_local_terms import FIRST, FOUND, KEYS, NOON, OTHER
 
+from cloister.cli.local.endpoints import ENDPOINTS
 from cloister.cli.local.fit import Here, filled, misfits
-from cloister.cli.local.terms import ENDPOINTS, genesis_of
+from cloister.cli.local.terms import genesis_of
 from cloister.contract.draft import DraftTerms, draft_contract, still_open
 from cloister.formats.appraisal_policy import RoleReference
 from cloister.formats.contract import Sandbox
@@ -78,7 +79,7 @@ def test_a_contract_that_accepts_no_software_tee_says_so_and_its_settings_are_ot
 
 
 def test_endpoints_are_the_parties_choice_and_the_settings_follow_them():
-    fewer = ENDPOINTS[:1]
+    fewer = ENDPOINTS["speech"][:1]
     assert parts(with_task(endpoints=fewer)) == ["settings"]
     again = fill(with_task(endpoints=fewer))
     assert (again.serving.endpoints, parts(again)) == (fewer, [])

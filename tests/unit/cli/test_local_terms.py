@@ -1,9 +1,12 @@
 import dataclasses
 import hashlib
+import shutil
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from cloister.cli.local.endpoints import ENDPOINTS
 from cloister.cli.local.keys import LocalKeys
 from cloister.cli.local.terms import (
     DAY,
@@ -18,6 +21,8 @@ from cloister.cli.local.terms import (
 from cloister.contract.amendment import AmendmentRefused
 from cloister.crypto.ml_dsa import MlDsaKey
 from cloister.crypto.signing import SigningKey
+from cloister.formats.contract import Endpoint
+from cloister.services.gateway.engine_choice import ENGINES
 from cloister.services.gateway.security import GatewaySecurity, Runs
 from cloister.services.kms.security import KmsSecurity
 
@@ -86,6 +91,25 @@ def test_each_change_is_named_and_makes_successors_by_the_rules(words, changes):
     assert after.constitution.sequence == (1 if words in {"code", "KMS settings"} else 0)
     assert what_changed(after, KEYS, changed, at=NOON) == []
     assert trust_policy(after) == trust_policy(FIRST)
+
+
+def test_a_sealed_model_takes_the_place_of_the_engines_own_under_its_name():
+    changed = found(sealed="tiny-llama", runs=dataclasses.replace(FOUND.runs, model=OTHER))
+    (asset,) = amended(FIRST, KEYS, changed, at=NOON).contract.assets
+    assert (asset.kind, asset.name, asset.digest, asset.owner) == ("model", "tiny-llama", OTHER, "model owner")
+
+
+def test_every_engine_has_endpoints_that_a_contract_may_open():
+    for engine in ENGINES:
+        assert amended(FIRST, KEYS, found(engine=engine), at=NOON).contract.serving.endpoints == ENDPOINTS[engine]
+
+
+def test_a_contract_opens_what_an_upstream_says_that_it_speaks(tmp_path):
+    example = Path(__file__).parents[3] / "examples" / "upstreams" / "triton.toml"
+    shutil.copy(example, tmp_path / "upstream.toml")
+    task = amended(FIRST, KEYS, found(engine=str(tmp_path)), at=NOON).contract.serving
+    assert task.engine.name == "upstream"
+    assert Endpoint(method="POST", path="/v2/models/{id}/infer") in task.endpoints
 
 
 def test_a_contract_near_its_end_is_renewed_by_a_successor():

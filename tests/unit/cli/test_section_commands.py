@@ -24,7 +24,7 @@ from cloister.formats.trust_policy import format_trust_policy
 from cloister.ledger.statements import open_statement, sign_statement
 from cloister.node.keys import NodeSecrets
 from cloister.node.released_assets import AskingNode
-from cloister.node.sections import released_sections
+from cloister.node.task_assets import released_task_assets
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.kms import KmsClient
 from cloister.sandbox.errors import SandboxUnavailable
@@ -32,7 +32,7 @@ from cloister.services.gateway.contract import ServedContract, trust_policy
 from cloister.services.gateway.keys import KeyWithheld
 from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys
 from cloister.services.gateway.security import GatewaySecurity
-from cloister.services.gateway.task_sections import AGAIN_SECONDS, TaskSections
+from cloister.services.gateway.task_assets import AGAIN_SECONDS, TaskAssets
 from cloister.storage.key_file import write_signing_key
 from cloister.testing.world import security_settings
 
@@ -103,7 +103,7 @@ class Personas:
         settings = security_settings("gateway")
         node = AskingNode(self.system.tee, NodeSecrets.generate(), settings, self.system.line)
         async with KmsClient(self.urls[1]) as client:
-            return await released_sections(client, node, self.system.examined(self.kms))
+            return (await released_task_assets(client, node, self.system.examined(self.kms), model=None)).sections
 
 
 @pytest.fixture
@@ -300,16 +300,16 @@ def test_sections_come_from_ibms_form_and_go_back(tmp_path):
 
 
 class Engine:
-    """Takes what sections hold, and may be unable to use it."""
+    """Takes what the parties give, and may be unable to use it."""
 
     def __init__(self):
         self.taken = []
         self.fault = None
 
-    async def take(self, sections):
+    async def take(self, given):
         if self.fault is not None:
             raise SandboxUnavailable(self.fault)
-        self.taken.append(sections)
+        self.taken.append(given.sections)
 
 
 @contextlib.asynccontextmanager
@@ -321,7 +321,7 @@ async def gateway_of(personas):
     node = GatewayNode(system.tee, NodeSecrets.generate(), security_settings("gateway"), contract, policy)
     async with KmsClient(personas.urls[1]) as client:
         clock = WitnessedClock(lambda: system.now)
-        yield KmsKeys(client, node, clock=clock, sections=TaskSections(engine.take)), engine
+        yield KmsKeys(client, node, clock=clock, assets=TaskAssets(engine.take)), engine
 
 
 async def test_a_gateway_opens_nothing_before_its_engine_has_every_partys_section(personas):
@@ -335,7 +335,7 @@ async def test_a_gateway_opens_nothing_before_its_engine_has_every_partys_sectio
         for kind in ("environment", "secrets"):
             await personas.seal(kind)
             await personas.submit(kind)
-        keys._sections._refused_at -= AGAIN_SECONDS
+        keys._assets._refused_at -= AGAIN_SECONDS
         keys._examined_at = float("-inf")
         await keys.fetch_ahead()
         await keys.key_for(1)
@@ -351,7 +351,7 @@ async def test_an_engine_that_cannot_use_its_sections_is_tried_again_and_no_use_
     async with gateway_of(personas) as (keys, engine):
         engine.fault = "it cannot use what its sections hold"
         for _ in range(2):
-            with pytest.raises(KeyWithheld, match="sections of its parties: it cannot use"):
+            with pytest.raises(KeyWithheld, match="assets of its parties: it cannot use"):
                 await keys.fetch_ahead()
         assert len(personas.system.custody(personas.kms).custody.counted) == 1
         engine.fault = None

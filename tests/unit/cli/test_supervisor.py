@@ -126,7 +126,7 @@ given = pathlib.Path(sys.argv[1] + ".given")
 
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        missing = [] if given.exists() else ["a key: the sections of its parties: asset.deposit: words (of Models Ltd)"]
+        missing = [] if given.exists() else ["a key: the assets of its parties: asset.deposit: words (of Models Ltd)"]
         body = json.dumps({"ready": not missing, "missing": missing}).encode()
         self.send_response(200 if not missing else 503)
         self.send_header("content-length", str(len(body)))
@@ -154,7 +154,7 @@ async def test_a_role_that_waits_for_a_party_holds_nobody_up_and_is_told_of_when
     waiting.health_port = int(waiting.announces.read_text())
     async with asyncio.timeout(20):
         await starting
-    assert said[0].startswith("  gateway  waits: a key: the sections of its parties: asset.deposit")
+    assert said[0].startswith("  gateway  waits: a key: the assets of its parties: asset.deposit")
     assert said[1] == "  proxy    ready"
     assert (waiting.ready, other.ready) == (False, True)
     (tmp_path / "gateway.ready.given").touch()

@@ -59,6 +59,12 @@ async def post(http, options, *, sync, url=URL, **request):
 with_and_without_loop = pytest.mark.parametrize("sync", [True, False], ids=["sync", "async"])
 
 
+def test_there_is_no_other_privacy(tmp_path):
+    named: dict[str, Any] = {"relay": "http://127.0.0.1:1", "state": tmp_path, "privacy": "paranoid"}
+    with pytest.raises(UsageError, match="there is no privacy 'paranoid': it is standard or strict"):
+        cloister.transport(httpx, **named)
+
+
 @each_library
 @with_and_without_loop
 async def test_a_request_is_sealed_and_its_proved_answer_comes_back(http, sync, service, tmp_path):

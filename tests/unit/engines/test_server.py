@@ -19,8 +19,8 @@ def address(tmp_path_factory):
 
 def raw(address, data):
     with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(address))  # which waits while the queue of connections is full
         peer.settimeout(10)
-        peer.connect(str(address))
         peer.sendall(data)
         peer.shutdown(socket.SHUT_WR)
         received = b""
@@ -80,6 +80,20 @@ def test_what_works_for_a_peer_that_hung_up_is_killed(tmp_path):
 def test_connections_that_say_nothing_keep_nobody_waiting(address):
     with contextlib.ExitStack() as stack:
         for _ in range(20):
+            stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(address))
+        assert b"200 OK" in raw(address, b"GET /health HTTP/1.1\r\n\r\n")
+
+
+MANY_AT_ONCE = """
+from cloister.engines.server import Response, inherited_listener, serve
+serve(inherited_listener(), lambda request: Response.json({}), at_once=40)
+"""
+
+
+def test_who_opens_as_many_connections_ahead_as_it_may_ask_at_once_keeps_nobody_waiting(tmp_path):
+    (tmp_path / "many.py").write_text(MANY_AT_ONCE)
+    with unsandboxed(tmp_path / "many.py", tmp_path) as address, contextlib.ExitStack() as stack:
+        for _ in range(82):  # two gateways, and what each keeps for itself
             stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(address))
         assert b"200 OK" in raw(address, b"GET /health HTTP/1.1\r\n\r\n")
 

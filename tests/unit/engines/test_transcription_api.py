@@ -7,10 +7,11 @@ from cloister.engines.api_error import ApiError
 from cloister.engines.echo import MODELS, SAMPLE, echo
 from cloister.engines.http_exchange import Request
 from cloister.engines.known_sample import KnownSample
-from cloister.engines.transcript import Segment, Word
-from cloister.engines.transcription_api import TRANSCRIPTIONS, Engine, handler
+from cloister.engines.transcript import Segment, Word, Written
+from cloister.engines.transcription_api import TRANSCRIPTIONS, TRANSLATIONS, Engine, by_sample, handler
+from cloister.engines.transcription_form import MAXIMUM_PROMPT, Abilities
 
-HANDLE = handler(Engine(echo, MODELS, SAMPLE))
+HANDLE = handler(by_sample(echo, MODELS, SAMPLE))
 WORDS = (Word("good", 0.5, 1.25, 0.5), Word("morning", 1.25, 61.5, 1.0))
 
 
@@ -18,6 +19,7 @@ class Spoken:
     """Two segments of a file that lasts an hour and a bit; then, if it is damaged, an error."""
 
     seconds = 3723.456
+    language = "english"
 
     def __init__(self, *, damaged=False):
         self.damaged = damaged
@@ -36,7 +38,7 @@ def ask(body, content_type, *, method="POST", path=TRANSCRIPTIONS, handle=HANDLE
 
 
 def spoken(*, damaged=False, **fields):
-    handle = handler(Engine(lambda _: Spoken(damaged=damaged), MODELS, SAMPLE))
+    handle = handler(by_sample(lambda _: Spoken(damaged=damaged), MODELS, SAMPLE))
     status, body = ask(*form(b"RIFF", model="whisper-1", **fields), handle=handle)
     assert status == 200
     return body
@@ -210,5 +212,64 @@ def test_other_paths_and_methods_are_refused(status, code, method, path):
 def test_health_says_that_it_answers_and_the_self_test_that_it_hears():
     assert ask(b"", "", method="GET", path="/health") == (200, b'{"status": "ok"}')
     assert ask(b"", "", method="GET", path="/selftest") == (200, b'{"status": "ok"}')
-    deaf = handler(Engine(echo, MODELS, KnownSample(b"RIFF", "5 bytes")))
+    deaf = handler(by_sample(echo, MODELS, KnownSample(b"RIFF", "5 bytes")))
     assert ask(b"", "", method="GET", path="/selftest", handle=deaf)[0] == 503
+
+
+class InGerman:
+    """One sentence, as a model wrote it down."""
+
+    seconds = 3.0
+    language = "german"
+
+    def __iter__(self):
+        yield Segment((), 0.75, Written("Good day, friends.", 0.5, 2.25, -0.125, (1, 2, 3), 0.2))
+
+
+class Polyglot:
+    """An engine that knows two languages and translates; it keeps what forms say."""
+
+    def __init__(self):
+        self.forms = []
+        able = Abilities({"en": "en", "english": "en", "de": "de", "german": "de"}, translates=True)
+        self.handle = handler(Engine(self.listen, MODELS, lambda _: True, able=able))
+
+    def listen(self, form):
+        self.forms.append(form)
+        return InGerman()
+
+    def ask(self, path=TRANSCRIPTIONS, **fields):
+        status, body = ask(*form(b"RIFF", model="whisper-1", **fields), path=path, handle=self.handle)
+        return status, json.loads(body)
+
+
+def test_an_engine_of_many_languages_is_told_which_what_was_said_before_and_whether_to_look_for_speech():
+    engine = Polyglot()
+    engine.ask(language="German", prompt="Names: Anna", chunking_strategy="auto", temperature="0.5")
+    engine.ask(language="")
+    told, untold = engine.forms
+    assert (told.task, told.language, told.prompt, told.chunked) == ("transcribe", "de", "Names: Anna", True)
+    assert (untold.language, untold.prompt, untold.chunked) == (None, "", False)
+
+
+def test_a_translation_is_one_and_says_so():
+    engine = Polyglot()
+    status, answer = engine.ask(TRANSLATIONS, response_format="verbose_json")
+    assert (status, engine.forms[0].task) == (200, "translate")
+    assert (answer["task"], answer["language"], answer["text"]) == ("translate", "german", "Good day, friends.")
+
+
+def test_a_segment_of_a_model_that_writes_has_its_tokens_and_what_the_model_thought_of_it():
+    _, answer = Polyglot().ask(response_format="verbose_json")
+    [segment] = answer["segments"]
+    assert (segment["start"], segment["end"], segment["seek"]) == (0.5, 2.25, 50)
+    assert (segment["tokens"], segment["temperature"]) == ([1, 2, 3], 0.2)
+    assert (segment["avg_logprob"], segment["no_speech_prob"]) == (-0.125, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("param", "value"), [("language", "klingon"), ("prompt", "x" * (MAXIMUM_PROMPT + 1)), ("chunking_strategy", "mine")]
+)
+def test_what_it_cannot_honour_is_refused_by_name(param, value):
+    status, answer = Polyglot().ask(**{param: value})
+    assert (status, answer["error"]["param"]) == (400, param)

@@ -5,10 +5,10 @@ import contextlib
 import json
 
 import pytest
-from tests.doubles.chunked_client import ChunkedClient
+from tests.doubles.chunked_gateway import EVENTS, world
 from tests.doubles.http_peers import connected
-from tests.doubles.sealed_client import EPOCH, NOON, Keys, request
-from tests.doubles.served_gateway import Receipts, served
+from tests.doubles.sealed_client import EPOCH, NOON, request
+from tests.doubles.served_gateway import Receipts
 
 from cloister.crypto.hpke import X_WING, KemPrivateKey
 from cloister.errors import MalformedInput
@@ -18,100 +18,10 @@ from cloister.formats.contract import Endpoint
 from cloister.formats.key_config import KeyConfig
 from cloister.hosting.http_inbound_state import InboundLimits
 from cloister.ohttp.chunked import encapsulate
-from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
-from cloister.services.gateway.engine import SocketEngine
+from cloister.ohttp.padding import ANSWER_FLOOR
 from cloister.services.gateway.engines import QueueLimits
 
 ENDPOINT = Endpoint(method="POST", path="/v1/audio/transcriptions")
-EVENTS = [b"data: one\n\n", b"data: two\n\n", b"data: [DONE]\n\n"]
-STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-
-
-class Engine:
-    """Speaks on its socket as a test says; remembers what it was sent."""
-
-    def __init__(self):
-        self.heads, self.bodies, self.left = [], [], asyncio.Event()
-        self.said = 0  # bytes of endless streams
-        self.go_on = asyncio.Event()
-        self.go_on.set()
-        self.reads = asyncio.Event()
-        self.reads.set()
-        self.stream = self.endless = False
-        self.breaks_off = False
-
-    async def __call__(self, reader, writer):
-        try:
-            while True:
-                self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-                self.bodies.append(b"")
-                await self.read_body(reader)
-                await self.answer(writer, self.bodies[-1])
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.left.set()
-        finally:
-            writer.close()
-
-    async def was_asked(self):
-        async with asyncio.timeout(10):
-            while not self.heads:  # noqa: ASYNC110 - a socket's other side sets no event
-                await asyncio.sleep(0.01)
-
-    async def read_body(self, reader):
-        await self.reads.wait()
-        if "content-length" in self.heads[-1]:
-            length = int(self.heads[-1].split("content-length: ")[1].split("\r\n")[0])
-            self.bodies[-1] = await reader.readexactly(length)
-            return
-        while size := int(await reader.readuntil(b"\r\n"), 16):
-            self.bodies[-1] += await reader.readexactly(size)
-            await reader.readexactly(2)
-        await reader.readexactly(2)
-
-    async def answer(self, writer, body):
-        if not self.stream:
-            await self.go_on.wait()
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % len(body) + body
-            )
-            return
-        writer.write(STREAM)
-        while self.endless:
-            writer.write(b"%x\r\n%b\r\n" % (50_000, bytes(50_000)))
-            await writer.drain()
-            self.said += 50_000
-        for event in EVENTS:
-            writer.write(b"%x\r\n%b\r\n" % (len(event), event))
-            await asyncio.sleep(0.02)
-            await self.go_on.wait()
-            if self.breaks_off:
-                raise ConnectionError
-        writer.write(b"0\r\n\r\n")
-
-
-class World:
-    def __init__(self, origin, keys, engine, receipts, gateway):
-        self.origin, self.keys, self.engine, self.receipts, self.gateway = origin, keys, engine, receipts, gateway
-
-    @property
-    def memory(self):
-        return self.gateway._shared.memory
-
-    def client(self, config=None):
-        return ChunkedClient(self.origin, config or self.keys.config)
-
-
-@contextlib.asynccontextmanager
-async def world(tmp_path, *, connections=4, receipts=None, **limits):
-    times, keys, engine, receipts = iter([NOON - 100]), Keys(), Engine(), receipts or Receipts()
-    server = await asyncio.start_unix_server(engine, tmp_path / "s")
-    supply = SocketEngine(str(tmp_path / "s"), connections=connections)
-    gateway = build_gateway(keys, supply, receipts, now=lambda: next(times, NOON), limits=DataPlaneLimits(**limits))
-    async with served(gateway, grace_seconds=0) as origin:
-        yield World(origin, keys, engine, receipts, gateway)
-    await supply.close()
-    server.close()
-    await asyncio.wait_for(engine.left.wait(), 10)
 
 
 async def until(holds):
@@ -456,3 +366,27 @@ async def test_a_form_that_is_none_is_told_so_and_never_ends_at_the_engine(tmp_p
         assert (status, trailers) == (400, {})
         assert json.loads(body)["error"]["type"] == "invalid_request_error"
         here.engine.left.set()
+
+
+async def test_a_short_answer_and_every_error_have_one_length_in_chunks_too(tmp_path):
+    lengths = set()
+    async with world(tmp_path) as here:
+        for changes in ({}, {"path": "/v1/other"}, {"method": "GET"}, {"date": None}, {"date": NOON - 4000}):
+            async with here.client() as client:
+                client.begin(request(**changes))
+                client.end()
+                await client.answer()
+            lengths.add(sum(client.sizes))
+    assert lengths == {16 + 1 + ANSWER_FLOOR + 16}
+
+
+async def test_what_a_stream_ends_with_is_padded_with_all_before_it(tmp_path):
+    async with world(tmp_path) as here, here.client() as client:
+        here.engine.stream = True
+        client.begin(request())
+        client.end()
+        await client.answer()
+    *before, last, _ = client.sizes
+    assert len(before) >= 3
+    inside = sum(before) - 16 - len(before) * (1 + 16)  # nonce; length and tag of each
+    assert inside + last - 1 - 16 == ANSWER_FLOOR

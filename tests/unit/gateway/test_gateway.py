@@ -19,7 +19,7 @@ from cloister.hosting.http_exchange import Response as HttpResponse
 from cloister.hosting.http_inbound_state import InboundLimits
 from cloister.hosting.http_server import HttpServer
 from cloister.ohttp.encapsulation import PROBLEM_TYPE, encapsulate_request
-from cloister.ohttp.padding import padded_length
+from cloister.ohttp.padding import ANSWER_FLOOR, padded_length
 from cloister.services.gateway.data_plane import DataPlaneLimits, build_gateway
 from cloister.services.gateway.engine import SocketEngine
 from cloister.services.gateway.engines import QueueLimits
@@ -102,10 +102,27 @@ async def test_only_headers_on_the_allow_list_reach_the_engine():
 
 
 async def test_the_answer_is_padded():
-    async with world(Engine(Response(200, (), b"x" * 1001))) as here:
+    async with world(Engine(Response(200, (), b"x" * 5001))) as here:
         sealed, _ = encapsulate_request(here.keys.config, encode(request()))
         length = len(await here.sealed(sealed)) - 32
-    assert length == padded_length(length) > 1001
+    assert length == padded_length(length) > 5001
+
+
+async def test_a_short_answer_and_every_error_have_one_length():
+    lengths = set()
+    for changes in ({}, {"path": "/v1/other"}, {"method": "GET"}, {"date": None}, {"date": NOON - 4000}):
+        async with world() as here:
+            sealed, _ = encapsulate_request(here.keys.config, encode(request(**changes)))
+            lengths.add(len(await here.sealed(sealed)) - 32)
+    assert lengths == {ANSWER_FLOOR}
+
+
+async def test_strict_privacy_is_not_for_one_message():
+    async with world() as here:
+        answer = await here.ask(request(headers=(("cloister-privacy", "strict"),)))
+    assert answer.status == 400
+    assert error_of(answer)["message"].startswith("strict privacy is for requests that come in chunks")
+    assert dict(answer.headers)["cloister-receipt"] == "receipt"
 
 
 async def test_the_same_sealed_request_is_answered_once():

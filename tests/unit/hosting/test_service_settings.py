@@ -77,6 +77,9 @@ ENDORSEMENTS = '[endorsements]\nfolder = "e"\n[endorsements.vendors]\n'
     ("service", "text", "sentence"),
     [
         ("gateway", complete("gateway") + "gpus = true", "gpus: nothing ties a GPU to a software TEE"),
+        ("gateway", complete("gateway") + 'model = "m"', "the engine speech takes no model: name none, or choose"),
+        ("gateway", complete("gateway") + 'engine = "transformers"', "the engine transformers computes with a"),
+        ("gateway", complete("gateway") + "engine = 1", r"one of speech, .*, or the folder of an upstream.*not 1"),
         ("kms", complete("kms") + 'address = "localhost"', "it is no IP address"),
         ("kms", complete("kms") + f'address = "0.0.0.0"\n{TLS}', "0.0.0.0 is not served to everyone"),
         ("relay", complete("relay") + TLS + CLIENTS, "this service asks no caller who it is"),

@@ -65,7 +65,7 @@ def test_a_service_gains_nothing_dumps_nothing_and_writes_only_to_what_is_its_ow
         ("ProtectSystem", "strict"),
         ("ProtectHome", "yes"),
         ("MemoryDenyWriteExecute", "yes"),
-        ("LimitCORE", "0"),
+        ("LimitCORE", "1"),
         ("UMask", "0077"),
         ("RestartPreventExitStatus", "2 3"),
     ):

@@ -88,7 +88,7 @@ async def test_localhost_is_this_machine(service, tmp_path):
     assert status == 200
 
 
-@pytest.mark.parametrize("target", [b"/", b"/bundle", b"/v2/x", b"/v1"])
+@pytest.mark.parametrize("target", [b"/", b"/bundle", b"/v3/x", b"/v1", b"/v2x"])
 async def test_only_the_api_is_served(service, tmp_path, target):
     async with proxying(service, tmp_path) as origin:
         status, _, body = await ask(origin, target)

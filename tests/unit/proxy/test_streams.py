@@ -26,11 +26,11 @@ def service():
 
 
 @contextlib.asynccontextmanager
-async def proxying(service, folder):
+async def proxying(service, folder, **changes):
     """The origin of a proxy before `service`."""
     async with (
         serving(service.answer) as relay,
-        proxy_before(str(relay), service.world.policy(), folder, clock=lambda: NOON) as origin,
+        proxy_before(str(relay), service.world.policy(), folder, clock=lambda: NOON, **changes) as origin,
     ):
         yield origin
 
@@ -156,6 +156,25 @@ async def test_a_caller_who_leaves_amid_a_stream_is_left_at_the_relay(service, t
             writer.transport.abort()
         await until(lambda: service.arrived[0].left)
     assert not list(tmp_path.glob("receipts/*"))
+
+
+async def test_under_strict_privacy_a_caller_gets_the_events_alone_and_its_receipt(service, tmp_path):
+    async with proxying(service, tmp_path, privacy="strict") as origin:
+        status, headers, body = await call(origin, BODY, CONTENT_TYPE)
+    assert (status, body) == (200, b"".join(service.events))
+    stored = load_receipt(tmp_path / "receipts" / headers[b"cloister-receipt-file"].decode())
+    verify_receipt(stored, service.world.policy(), request_file=SPEECH, response_file=body).require()
+    assert dict(service.opened[0].headers)["cloister-privacy"] == "strict"
+
+
+async def test_under_strict_privacy_a_caller_who_leaves_is_not_seen_to_leave_at_once(service, tmp_path):
+    service.hangs, service.on_the_way = True, lambda chunks: chunks[:3]
+    async with proxying(service, tmp_path, privacy="strict") as origin:
+        async with asking(origin) as (reader, _):
+            await head_of(reader)
+            assert await chunk_of(reader) == service.events[0]
+        await asyncio.sleep(0.3)
+        assert not service.arrived[0].left
 
 
 async def test_a_caller_who_leaves_amid_an_upload_has_sent_no_request(service, tmp_path):

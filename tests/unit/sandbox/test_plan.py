@@ -8,8 +8,9 @@ import pytest
 from tests.doubles.sandbox_launcher import ROOT
 from tests.doubles.sandboxes import traversable_folder
 
-from cloister.sandbox.closure import ECHO, SPEECH, model_digest, staging_folder
-from cloister.sandbox.plan import Sizes, plan
+from cloister.sandbox.closure import ECHO, SPEECH, Engine, model_digest, staging_folder
+from cloister.sandbox.plan import plan, plan_for
+from cloister.sandbox.sizes import Sizes
 
 
 def test_where_user_namespaces_are_refused_nothing_is_planned_and_the_reason_is_said():
@@ -53,8 +54,22 @@ def test_every_program_that_starts_the_engine_is_in_the_profile():
     assert names == [*entering, *(["setpriv"] if profile.user == "dropped" else []), "bwrap"]
 
 
-def test_other_sizes_are_another_profile():
-    assert plan(Sizes(memory_bytes=2**29)).profile.digest != plan().profile.digest
+@pytest.mark.parametrize("size", ["memory_bytes", "tasks", "open_files", "scratch_bytes", "model_bytes"])
+def test_other_sizes_are_another_profile(size):
+    assert plan(Sizes(**{size: 99})).profile.digest != plan().profile.digest
+
+
+def test_every_confinement_is_another_profile():
+    digests = {plan(confinement=confinement).profile.digest for confinement in ("worker", "server", "loopback")}
+    assert len(digests) == 3
+
+
+def test_an_engine_and_its_model_say_what_is_planned():
+    engine = Engine("x", ECHO.program, confinement="server", sizes=Sizes(tasks=99))
+    profile = plan_for(engine, [("weights", 2**21)]).profile
+    assert (profile.confinement, profile.limits.tasks, profile.limits.model_bytes) == ("server", 99, 2**21)
+    assert profile.limits.memory_bytes == Sizes().memory_bytes + 2**21
+    assert plan_for(ECHO).profile.digest == plan().profile.digest
 
 
 def test_the_speech_model_has_a_digest_and_an_engine_without_one_another():

@@ -14,13 +14,19 @@ from cloister.sandbox.syscalls import (
     DENIED_TO_THE_ENGINE,
     FCNTL,
     IOCTL,
+    LEFT_TO_A_SERVER,
     OPEN,
     OPENAT,
+    PRLIMIT64,
+    SETRLIMIT,
+    SOCKET,
+    SOCKETPAIR,
 )
 
 LIBSECCOMP = {"x86_64": pyseccomp.Arch.X86_64, "aarch64": pyseccomp.Arch.AARCH64}
 MACHINES = pytest.mark.parametrize("machine", ARCHITECTURES)
 NEWER_THAN_LIBSECCOMP = ("setxattrat",)
+NAMESPACES = [1 << bit for bit in (17, 25, 26, 27, 28, 29, 30)]  # CLONE_NEWNS, NEWCGROUP, … NEWNET
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 
 
@@ -41,6 +47,11 @@ def verdict(program, number, *arguments, audit):
         at += 1 + (when_true if holds else when_false)
 
 
+def filtered(where, confinement):
+    """Both programs of a confinement."""
+    return inner_filter(where, confinement), outer_filter(where, confinement)
+
+
 def number_of(name, machine):
     return pyseccomp.resolve_syscall(LIBSECCOMP[machine], name)
 
@@ -50,6 +61,7 @@ def test_every_number_is_the_one_libseccomp_knows(machine):
     column = ARCHITECTURES[machine].column
     table = DENIED_ALWAYS | DENIED_TO_THE_ENGINE | DENIED_TO_A_REQUEST
     table |= {"clone": CLONE, "clone3": CLONE3, "ioctl": IOCTL, "fcntl": FCNTL, "open": OPEN, "openat": OPENAT}
+    table |= {"socket": SOCKET, "socketpair": SOCKETPAIR, "setrlimit": SETRLIMIT, "prlimit64": PRLIMIT64}
     for name, numbers in table.items():
         if name in NEWER_THAN_LIBSECCOMP:
             continue
@@ -140,6 +152,89 @@ def test_no_descriptor_is_given_an_owner_to_be_signalled(machine, command, denie
     for program in (inner_filter(where), outer_filter(where)):
         answer = verdict(program, FCNTL[where.column], 0, command, audit=where.audit)
         assert answer == (0x50000 | EPERM if denied else ALLOW)
+
+
+@MACHINES
+@pytest.mark.parametrize("confinement", ["server", "loopback"])
+def test_a_server_is_denied_all_but_what_is_left_to_it(machine, confinement):
+    where = architecture(machine)
+    for program in (inner_filter(where, confinement), outer_filter(where, confinement)):
+        for name, numbers in DENIED_ALWAYS.items():
+            if (number := numbers[where.column]) is not None and name not in ("socket", "socketpair"):
+                expected = ALLOW if name in LEFT_TO_A_SERVER else 0x50000 | EPERM
+                assert verdict(program, number, audit=where.audit) == expected, name
+        for name in ("execve", "execveat", "read", "accept4"):
+            assert verdict(program, number_of(name, machine), audit=where.audit) == ALLOW
+
+
+@MACHINES
+def test_a_server_starts_processes_and_none_in_a_namespace(machine):
+    where = architecture(machine)
+    for flags, allowed in (
+        (0x3D0F00, True),  # pthread_create's
+        (0x1200011, True),  # fork's
+        (0x4111, True),  # posix_spawn's
+        (0x10000011, False),
+        *((0x11 | namespace, False) for namespace in NAMESPACES),
+    ):
+        answer = verdict(inner_filter(where, "server"), CLONE[where.column], flags, audit=where.audit)
+        assert answer == (ALLOW if allowed else 0x50000 | EPERM)
+    assert verdict(inner_filter(where, "server"), CLONE3[where.column], audit=where.audit) == 0x50000 | ENOSYS
+
+
+STREAM, FLAGS = 1, 0x80800  # SOCK_CLOEXEC, SOCK_NONBLOCK
+
+
+@MACHINES
+@pytest.mark.parametrize(
+    ("arguments", "server", "loopback"),
+    [
+        ((1, STREAM, 0), True, True),
+        ((1, 2, 0), True, True),
+        ((2, STREAM, 0), False, True),
+        ((2, STREAM | FLAGS, 6), False, True),
+        ((2, 2, 0), False, False),  # UDP
+        ((2, 3, 1), False, False),  # raw
+        ((2, 5, 132), False, False),  # SCTP
+        ((2, STREAM, 132), False, False),
+        ((2, STREAM, 262), False, False),  # MPTCP
+        ((10, STREAM, 0), False, False),  # IPv6
+        ((16, 3, 0), False, False),  # netlink
+        ((17, 3, 768), False, False),  # packets
+        ((40, STREAM, 0), False, False),  # AF_VSOCK
+        ((1 << 32 | 40, STREAM, 0), False, False),
+    ],
+)
+def test_a_server_has_unix_sockets_and_tcp_only_on_loopback(machine, arguments, server, loopback):
+    where = architecture(machine)
+    may_use = {filtered(where, "server"): server, filtered(where, "loopback"): loopback}
+    for programs, allowed in may_use.items():
+        for program in programs:
+            answer = verdict(program, SOCKET[where.column], *arguments, audit=where.audit)
+            assert answer == (ALLOW if allowed else 0x50000 | EPERM)
+            answer = verdict(program, SOCKETPAIR[where.column], *arguments, audit=where.audit)
+            assert answer == (ALLOW if arguments[0] == 1 else 0x50000 | EPERM)
+
+
+@MACHINES
+@pytest.mark.parametrize("confinement", ["worker", "server", "loopback"])
+def test_the_limit_of_core_dumps_is_read_and_not_changed(machine, confinement):
+    where = architecture(machine)
+    inner, core, files, address = inner_filter(where, confinement), 4, 7, 0x7FFF_0000_1000
+    for number, arguments, allowed in (
+        (SETRLIMIT, (core, address), False),
+        (SETRLIMIT, (files, address), True),
+        (PRLIMIT64, (0, core, address), False),
+        (PRLIMIT64, (0, core, 0x7FFF << 32), False),  # nothing in the lower half
+        (PRLIMIT64, (0, core, 0, address), True),
+        (PRLIMIT64, (0, files, address), True),
+    ):
+        answer = verdict(inner, number[where.column], *arguments, audit=where.audit)
+        assert answer == (ALLOW if allowed else 0x50000 | EPERM)
+    # The second stage is what sets it.
+    assert (
+        verdict(outer_filter(where, confinement), PRLIMIT64[where.column], 0, core, address, audit=where.audit) == ALLOW
+    )
 
 
 @MACHINES

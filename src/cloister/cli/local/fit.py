@@ -11,10 +11,12 @@ from typing import Final
 
 import msgspec
 
-from cloister.cli.local.terms import ENDPOINTS, Found, gateway_reference, software_appraisal
+from cloister.cli.local.endpoints import endpoints_of
+from cloister.cli.local.terms import Found, gateway_reference, software_appraisal
 from cloister.contract.draft import OPEN
 from cloister.formats.appraisal_policy import AppraisalPolicy, RoleReference, SoftwarePlatform
 from cloister.formats.contract import TIERS, Asset, Contract, NamedDigest, Sandbox, Task
+from cloister.services.gateway.engine_choice import engine_named
 from cloister.tee.software import PLATFORM_MEASUREMENT
 
 GATEWAY: Final = "gateway"
@@ -69,7 +71,7 @@ def filled(contract: Contract, found: Found, *, platform: bytes | None, beside: 
     appraisal, task = contract.appraisal, contract.serving
     if not appraisal.platforms and platform is not None:
         appraisal = software_appraisal(platform)
-    endpoints = task.endpoints or ENDPOINTS
+    endpoints = task.endpoints or endpoints_of(found.engine)
     fresh = gateway_reference(found, endpoints, appraisal.unsafe)
     before = next((one for one in task.nodes if one.role == GATEWAY), None)
     if beside and before is not None:
@@ -80,7 +82,7 @@ def filled(contract: Contract, found: Found, *, platform: bytes | None, beside: 
         task,
         nodes=(fresh, *others),
         sandbox=Sandbox(tier=tier, profiles=(found.runs.sandbox,)),
-        engine=NamedDigest(name=found.engine, digest=found.runs.engine),
+        engine=NamedDigest(name=engine_named(found.engine).name, digest=found.runs.engine),
         endpoints=endpoints,
     )
     return msgspec.structs.replace(
@@ -130,7 +132,11 @@ def _task(task: Task, found: Found) -> Iterator[Misfit]:
         yield Misfit("sandbox", says, SUCCESSOR)
     if TIERS.index(runs.tier) < TIERS.index(task.sandbox.tier):
         says = f"wants the tier {task.sandbox.tier}, this machine holds {runs.tier}"
-        yield Misfit("sandbox", says, "run where the kernel has a newer Landlock (docs/sandbox.md)")
+        yield Misfit(
+            "sandbox",
+            says,
+            "choose what confines it with the setting sandbox, or run where it can be had (docs/sandbox.md)",
+        )
     if not task.endpoints:
         yield Misfit("endpoints", "opens none, so that every request would be refused", SUCCESSOR)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -12,14 +13,13 @@ from cloister.cli.state_folder import StateFolder
 from cloister.client.durable import replace_file
 from cloister.errors import CloisterError
 from cloister.formats.contract import Tier
-from cloister.sandbox.closure import stage, staging_folder
-from cloister.sandbox.plan import plan
+from cloister.sandbox.closure import staging_folder
+from cloister.services.gateway.engine_choice import Held, chosen_engine, measured_beside
 from cloister.services.gateway.security import Runs
-from cloister.services.gateway.service import ENGINES, measured_beside
 from cloister.tee.launch import ENVIRONMENT, measured_python
 from cloister.tee.measurement import measure_this_process
 
-CHILD_SECONDS = 120.0
+CHILD_SECONDS = 300.0  # on a machine with other work, which stages an engine of a gigabyte for the first time
 
 
 class NotMeasured(CloisterError):
@@ -54,6 +54,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     tier: Tier  # of the sandbox
     manifest: dict[str, str]  # SHA-256 of every file that is measured, by its name
+    sealed: str = ""  # the name of the sealed model; empty where the engine has its own
 
     def runs(self) -> Runs:
         """The gateway's part of it."""
@@ -71,33 +72,37 @@ def service_command(*arguments: str) -> list[str]:
     return [*measured_python(), "-m", "cloister", *arguments]
 
 
-def measure_here(state: StateFolder, engine: str) -> Measurement:
+def measure_here(state: StateFolder, engine: str, model: Path | None, how: Held) -> Measurement:
     """Measure this process, and stage the engine.
 
     Raises:
-        Refused, SandboxUnavailable: this process, or this machine, cannot run as it must.
+        UsageError, MalformedInput: what lies at `model` is no sealed model.
+        Refused, SandboxUnavailable: this process, or this machine, cannot run as it must; or the model is not whole.
     """
     state.prepare()
-    measured, planned = measure_this_process({}), plan()
-    staged = stage(ENGINES[engine], staging_folder(state.root))
+    measured, chosen = measure_this_process({}), chosen_engine(engine, model, how)
+    runs = chosen.runs(chosen.staged(staging_folder(state.root)))
     return Measurement(
         workload=measured.workload.hex(),
-        gateway=measured.with_extra(measured_beside(planned)).workload.hex(),
-        sandbox=planned.profile.digest.hex(),
-        engine=staged.digest.hex(),
-        model=staged.model_digest.hex(),
-        tier=planned.profile.tier,
+        gateway=measured.with_extra(measured_beside(chosen.plan)).workload.hex(),
+        sandbox=runs.sandbox.hex(),
+        engine=runs.engine.hex(),
+        model=runs.model.hex(),
+        tier=runs.tier,
         manifest={name: digest.hex() for name, digest in measured.manifest},
+        sealed="" if chosen.model is None else chosen.model.manifest.name,
     )
 
 
-def measure_in_child(state: StateFolder, engine: str) -> Measurement:
+def measure_in_child(state: StateFolder, engine: str, model: Path | None, how: Held) -> Measurement:
     """Measure a child of this process.
 
     Raises:
         NotMeasured: it could not; in its words.
     """
-    command = service_command("workload", "measure", "--here", "--engine", engine, "--state", str(state.root))
+    command = service_command("workload", "measure", "--engine", engine, "--state", str(state.root))
+    command += ["--here", msgspec.json.encode(how.sizes).decode(), "--sandbox", how.tool]
+    command += [] if model is None else ["--model", str(model)]
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter
             command, env=ENVIRONMENT, capture_output=True, timeout=CHILD_SECONDS, check=False, stdin=subprocess.DEVNULL

@@ -127,6 +127,9 @@ def settings(
             "state": state.root,
             "run_folder": state.run / "engine",
             "engine": found.engine,
+            "sandbox": found.sandbox,
+            **({} if found.model is None else {"model": found.model}),
+            "sizes": {name: size for name, size in msgspec.structs.asdict(found.sizes).items() if size is not None},
             "security": msgspec.structs.asdict(found.gateway),
         },
         "relay": {

@@ -21,9 +21,9 @@ from cloister.hosting.last_words import last_words
 from cloister.hosting.processes import ProcessName, name_of
 from cloister.hosting.readiness import NO_ANSWER, lacking
 from cloister.hosting.restarts import backoff_seconds, failures_after
-from cloister.services.gateway.task_sections import OF_PARTIES
+from cloister.services.gateway.task_assets import OF_PARTIES
 
-START_SECONDS = 90.0
+START_SECONDS = 180.0  # a role that ends is told of at once; this is for machines that have other work
 PATIENT_SECONDS = 10.0  # then it is said what a service lacks
 STOP_SECONDS = 3.2  # then what still runs is killed, so that all has ended in five
 _POLL_SECONDS = 0.05
@@ -53,6 +53,7 @@ class Role:
     log: Path
     announces: Path  # it writes its port there when it serves
     health_port: int | None  # where it has the route /ready; `None` if nowhere
+    start_seconds: float = START_SECONDS  # that it may take to be ready
     restarts: int = 0
     process: asyncio.subprocess.Process | None = None
     named: ProcessName | None = None
@@ -171,7 +172,7 @@ class Supervisor:
             RoleSlow: it does not in time.
         """
         told = ""
-        while time.monotonic() < role.started_at + START_SECONDS:
+        while time.monotonic() < role.started_at + role.start_seconds:
             if role.process is None or role.process.returncode is not None:
                 code = None if role.process is None else role.process.returncode
                 raise RoleFailed(f"{role.name} did not start ({_how(code, role)}); its log: {role.log}")
@@ -189,7 +190,7 @@ class Supervisor:
                 self.changed()
                 self.say(f"{role.name} is not ready yet: {told}")
             await asyncio.sleep(_POLL_SECONDS)
-        raise RoleSlow(f"{role.name} was not ready in {START_SECONDS:.0f} s ({role.missing}); its log: {role.log}")
+        raise RoleSlow(f"{role.name} was not ready in {role.start_seconds:.0f} s ({role.missing}); its log: {role.log}")
 
     async def _tell_when_ready(self, role: Role) -> None:
         """Say it when the parties have given `role` what it waits for, however long that takes."""

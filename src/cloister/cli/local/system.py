@@ -11,6 +11,8 @@ from pathlib import Path
 
 from cloister.cli.code_changes import started_with
 from cloister.cli.down import stop as stop_processes
+from cloister.cli.ledger_access import LedgerAccess
+from cloister.cli.line_access import LineAccess
 from cloister.cli.local import roles
 from cloister.cli.local.agreed import Agreed, keep_agreed, read_agreed, require_fit
 from cloister.cli.local.fit import Here
@@ -21,9 +23,10 @@ from cloister.cli.local.measurement import (
     measure_in_child,
     service_command,
 )
+from cloister.cli.local.model_key import deposit_model_key
 from cloister.cli.local.settings import LocalSettings
 from cloister.cli.local.signed_files import read_signed
-from cloister.cli.local.supervisor import Role, Say, Supervisor
+from cloister.cli.local.supervisor import START_SECONDS, Role, Say, Supervisor
 from cloister.cli.local.terms import (
     Found,
     Genesis,
@@ -49,6 +52,9 @@ from cloister.examination import Examination
 from cloister.formats.ledger_messages import encode_list
 from cloister.formats.trust_policy import TrustPolicy, format_trust_policy
 from cloister.hosting.processes import name_of
+from cloister.ohttp.privacy import Privacy
+from cloister.secret import SecretBytes
+from cloister.services.gateway.engine_choice import engine_named
 from cloister.tee.launch import ENVIRONMENT
 from cloister.tee.software import SENTENCE
 from cloister.trust.bundle import VerifiedBundle
@@ -94,6 +100,7 @@ class Prepared:
     found: Found
     ports: dict[str, int]
     agreed: Agreed | None  # the contract that is served in place of the one of `terms`
+    privacy: Privacy  # of what the proxy asks
 
     @property
     def served(self) -> roles.ServedLine:
@@ -119,7 +126,8 @@ class Prepared:
 
     def tables(self) -> dict[str, Table]:
         """The settings of every role."""
-        return roles.settings(self.state, self.keys, self.served, self.found, self.ports)
+        tables = roles.settings(self.state, self.keys, self.served, self.found, self.ports)
+        return tables | {"proxy": {**tables["proxy"], "privacy": self.privacy}}
 
     def node_table(self) -> Table:
         """The settings of `cloister node identity` beside this system."""
@@ -148,14 +156,14 @@ def prepare(
     ports = _ports(state, settings, say)
     if measured is None:
         say("measuring what will run")
-    measurement = measured or measure_in_child(state, settings.engine)
+    measurement = measured or measure_in_child(state, settings.engine, settings.model, settings.held)
     found, at = found_by(measurement, settings), int(clock())
     if agreed is not None:
         require_fit(agreed, Here(_genesis(before, state), keys.platform.public, found), at=at)
     terms = _terms(before, keys, found, measurement.differences(started_with(state)), say, at=at)
     if agreed is not None:
         say(f"serving {agreed.last.name}, contract {_short(agreed.line)}, in place of one of its own")
-    prepared = Prepared(state, keys, terms, found, ports, agreed)
+    prepared = Prepared(state, keys, terms, found, ports, agreed, settings.privacy)
     _keep_signed(prepared)
     keep_manifest(state, measurement)
     roles.write_settings(state, prepared.tables() | {roles.NODE: prepared.node_table()})
@@ -263,6 +271,7 @@ class System:
     prepared: Prepared
     say: Say
     phase: Phase = "starting"
+    model_key: SecretBytes | None = None  # of a sealed model, to be deposited for its owner, who is this machine's too
     supervisor: Supervisor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -275,9 +284,14 @@ class System:
             RoleFailed, RoleSlow: something did not come up. Call `stop` then, too.
         """
         self.say("starting")
-        first, *others = (self._role(name) for name in roles.ROLES)
-        await self.supervisor.start([first])
-        await self.supervisor.start(others)
+        started = {name: self._role(name) for name in roles.ROLES}
+        await self.supervisor.start([started.pop("witness")])
+        if self.model_key is not None:
+            # Before the node asks: what it is refused stands in the log, and it asks again after a while only.
+            await self.supervisor.start([started.pop("ledger"), started.pop("kms")])
+            found, owner = self.prepared.found, self.prepared.keys.model_owner
+            await deposit_model_key(self._line(), found.model_name, self.model_key, owner, self.say)
+        await self.supervisor.start(list(started.values()))
 
     def tell_ready(self) -> None:
         """Let the other commands know that everything is as it should be."""
@@ -303,8 +317,17 @@ class System:
         with contextlib.suppress(FileNotFoundError):
             (self.prepared.state.run / "system.json").unlink()
 
+    def _line(self) -> LineAccess:
+        """The contract line that is served, as one of its parties speaks about it."""
+        prepared = self.prepared
+        state, ports, policy = prepared.state, prepared.ports, prepared.trust_policy
+        ledger = LedgerAccess(roles.url(ports["ledger"]), None, prepared.terms.constitutions[0], state)
+        memory = MemoryFile(state.trust_policy.with_name("party-memory"), genesis=policy.constitution)
+        return LineAccess(ledger, policy, memory, roles.url(ports["kms"]))
+
     def _role(self, name: str) -> Role:
         state, ports = self.prepared.state, self.prepared.ports
+        loading = engine_named(self.prepared.found.engine).ready_seconds
         return Role(
             name=name,
             command=service_command("service", name, "--config", str(roles.config_path(state, name))),
@@ -312,6 +335,7 @@ class System:
             log=roles.log_path(state, name),
             announces=roles.ready_path(state, name),
             health_port=ports[roles.RELAY_ADMIN if name == "relay" else name],
+            start_seconds=START_SECONDS + (loading if name in ("gateway", "relay") else 0),
         )
 
     def _write(self) -> None:

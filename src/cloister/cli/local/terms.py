@@ -7,11 +7,13 @@ terms protect nobody from this machine's owner; they are the same terms that par
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from cloister.cli.local.endpoints import endpoints_of
 from cloister.cli.local.keys import LocalKeys
 from cloister.cli.local.measurement import Measurement
 from cloister.cli.local.settings import LocalSettings
@@ -27,7 +29,9 @@ from cloister.formats.evidence import Unsafe
 from cloister.formats.trust_policy import TrustPolicy
 from cloister.ledger.statements import open_statement, sign_statement
 from cloister.node.service import NodeSecurity, node_security
+from cloister.sandbox.plan import Choice
 from cloister.services.gateway import security as gateway_security
+from cloister.services.gateway.engine_choice import SandboxSizes, engine_named
 from cloister.services.gateway.security import GatewaySecurity, Runs
 from cloister.services.kms import security as kms_security
 from cloister.services.kms.security import KmsSecurity
@@ -35,13 +39,8 @@ from cloister.tee.software import PLATFORM_MEASUREMENT
 
 Governed = TypeVar("Governed", Constitution, Contract)
 
-ENDPOINTS = (
-    Endpoint(method="POST", path="/v1/audio/transcriptions"),
-    Endpoint(method="POST", path="/v1/audio/translations"),
-    Endpoint(method="GET", path="/v1/models"),
-    Endpoint(method="GET", path="/v1/models/{id}"),
-)
-MODELS = {"speech": "pocketsphinx-en-us", "echo": "none"}
+OWN_MODELS = {"speech": "pocketsphinx-en-us"}  # that come with an engine, in the clear
+NO_MODEL = "none"
 NAMES_OF_PARTIES = ("model owner", "operator")
 DAY = 86_400
 VALID_DAYS, RENEW_DAYS = 365, 30
@@ -59,6 +58,15 @@ class Found:
     runs: Runs
     kms: KmsSecurity
     gateway: GatewaySecurity
+    sealed: str = ""  # the name of the sealed model, empty where the engine has its own
+    model: Path | None = None  # where that lies on the gateway's machine
+    sizes: SandboxSizes = field(default_factory=SandboxSizes)
+    sandbox: Choice = "auto"  # by which `runs` was found
+
+    @property
+    def model_name(self) -> str:
+        """What contracts written here call the model."""
+        return self.sealed or OWN_MODELS.get(self.engine, NO_MODEL)
 
 
 def found_by(measurement: Measurement, settings: LocalSettings) -> Found:
@@ -70,6 +78,10 @@ def found_by(measurement: Measurement, settings: LocalSettings) -> Found:
         measurement.runs(),
         settings.kms,
         settings.gateway,
+        sealed=measurement.sealed,
+        model=settings.model,
+        sizes=settings.sizes,
+        sandbox=settings.sandbox,
     )
 
 
@@ -229,21 +241,21 @@ def software_appraisal(platform: bytes) -> AppraisalPolicy:
 
 def _contract(keys: LocalKeys, found: Found, *, constitution: bytes, at: int) -> Contract:
     appraisal = _appraisal(keys)
-    node = gateway_reference(found, ENDPOINTS, appraisal.unsafe)
+    node = gateway_reference(found, endpoints_of(found.engine), appraisal.unsafe)
     return plain_contract(
         PlainTerms(
             name="local contract",
             constitution=constitution,
             owner=keys.model_owner.public,
             operator=keys.operator.public,
-            model=NamedDigest(name=MODELS[found.engine], digest=found.runs.model),
+            model=NamedDigest(name=found.model_name, digest=found.runs.model),
             task=Task(
                 name="serve",
                 kind="serve",
                 nodes=(node, _service(found, appraisal.unsafe)),
                 sandbox=Sandbox(tier=found.runs.tier, profiles=(found.runs.sandbox,)),
-                engine=NamedDigest(name=found.engine, digest=found.runs.engine),
-                endpoints=ENDPOINTS,
+                engine=NamedDigest(name=engine_named(found.engine).name, digest=found.runs.engine),
+                endpoints=endpoints_of(found.engine),
             ),
             appraisal=appraisal,
             not_before=at - BACKDATED_SECONDS,

@@ -22,6 +22,7 @@ from cloister.formats.custody import (
 from cloister.formats.governance import parse_vote, parse_witnessed_time
 from cloister.formats.handover import Handover, parse_handover
 from cloister.formats.identity import Authority, Identity, parse_authority, parse_identity
+from cloister.formats.model_registration import parse_model_registration
 from cloister.formats.refusal import parse_refusal
 from cloister.formats.release import Release, parse_epoch, parse_kms_instance, parse_release, parse_revocation
 from cloister.formats.statement import parse_statement
@@ -46,6 +47,7 @@ PARSERS: Final[Mapping[str, Callable[[bytes], msgspec.Struct]]] = {
     "handover": parse_handover,
     "authority": parse_authority,
     "identity": parse_identity,
+    "model": parse_model_registration,
 }
 # Fields that hold the digest of an entry or of a document in an earlier one.
 _REFERENCES: Final = ("constitution", "contract", "subject", "previous", "epoch", "target", "proposal", "terms")

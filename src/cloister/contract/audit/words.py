@@ -121,6 +121,11 @@ def _revocation(record: Any, _state: State, order: Order) -> str:
     return f"takes back {_entry(order, record.target)}: {record.reason}"
 
 
+def _model(record: Any, state: State, _order: Order) -> str:
+    signed = f", signed by {record.signature.hex()[:12]}…" if record.signature else ""
+    return f"model “{record.name}”, {record.model.hex()[:12]}…, for {_line(state, record.contract)}{signed}"
+
+
 def _vote(record: Any, _state: State, order: Order) -> str:
     said = "approves" if record.choice == "approve" else "vetoes"
     return f"{said} the proposal of {_entry(order, record.proposal)}"
@@ -186,4 +191,5 @@ WORDS: Final[Mapping[str, Callable[[Any, State, Order], str]]] = {
     "handover": _handover,
     "authority": _authority,
     "identity": _identity,
+    "model": _model,
 }

@@ -6,14 +6,17 @@ import contextlib
 import os
 from functools import partial
 
-_SCRATCH = "/tmp/escape-"
+_APP = os.environ.get("APP", "/app")  # noqa: TID251 - where the sandbox has no names of its own, it says where
+_TMP = os.environ.get("TMPDIR", "/tmp")  # noqa: TID251
+_SCRATCH = f"{_TMP}/escape-"
+ALLOWED: dict[str, int] = {}  # by the limits of the profile that is tried; the probe is told
 
 
 def read(path: str) -> bytes:
     """The first bytes of a file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return os.read(descriptor, 64)
+        return os.read(descriptor, 256)
     finally:
         os.close(descriptor)
 
@@ -25,11 +28,27 @@ def read_something(path: str) -> bytes:
     raise PermissionError(1, "it is empty")
 
 
+def environment_of_first() -> bytes:
+    """The environment of the machine's first process; where it is the sandbox's own, it is the engine's."""
+    found = read_something("/proc/1/environ")
+    if b"LISTEN_FD=" in found:
+        raise PermissionError(1, "it is the engine's own")
+    return found
+
+
 def listing(path: str) -> list[str]:
     """The names in a folder; an empty one means that there was nothing to see."""
     if found := os.listdir(path):
         return found
     raise PermissionError(1, "it is empty")
+
+
+def root_of_first() -> list[str]:
+    """The root of the machine's first process; the sandbox's own has a folder that no machine has."""
+    found = listing("/proc/1/root/")
+    if "sections" in found:
+        raise PermissionError(1, "it is the sandbox's own")
+    return found
 
 
 def write(path: str, text: bytes = b"x") -> str:
@@ -46,6 +65,12 @@ def unfold(path: str) -> str:
     """Remove a file."""
     os.unlink(path)
     return "removed"
+
+
+def look_at(path: str) -> str:
+    """Size and owner of a file, which can be had without opening it."""
+    found = os.stat(path)
+    return f"{found.st_size} bytes of user {found.st_uid}"
 
 
 def make_device(kind: int, major: int, minor: int) -> str:
@@ -74,7 +99,7 @@ def leave_name() -> str:
 
 def leave_time() -> str:
     """A time that the next request would find, on the scratch itself."""
-    os.utime("/tmp", (1, 1))
+    os.utime(_TMP, (1, 1))
     return "left"
 
 
@@ -102,9 +127,9 @@ def nameless() -> str:
 
 def up_and_out() -> list[str]:
     """The host's folders by stepping up from an open folder."""
-    descriptor = os.open("/app", os.O_PATH)
+    descriptor = os.open(_APP, os.O_PATH)
     try:
-        above = os.open("../../../../home", os.O_RDONLY | os.O_DIRECTORY, dir_fd=descriptor)
+        above = os.open("../../../../../../../../home", os.O_RDONLY | os.O_DIRECTORY, dir_fd=descriptor)
     finally:
         os.close(descriptor)
     try:
@@ -119,20 +144,20 @@ def over_cap() -> str:
     try:
         for path in paths:
             with open(path, "wb") as file:
-                file.write(bytes(40 * 2**20))
+                file.write(bytes(ALLOWED["scratch_bytes"] // 2 + 2**23))
     finally:
         for path in paths:
             with contextlib.suppress(OSError):
                 os.unlink(path)
-    return "80 MiB written"
+    return "written"
 
 
-def one_over_cap(size: int = 65 * 2**20) -> str:
+def one_over_cap() -> str:
     """One file over its cap, without writing it."""
     path = f"{_SCRATCH}sparse"
     try:
         with open(path, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
+            os.posix_fallocate(file.fileno(), 0, ALLOWED["scratch_bytes"] + 2**20)
     finally:
         with contextlib.suppress(OSError):
             os.unlink(path)
@@ -156,23 +181,24 @@ ATTEMPTS = {
     "read the machine's users": partial(read, "/etc/passwd"),
     "read the machine's passwords": partial(read, "/etc/shadow"),
     "read the machine's name": partial(read, "/etc/hostname"),
-    "read the host's environment": partial(read_something, "/proc/1/environ"),
+    "read the host's environment": environment_of_first,
+    "look at the machine's users without opening them": partial(look_at, "/etc/passwd"),
     "list root's home": partial(listing, "/root"),
     "list everyone's homes": partial(listing, "/home"),
     "list /var": partial(listing, "/var"),
     "list /run": partial(listing, "/run"),
     "list /boot": partial(listing, "/boot"),
     "list the devices of /sys": partial(listing, "/sys/class"),
-    "list the host's root by its process": partial(listing, "/proc/1/root/"),
+    "list the host's root by its process": root_of_first,
     "list the host by stepping up": up_and_out,
     "read a host's file through a link": through_link,
     "link a program into the scratch": hard_link,
     "leave a file for the next request": leave_file,
     "leave a name for the next request": leave_name,
     "leave a time for the next request": leave_time,
-    "write to the closure": partial(write, "/app/packages/escape"),
-    "write over the interpreter": partial(write, "/app/bin/python"),
-    "remove a file of the closure": partial(unfold, "/app/second_stage.py"),
+    "write to the closure": partial(write, f"{_APP}/packages/escape"),
+    "write over the interpreter": partial(write, f"{_APP}/bin/python"),
+    "remove a file of the closure": partial(unfold, f"{_APP}/second_stage.py"),
     "write to the system": partial(write, "/usr/lib/escape"),
     "write to the root": partial(write, "/escape"),
     "write to /etc": partial(write, "/etc/ld.so.preload"),
@@ -199,10 +225,14 @@ ATTEMPTS = {
     "fill more than the scratch": over_cap,
     "make a file over its cap": one_over_cap,
 }
+LEFT_TO_A_SERVER = frozenset(
+    {"leave a file for the next request", "leave a name for the next request", "leave a time for the next request"}
+)
 OUTSIDE = frozenset(
     {
         "read the machine's users",
         "read the machine's name",
+        "look at the machine's users without opening them",
         "list /var",
         "list /run",
         "list the devices of /sys",
@@ -214,3 +244,8 @@ OUTSIDE = frozenset(
         "hoard memory in /dev/shm",
     }
 )
+COMPARED = frozenset({"list the devices of /sys"})  # another kernel's own are no way out
+# By the tier of contracts; every other attempt is denied by every tier.
+DENIED_FROM = {"look at the machine's users without opening them": "namespaces"}
+# A server under gVisor makes these in gVisor's kernel, of which nothing is the machine's.
+OF_ITS_OWN_KERNEL = frozenset({"make a terminal", "make a block device", "make a character device"})

@@ -60,6 +60,7 @@ NUMBERS = {  # x86-64, AArch64; -1 where the architecture has none
     "ioctl": (16, 29),
 }
 _ZEROS = ctypes.create_string_buffer(512)
+ALLOWED: dict[str, int] = {}  # by the limits of the profile that is tried; the probe is told
 
 
 def call(name: str, *arguments: object) -> str:
@@ -90,9 +91,24 @@ def open_message_queue() -> str:
     return f"{made}, {call('mq_unlink', name)}"
 
 
+def host_name() -> str:
+    """The machine's name; the sandbox has one of its own."""
+    if (name := os.uname().nodename) == "sandbox":
+        raise PermissionError(1, "the sandbox's own")
+    return name
+
+
+def host_kernel() -> str:
+    """Which kernel takes its calls; the suite compares it with the machine's."""
+    told = os.uname()
+    return f"{told.release} {told.version}"
+
+
 def eat_memory() -> str:
-    """Twice what it may have."""
-    hoard = [bytearray(b"x" * 2**26) for _ in range(40)]
+    """A quarter more than it may have, and what gVisor's kernel has beside it."""
+    piece = b"x" * 2**26
+    wanted = ALLOWED["memory_bytes"] * 5 // 4 + 2**29
+    hoard = [bytearray(piece) for _ in range(wanted // len(piece))]
     return f"{len(hoard) * 64} MiB"
 
 
@@ -100,7 +116,7 @@ def eat_descriptors() -> str:
     """More open files than are allowed; they are closed again."""
     opened = []
     try:
-        for _ in range(100):
+        for _ in range(ALLOWED["open_files"] + 1):
             opened.append(os.open("/dev/null", os.O_RDONLY))  # noqa: PERF401 - those before the refusal are closed
     finally:
         for descriptor in opened:
@@ -174,6 +190,8 @@ ATTEMPTS = {
     "set the clock": partial(call, "clock_settime", 0, _ZEROS),
     "tune a clock": partial(call, "clock_adjtime", 0, ctypes.create_string_buffer(b"\x01" + bytes(511))),
     "tune the clock": partial(call, "adjtimex", ctypes.create_string_buffer(b"\x01" + bytes(511))),
+    "learn the machine's name": host_name,
+    "speak to the machine's kernel": host_kernel,
     "set the machine's name": partial(call, "sethostname", b"escaped", 7),
     "set the machine's domain": partial(call, "setdomainname", b"escaped", 7),
     "type into a terminal": partial(call, "ioctl", 0, 0x5412, b"x"),
@@ -199,5 +217,9 @@ OUTSIDE = frozenset(
         "get a file's handle",
         "open more files than allowed",
         "choose where memory lies",
+        "learn the machine's name",
+        "speak to the machine's kernel",
     }
 )
+COMPARED = frozenset({"speak to the machine's kernel"})  # worked only where it tells the same inside as outside
+DENIED_FROM = {"learn the machine's name": "namespaces", "speak to the machine's kernel": "kernel"}

@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from cloister.errors import CloisterError
 from cloister.sandbox import process
 from cloister.sandbox.closure import stage
 from cloister.sandbox.escapes.suite import PROBE
-from cloister.sandbox.plan import plan
+from cloister.sandbox.plan import Choice, plan
 
 _PATIENCE_SECONDS = 5.0
 
@@ -27,17 +29,18 @@ class EngineSurvived(CloisterError):
     """Processes of the engine's outlived their launcher."""
 
 
-def seconds_to_end(folder: Path) -> float:
+def seconds_to_end(folder: Path, tool: Choice = "auto") -> float:
     """Start an engine by a launcher of its own, kill that with SIGKILL, and time the end of the last process.
 
     Args:
         folder: ours, and traversable by the sandbox's user; the probe is staged in it.
+        tool: what confines it.
 
     Raises:
         LauncherFailed: there was nothing to kill.
         EngineSurvived: after 5 s something still ran.
     """
-    command = [sys.executable, "-I", "-m", "cloister.sandbox.escapes.launcher", str(folder)]
+    command = [sys.executable, "-I", "-m", "cloister.sandbox.escapes.launcher", str(folder), tool]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as launcher:  # noqa: S603 - our own program
         assert launcher.stdout is not None
         said = launcher.stdout.readline().strip()
@@ -74,15 +77,15 @@ def runs(pid: int) -> bool:
         return False
 
 
-async def hold(folder: Path) -> None:
+async def hold(folder: Path, tool: Choice) -> None:
     """Start the probe in its sandbox, say so, and wait to be killed."""
     run_folder = folder / "held"
     run_folder.mkdir(mode=0o700)
-    await process.start(plan(), stage(PROBE, folder / "stage"), run_folder)
+    await process.start(plan(tool=tool), stage(PROBE, folder / "stage"), run_folder)
     sys.stdout.write("started\n")
     sys.stdout.flush()
     await asyncio.sleep(3600)
 
 
 if __name__ == "__main__":
-    asyncio.run(hold(Path(sys.argv[1])))
+    asyncio.run(hold(Path(sys.argv[1]), msgspec.convert(sys.argv[2], Choice)))

@@ -14,9 +14,12 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+_APP = os.environ.get("APP", "/app")  # noqa: TID251 - where the sandbox has no names of its own, it says where
+_TMP = os.environ.get("TMPDIR", "/tmp")  # noqa: TID251
 _libc = ctypes.CDLL(None, use_errno=True)
 _MACHINE = os.uname().machine
 _COLUMN = {"x86_64": 0, "aarch64": 1}[_MACHINE]
+ALLOWED: dict[str, int] = {}  # by the limits of the profile that is tried; the probe is told
 NUMBERS = {  # x86-64, AArch64
     "clone": (56, 220),
     "clone3": (435, 435),
@@ -110,7 +113,7 @@ def become_memory() -> str:
 
 def become_script() -> str:
     """A program of its own making in the scratch."""
-    path = "/tmp/escape-program"
+    path = f"{_TMP}/escape-program"
     with open(path, "w") as file:
         file.write("#!/usr/bin/true\n")
     os.chmod(path, 0o4755)
@@ -123,6 +126,24 @@ def see_others() -> list[str]:
     if len(processes) > 4:
         return processes
     raise PermissionError(1, "there are none but the sandbox's own")
+
+
+def find_others(look: Callable[[int], object]) -> list[int]:
+    """Processes found by their numbers, without a list: those below its own, and the machine's first."""
+    own = os.getpid()
+    found = [number for number in range(1, 300) if _is_there(number, look)]
+    found += [number for number in range(max(300, own - 2000), own + 1) if _is_there(number, look)]
+    if len(found) > 4:
+        return found
+    raise PermissionError(1, "there are none but the sandbox's own")
+
+
+def _is_there(number: int, look: Callable[[int], object]) -> bool:
+    try:
+        look(number)
+    except OSError:
+        return False
+    return True
 
 
 def read_parent(what: str) -> bytes:
@@ -191,7 +212,7 @@ def thread_bomb() -> str:
     release = threading.Event()
     started: list[threading.Thread] = []
     try:
-        for _ in range(512):
+        for _ in range(ALLOWED["tasks"] + 1):
             thread = threading.Thread(target=release.wait, daemon=True)
             try:
                 thread.start()
@@ -210,7 +231,9 @@ def trace_itself() -> str:
     child = os.fork()
     if child == 0:
         os._exit(0 if _libc.ptrace(0, 0, 0, 0) == 0 else 1)
-    return str(os.waitpid(child, 0)[1])
+    if os.waitpid(child, 0)[1]:
+        raise PermissionError(1, "the child could not ask for it")
+    return "traced"
 
 
 def in_child(attempt: Callable[[], object]) -> str:
@@ -240,7 +263,24 @@ _NAMESPACES = {
     "network": 0x40000000,
     "time": 0x00000080,
 }
-_PR_CAP_AMBIENT, _PR_SET_NO_NEW_PRIVS = 47, 38
+_PR_SET_PDEATHSIG, _PR_CAP_AMBIENT, _PR_SET_NO_NEW_PRIVS = 1, 47, 38
+LEFT_TO_A_SERVER = frozenset(  # it is one program of several processes, for all requests
+    {
+        "fork",
+        "explode in forks",
+        "start a program",
+        "clone a process",
+        "clone sharing its memory",
+        "become a program",
+        "become a shell",
+        "become the interpreter again",
+        "signal its parent",
+        "signal everyone",
+        "limit its parent",
+        "change Landlock's rules",
+        "outlive its engine",
+    }
+)
 ATTEMPTS = {
     "fork": fork,
     "explode in forks": fork_bomb,
@@ -252,7 +292,7 @@ ATTEMPTS = {
     "clone by clone3": partial(call, "clone3", ctypes.create_string_buffer(88), 88),
     "become a program": partial(in_child, partial(become, "/usr/bin/true")),
     "become a shell": partial(in_child, partial(become, "/bin/sh")),
-    "become the interpreter again": partial(become, "/app/bin/python"),
+    "become the interpreter again": partial(in_child, partial(become, f"{_APP}/bin/python")),
     "become a program in memory": partial(in_child, become_memory),
     "become a setuid program of its own": become_script,
     "trace its parent": partial(call, "ptrace", 16, os.getppid(), 0, 0),
@@ -272,6 +312,8 @@ ATTEMPTS = {
     "signal its parent by its socket": partial(signal_by_socket, 0x8901),
     "signal its parent's group by its socket": partial(signal_by_socket, 0x8902),
     "see other processes": see_others,
+    "find other processes by their numbers": partial(find_others, os.getpgid),
+    "find other processes in /proc by their numbers": partial(find_others, lambda number: os.stat(f"/proc/{number}")),
     "become root": partial(library, "setuid", 0),
     "become root's group": partial(library, "setgid", 0),
     "join root's groups": partial(library, "setgroups", 1, ctypes.byref(ctypes.c_uint(0))),
@@ -280,6 +322,7 @@ ATTEMPTS = {
     "allow new privileges": partial(library, "prctl", _PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0),
     "add a filter that allows": partial(call, "seccomp", 1, 0, 0),
     "change Landlock's rules": partial(call, "landlock_create_ruleset", None, 0, 1),
+    "outlive its engine": partial(in_child, partial(library, "prctl", _PR_SET_PDEATHSIG, 0, 0, 0, 0)),
     "open more files": partial(raise_limit, resource.RLIMIT_NOFILE),
     "write larger files": partial(raise_limit, resource.RLIMIT_FSIZE),
     "leave a core dump": partial(raise_limit, resource.RLIMIT_CORE),
@@ -292,15 +335,15 @@ ATTEMPTS = {
         for name, flag in _NAMESPACES.items()
     },
     "enter a namespace": partial(call, "setns", 0, 0),
-    "mount": partial(library, "mount", b"none", b"/tmp", b"tmpfs", 0, None),
-    "mount the host's disk": partial(library, "mount", b"/dev/vda", b"/tmp", b"ext4", 0, None),
+    "mount": partial(library, "mount", b"none", _TMP.encode(), b"tmpfs", 0, None),
+    "mount the host's disk": partial(library, "mount", b"/dev/vda", _TMP.encode(), b"ext4", 0, None),
     "mount anew, writable": partial(library, "mount", None, b"/usr", None, 0x20 | 0x1000, None),
     "unmount": partial(library, "umount2", b"/proc", 2),
     "open a file system": partial(call, "fsopen", b"tmpfs", 0),
     "open a tree of mounts": partial(call, "open_tree", -100, b"/", 1),
     "change a mount": partial(call, "mount_setattr", -100, b"/", 0, ctypes.create_string_buffer(32), 32),
-    "change its root": partial(library, "chroot", b"/tmp"),
-    "swap its root": partial(call, "pivot_root", b"/tmp", b"/tmp"),
+    "change its root": partial(library, "chroot", _TMP.encode()),
+    "swap its root": partial(call, "pivot_root", _TMP.encode(), _TMP.encode()),
 }
 OUTSIDE = frozenset(
     {
@@ -319,7 +362,16 @@ OUTSIDE = frozenset(
         "signal its parent by a pipe",
         "choose which signal a pipe sends",
         "signal its parent by its socket",
+        "outlive its engine",
         "see other processes",
+        "find other processes by their numbers",
+        "find other processes in /proc by their numbers",
         "change Landlock's rules",
     }
 )
+DENIED_FROM = {  # by the tier of contracts; every other attempt by every tier
+    "find other processes by their numbers": "namespaces",
+    "find other processes in /proc by their numbers": "namespaces",
+}
+# Under gVisor, the first process is the engine itself, and whom it would hurry before are its own.
+OF_ITS_OWN_KERNEL = frozenset({"signal the first process", "hurry"})

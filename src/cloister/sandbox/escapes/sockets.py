@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import stat
 from functools import partial
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_MANY = 4096  # descriptors: more than an engine may have
 FAMILIES = {  # linux/socket.h
     "AF_AX25": 3,
     "AF_IPX": 4,
@@ -67,7 +69,7 @@ def connect_inherited() -> str:
 def bind_inherited() -> str:
     """Give the listening socket another name."""
     with inherited() as listener:
-        listener.bind("/tmp/another.sock")
+        listener.bind(f"{os.environ.get('TMPDIR', '/tmp')}/another.sock")  # noqa: TID251
     return "bound"
 
 
@@ -91,27 +93,34 @@ def accept_another() -> str:
     return "taken"
 
 
-def find_other_sockets() -> list[str]:
+def find_other_descriptors() -> list[str]:
     """Descriptors beyond the standard three, the listener and the one connection."""
     known = {0, 1, 2, int(os.environ["LISTEN_FD"])}  # noqa: TID251 - as every engine's
-    others = {}
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in known:
-            others[name] = _target(name)
-    sockets = [name for name, target in others.items() if target.startswith("socket:")]
-    rest = [target for target in others.values() if not target.startswith(("socket:", "/proc/"))]
-    if len(sockets) > 1 or rest:
-        return sockets + rest
-    raise PermissionError(1, "nothing but what was given")
+    kinds = {number: kind for number in range(_MANY) if number not in known and (kind := _kind(number))}
+    if len(kinds) == 1 and stat.S_ISSOCK(*kinds.values()):
+        raise PermissionError(1, "nothing but what was given")
+    return [f"{number}: {stat.filemode(kind)}" for number, kind in kinds.items()]
 
 
-def _target(name: str) -> str:
+def _kind(number: int) -> int:
+    """The kind of file that a descriptor is of; 0 where there is no such descriptor."""
     try:
-        return os.readlink(f"/proc/self/fd/{name}")
+        return os.fstat(number).st_mode
     except OSError:
-        return "/proc/gone"
+        return 0
 
 
+LEFT_TO_A_SERVER = frozenset(
+    {
+        "a unix stream socket",
+        "a unix datagram socket",
+        "a unix packet socket",
+        "a pair of sockets",
+        "listen on the inherited socket again",
+        "take another request's connection",
+    }
+)
+LEFT_ON_LOOPBACK = frozenset({"a TCP socket"})
 ATTEMPTS = {
     "a TCP socket": partial(make, socket.AF_INET),
     "a UDP socket": partial(make, socket.AF_INET, _DATAGRAM),
@@ -138,7 +147,7 @@ ATTEMPTS = {
     "bind the inherited socket": bind_inherited,
     "listen on the inherited socket again": listen_again,
     "take another request's connection": accept_another,
-    "find descriptors that were left open": find_other_sockets,
+    "find descriptors that were left open": find_other_descriptors,
 }
 OUTSIDE = frozenset(  # any user may do these on any Linux
     {

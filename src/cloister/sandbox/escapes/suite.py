@@ -1,8 +1,10 @@
 """Tries every attempt in the sandbox that a gateway here would use, and outside it what any user may do there.
 
 An attempt is held where the kernel denied it (`denied`), or ended the process for it and nothing else (`ended`). One
-that worked is `escaped`; one that failed by a mistake of its own is `broken` and shows nothing: both fail the suite.
-Those that any user may do are tried without the sandbox too, and have to work there: so they were real attempts.
+that worked is `escaped`: only those may that the sandbox's tier does not deny, and they have to, or the tier would be
+described wrongly. One that its confinement leaves to the engine is `allowed` where it works, as docs/sandbox.md says.
+One that failed by a mistake of its own is `broken` and shows nothing. Those that any user may do are tried without the
+sandbox too, and have to work there: so they were real attempts.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import asyncio
 import contextlib
 import inspect
 import json
+import mmap
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,18 +26,40 @@ from types import ModuleType
 from typing import Literal
 
 import msgspec
+from msgspec import structs
 
+from cloister.formats.contract import TIERS, Tier
 from cloister.sandbox import process
 from cloister.sandbox.closure import Engine, StagedEngine, stage
-from cloister.sandbox.escapes import files, kernel, probe, processes, sockets
+from cloister.sandbox.escapes import files, kernel, model, probe, processes, sockets
+from cloister.sandbox.model import FileTarget
 from cloister.sandbox.plan import Plan
+from cloister.sandbox.profile import Limits, SandboxProfile
 
-ROOMS: Mapping[str, ModuleType] = {"sockets": sockets, "files": files, "processes": processes, "kernel": kernel}
+ROOMS: Mapping[str, ModuleType] = {
+    "sockets": sockets,
+    "files": files,
+    "processes": processes,
+    "kernel": kernel,
+    "model": model,
+}
 PROBE = Engine("escape-probe", Path(probe.__file__), ())
 _SECONDS = 30.0  # for one attempt
 _LINE = 64 * 1024  # bytes of one answer
 
-Verdict = Literal["denied", "ended", "escaped", "broken"]
+Verdict = Literal["denied", "ended", "allowed", "escaped", "broken"]
+
+
+class SampleModel:
+    """A model to fill in, of one file."""
+
+    files: Sequence[tuple[str, int]] = (("weights", 64 * 1024),)
+
+    def open_into(self, targets: Iterator[FileTarget]) -> None:
+        """Write something that is not nothing."""
+        for (_, size), target in zip(self.files, targets, strict=True):
+            target.write(0, memoryview(b"w" * size))
+            target.filled()
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,11 +70,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     how: str
     outside: bool | None = None
+    due: bool = True  # whether the sandbox's tier denies it
 
     @property
     def held(self) -> bool:
-        """Whether the sandbox held, and the attempt shows it."""
-        return self.verdict in ("denied", "ended") and self.outside is not False
+        """Whether the sandbox held as its tier and confinement say, and the attempt shows it."""
+        expected = ("denied", "ended", "allowed") if self.due else ("escaped",)
+        return self.verdict in expected and self.outside is not False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +86,36 @@ class Attempt:
     room: str
     name: str
 
-    @property
-    def line(self) -> bytes:
+    def line(self, limits: Limits) -> bytes:
         """What the probe is told."""
         source = inspect.getsource(ROOMS[self.room])
-        return json.dumps({"source": source, "name": self.name}).encode() + b"\n"
+        allowed = {name: value for name, value in structs.asdict(limits).items() if isinstance(value, int)}
+        return json.dumps({"source": source, "name": self.name, "allowed": allowed}).encode() + b"\n"
 
     @property
     def anyone_may(self) -> bool:
         """Whether it is tried outside too."""
         return self.name in ROOMS[self.room].OUTSIDE
+
+    def is_left_to(self, profile: SandboxProfile) -> bool:
+        """Whether an engine that is held so may do it."""
+        room, confinement = ROOMS[self.room], profile.confinement
+        server = confinement != "worker" and self.name in getattr(room, "LEFT_TO_A_SERVER", ())
+        own = (
+            profile.tier == "kernel" and confinement != "worker" and self.name in getattr(room, "OF_ITS_OWN_KERNEL", ())
+        )
+        return server or own or (confinement == "loopback" and self.name in getattr(room, "LEFT_ON_LOOPBACK", ()))
+
+    @property
+    def compared(self) -> bool:
+        """Whether it worked only where it tells the same as outside."""
+        return self.name in getattr(ROOMS[self.room], "COMPARED", ())
+
+    @property
+    def denied_from(self) -> Tier:
+        """The lowest tier that denies it."""
+        tier: Tier = getattr(ROOMS[self.room], "DENIED_FROM", {}).get(self.name, TIERS[0])
+        return tier
 
     @property
     def may_end(self) -> bool:
@@ -75,9 +123,10 @@ class Attempt:
         return self.name in getattr(ROOMS[self.room], "ENDS", ())
 
 
-def attempts() -> tuple[Attempt, ...]:
-    """All of them, room by room."""
-    return tuple(Attempt(room, name) for room, module in ROOMS.items() for name in module.ATTEMPTS)
+def attempts(*, on_model: bool = False) -> tuple[Attempt, ...]:
+    """All of them, room by room; those on a model where the plan has a place for one (`SampleModel`)."""
+    rooms = ROOMS if on_model else {room: module for room, module in ROOMS.items() if room != "model"}
+    return tuple(Attempt(room, name) for room, module in rooms.items() for name in module.ATTEMPTS)
 
 
 async def try_all(plan: Plan, folder: Path, chosen: Sequence[Attempt]) -> AsyncIterator[Outcome]:
@@ -93,13 +142,25 @@ async def try_all(plan: Plan, folder: Path, chosen: Sequence[Attempt]) -> AsyncI
     """
     run_folder = folder / "run"
     run_folder.mkdir(mode=0o700)
+    limits = plan.profile.limits
     inside = _Inside(plan, stage(PROBE, folder / "stage"), run_folder)
     try:
         with unconfined(run_folder) as control:
             for attempt in chosen:
-                outside = await asyncio.to_thread(_works, control, attempt) if attempt.anyone_may else None
+                outside = await asyncio.to_thread(_outside, control, attempt, limits) if attempt.anyone_may else None
                 verdict, how = await inside.tried(attempt)
-                yield Outcome(room=attempt.room, name=attempt.name, verdict=verdict, how=how, outside=outside)
+                if attempt.compared and outside is not None and how != outside[1]:
+                    verdict, how = "denied", f"the sandbox's own: {how}"
+                if verdict == "escaped" and attempt.is_left_to(plan.profile):
+                    verdict = "allowed"
+                yield Outcome(
+                    room=attempt.room,
+                    name=attempt.name,
+                    verdict=verdict,
+                    how=how,
+                    outside=None if outside is None else outside[0] == "escaped",
+                    due=TIERS.index(plan.profile.tier) >= TIERS.index(attempt.denied_from),
+                )
     finally:
         await inside.stop()
 
@@ -117,7 +178,7 @@ class _Inside:
     async def tried(self, attempt: Attempt) -> tuple[Verdict, str]:
         """The verdict on one attempt, and what says so."""
         engine, reader, writer = await self._running()
-        writer.write(attempt.line)
+        writer.write(attempt.line(self._plan.profile.limits))
         try:
             async with asyncio.timeout(_SECONDS):
                 answer = await reader.readline()
@@ -141,7 +202,8 @@ class _Inside:
 
     async def _running(self) -> tuple[process.RunningEngine, asyncio.StreamReader, asyncio.StreamWriter]:
         if self._engine is None or self._streams is None:
-            self._engine = await process.start(self._plan, self._staged, self._run_folder)
+            sample = SampleModel() if self._plan.profile.limits.model_bytes else None
+            self._engine = await process.start(self._plan, self._staged, self._run_folder, model=sample)
             self._streams = await self._engine.connect()
         return (self._engine, *self._streams)
 
@@ -162,6 +224,9 @@ def judge(answer: bytes) -> tuple[Verdict, str]:
 @contextlib.contextmanager
 def unconfined(folder: Path) -> Iterator[socket.socket]:
     """A connection to the probe as a plain process of this user's: the control."""
+    weights = folder / "model" / "weights"
+    weights.parent.mkdir()
+    weights.write_bytes(b"w" * mmap.PAGESIZE)
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as connection:
         address = f"{folder}/control.sock"
         listener.bind(address)
@@ -169,7 +234,7 @@ def unconfined(folder: Path) -> Iterator[socket.socket]:
         probe_process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-I", "-S", "-B", str(PROBE.program)],
             pass_fds=[listener.fileno()],
-            env={"LISTEN_FD": str(listener.fileno()), "PATH": os.defpath},
+            env={"LISTEN_FD": str(listener.fileno()), "PATH": os.defpath, "MODEL": str(weights.parent)},
         )
         try:
             connection.settimeout(_SECONDS)
@@ -179,14 +244,15 @@ def unconfined(folder: Path) -> Iterator[socket.socket]:
             probe_process.kill()
             probe_process.wait()
             Path(address).unlink()
+            shutil.rmtree(weights.parent)
 
 
-def _works(control: socket.socket, attempt: Attempt) -> bool:
-    control.sendall(attempt.line)
+def _outside(control: socket.socket, attempt: Attempt, limits: Limits) -> tuple[Verdict, str]:
+    control.sendall(attempt.line(limits))
     answer = b""
     while not answer.endswith(b"\n"):
         piece = control.recv(_LINE)
         if not piece:
-            return False
+            return "broken", "the control ended"
         answer += piece
-    return judge(answer)[0] == "escaped"
+    return judge(answer)

@@ -3,6 +3,8 @@
 Everything that a request has to pass is held against its inner head, before its content is taken in. An engine is
 asked for when the final chunk has opened: engines are few, so none waits for a client that sends slowly, and none ever
 hears of a request that was cut. Until an engine has taken it the content lies in memory that is bounded and wiped.
+
+Under strict privacy the answer's records begin when the request is whole, and go on when the exchange is over.
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ from cloister.formats.binary_http import Request, Response, encode
 from cloister.formats.binary_http_stream import RequestDecoder
 from cloister.hosting.http_head import ResponseHead
 from cloister.hosting.http_inbound import InboundConnection
-from cloister.ohttp.chunked import RequestOpener, head_size, open_request
+from cloister.ohttp.chunked import RequestOpener, ResponseSealer, head_size, open_request
 from cloister.ohttp.encapsulation import HEADER_SIZE, RESPONSE_NONCE_SIZE, parse_header
+from cloister.ohttp.privacy import STRICT, privacy_of
 from cloister.services.gateway.buffers import Segments, wipe
 from cloister.services.gateway.engine_link import EngineLink
 from cloister.services.gateway.exchange import NOT_ADMITTED, RunningReceipt, Shared
 from cloister.services.gateway.inside import Answer, engine_answer, engine_error, engine_head, openai_error
 from cloister.services.gateway.keys import GatewayKey
+from cloister.services.gateway.paced_stream import PacedStream
 from cloister.services.gateway.request_memory import Busy
 from cloister.services.gateway.sealed_stream import SealedStream
 
@@ -43,13 +47,17 @@ class ChunkedExchange:
         self._request: Request | None = None  # once it was admitted
         self._receipt: RunningReceipt | None = None
         self._body = Segments(shared.buffers)
-        self.held = 0  # bytes of it
+        self.held = 0  # bytes of it, or under strict privacy of all that was opened
+        self._opened = 0  # bytes, with head and padding
         self._arrived = False  # the request's body has ended
         self._link: EngineLink | None = None
-        self._stream: SealedStream
+        self._sealer: ResponseSealer
+        self._stream: SealedStream | PacedStream
         self._answer: Answer | None = None  # the engine's, begun
         self._ours: Answer | None = None  # where no engine is to be asked
+        self._refusal: Answer | None = None  # under strict privacy, for when the request is whole
         self._streams = False  # the engine's has no length
+        self._strict = False  # what shows outside is the same, whatever the answer is
         self._over = False  # the client was answered, or nobody waits
 
     # --- the request arrives ---
@@ -105,8 +113,8 @@ class ChunkedExchange:
         self._sealed = bytearray()
         self._key, self._enc = key, head[HEADER_SIZE:]
         nonce = secrets.token_bytes(RESPONSE_NONCE_SIZE)
-        self._opener, sealer = open_request(key.private, key.key_id, head, nonce=nonce)
-        self._stream = SealedStream(self._connection, sealer)
+        self._opener, self._sealer = open_request(key.private, key.key_id, head, nonce=nonce)
+        self._stream = SealedStream(self._connection, self._sealer)
         self._open_chunks(self._opener, rest)
 
     def _open_chunks(self, opener: RequestOpener, data: memoryview | bytes) -> None:
@@ -121,6 +129,13 @@ class ChunkedExchange:
         """What is inside a chunk, good during the call only."""
         if self._over:
             return
+        self._opened += len(opened)
+        if self._refusal is None:
+            self._read(opened, end=end)
+        if self._strict:  # what is padding, and what is refused, takes the same room, lest a lack of it tell them apart
+            self._hold(self._opened - self.held)
+
+    def _read(self, opened: memoryview, *, end: bool) -> None:
         try:
             pieces = self._decoder.feed_view(opened) if opened else []
             if end:
@@ -132,9 +147,9 @@ class ChunkedExchange:
             if end and self._receipt is not None:
                 self._receipt.asked()
         except NOT_ADMITTED as error:
-            self._respond_unproved(self._shared.not_admitted(error))
+            self._refuse(self._shared.not_admitted(error))
         except UsageError as error:
-            self._respond_unproved(openai_error(error.status, str(error)))
+            self._refuse(openai_error(error.status, str(error)))
 
     def _finish(self, opener: RequestOpener) -> None:
         room = self._shared.opened
@@ -144,7 +159,10 @@ class ChunkedExchange:
             wipe(room)
         if self._over:
             return
-        if self._ours is not None:
+        self._stream.expect()
+        if self._refusal is not None:
+            self._respond_unproved(self._refusal)
+        elif self._ours is not None:
             self._respond_ours(self._ours)
         else:
             self._shared.engines.take(self)
@@ -152,6 +170,9 @@ class ChunkedExchange:
     # --- it is held against the rules ---
 
     def _admit(self, head: Request) -> None:
+        self._strict = privacy_of(head.headers) == STRICT
+        if self._strict:
+            self._stream = PacedStream(self._connection, self._sealer, self, tick_seconds=self._shared.tick_seconds)
         self._shared.admit(self._enc, head.headers)
         self._receipt = self._shared.receipts.begin(head.method, head.path, head.headers)
         self._request = head
@@ -165,9 +186,13 @@ class ChunkedExchange:
         self._receipt.request(piece)
         if self._ours is not None:
             return  # nobody reads it; the receipt covers it all the same
-        self._shared.memory.hold(self, len(piece))
-        self.held += len(piece)
+        if not self._strict:
+            self._hold(len(piece))
         self._body.add(piece)
+
+    def _hold(self, size: int) -> None:
+        self._shared.memory.hold(self, size)
+        self.held += size
         if not self._arrived:
             self._shared.memory.arrives(self)
 
@@ -213,8 +238,7 @@ class ChunkedExchange:
         """There is no answer, or no more of it."""
         if self._stream.started:
             self._end(502)
-            self._stream.drop()
-            self._connection.cut()
+            self._stream.break_off()
             return
         if self._answer is not None:  # what came of it is not shown, nor does the receipt speak of it
             self._stream.drop()
@@ -237,6 +261,14 @@ class ChunkedExchange:
         self._end(200)
         stream.end(trailers)
 
+    def _refuse(self, answer: Answer) -> None:
+        """Under strict privacy not before the request is whole: until then nothing tells it from one that is taken."""
+        if self._strict:
+            self._refusal = answer
+            self._body.give_back()
+        else:
+            self._respond_unproved(answer)
+
     def _respond_unproved(self, answer: Answer) -> None:
         """For what was not admitted, or is no request: there is nothing to prove."""
         stream = self._stream
@@ -245,11 +277,23 @@ class ChunkedExchange:
         self._end(200)
         stream.end_with(message)
 
+    def outlasted(self) -> None:
+        """There are no records for more of the answer."""
+        if not self._over:
+            self._end(504)
+
+    def delivered(self) -> None:
+        """The last record is out."""
+        self._count(200)
+
     def abandoned(self) -> None:
         """Nobody waits any more: the engine's connection is closed, so that it stops too."""
-        self._end(499)
+        if not self._over:
+            self._end(499)
+        if self._strict:
+            self._count(499)
         if self._opener is not None:
-            self._stream.drop()
+            self._stream.abandon()
 
     def pause(self) -> None:
         """The client reads more slowly than the engine writes."""
@@ -271,6 +315,10 @@ class ChunkedExchange:
             self._shared.engines.give_back(link)
         self._let_go_of_request()
         self._shared.memory.arrived(self)
+        if not self._strict:  # how the engine ended, and when, is told to nobody: the end of the records is counted
+            self._count(status)
+
+    def _count(self, status: int) -> None:
         self._shared.observe(status, perf_counter() - self._started)
 
     def _let_go_of_request(self) -> None:

@@ -37,6 +37,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     waiting_requests: int  # in this worker
     waiting_seconds: float
     engine_seconds: float
+    at_once: int  # requests that one engine is asked by this worker at a time
     grace_seconds: float  # for requests in flight at the end
     about: dict[str, str]  # what /version says beside the versions
     log_level: str

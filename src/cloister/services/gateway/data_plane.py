@@ -19,6 +19,7 @@ from cloister.hosting.loopback import GRACE_SECONDS, announce, port_of
 from cloister.hosting.problem import MEDIA_TYPE, Problem, encode, problem
 from cloister.hosting.tls import TlsServer
 from cloister.ohttp import chunked, encapsulation
+from cloister.ohttp.records import TICK_SECONDS
 from cloister.services.gateway.buffers import Buffers
 from cloister.services.gateway.chunked_exchange import ChunkedExchange
 from cloister.services.gateway.engines import Engines, QueueLimits, Supply
@@ -43,6 +44,7 @@ class DataPlaneLimits:
     patience_seconds: float = 10  # that a large one may take to arrive before it gives way where memory is short
     window_seconds: int = 300  # by which a request's date may differ from the time here
     replay_entries: int = 1_000_000  # about 48 bytes each
+    tick_seconds: float = TICK_SECONDS  # between two records of an answer under strict privacy
     http: InboundLimits = field(default_factory=InboundLimits)
     queue: QueueLimits = field(default_factory=QueueLimits)
 
@@ -93,6 +95,7 @@ def gateway_of(parts: Parts, memory: NodeMemory, limits: DataPlaneLimits) -> Gat
         observe=lambda status, seconds: memory.metrics.observe("/gateway", status, seconds),
         memory=RequestMemory(limits.memory_bytes, patience_seconds=limits.patience_seconds),
         turn=Turn(STEPS),
+        tick_seconds=limits.tick_seconds,
     )
     return Gateway(shared, limits, Health("gateway", memory.metrics, missing=parts.engines.missing))
 

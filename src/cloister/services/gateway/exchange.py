@@ -14,6 +14,7 @@ from cloister.errors import CloisterError, MalformedInput
 from cloister.formats.binary_http import Fields
 from cloister.hosting import problem
 from cloister.ohttp.chunked import MAXIMUM_CHUNK
+from cloister.ohttp.records import TICK_SECONDS
 from cloister.services.gateway.buffers import Buffers
 from cloister.services.gateway.engines import Engines
 from cloister.services.gateway.inside import Answer
@@ -84,6 +85,7 @@ class Shared:
     observe: Callable[[int, float], None]  # counts an answer: its HTTP status, and seconds
     memory: RequestMemory
     turn: Turn[Any]  # of the requests that came in one message
+    tick_seconds: float = TICK_SECONDS  # between two records of an answer
     # Chunks are opened here, one at a time and within one call of the loop's; it is wiped after each such call.
     opened: memoryview = field(default_factory=lambda: memoryview(bytearray(MAXIMUM_CHUNK)))
 

@@ -6,7 +6,7 @@ Everything here is what the client sees after it opened its answer, so errors ha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -46,7 +46,7 @@ class MethodNotAllowed(UsageError):
 class Endpoints:
     """The requests that the contract lets through; an empty list lets nothing through.
 
-    A path is let through as it is written. One that ends in `/{id}` stands for every path with a name in that place:
+    A path is let through as it is written. One with a segment `{id}` stands for every path with a name in that place:
     letters, digits, `.`, `_`, `:` and `-`, at most 128 of them and not dots alone, so that no path steps elsewhere.
     """
 
@@ -55,8 +55,9 @@ class Endpoints:
         self._methods: dict[str, set[str]] = {}
         for endpoint in self.named:
             self._methods.setdefault(endpoint.path, set()).add(endpoint.method)
+        self._with_names = [(path.split("/"), methods) for path, methods in self._methods.items() if ANY_ID in path]
         self._as_written = {  # what most requests are for: one look
-            (method, path) for path, methods in self._methods.items() for method in methods if not path.endswith(ANY_ID)
+            (method, path) for path, methods in self._methods.items() for method in methods if ANY_ID not in path
         }
 
     def require(self, method: str, path: str) -> None:
@@ -72,12 +73,22 @@ class Endpoints:
             raise MethodNotAllowed(f"The contract of this service allows {', '.join(sorted(methods))} here.")
 
     def _methods_of(self, path: str) -> set[str]:
-        above, _, name = path.rpartition("/")
-        as_written = self._methods.get(path) if name != ANY_ID else None
-        with_any_id = self._methods.get(f"{above}/{ANY_ID}") if _ID.fullmatch(name) else None
-        if methods := as_written or with_any_id:
+        if methods := self._methods.get(path) if ANY_ID not in path else None:
             return methods
-        raise NoSuchEndpoint("The contract of this service names no such path.")
+        asked = path.split("/")
+        found = {one for named, methods in self._with_names if _stands_for(named, asked) for one in methods}
+        if not found:
+            raise NoSuchEndpoint("The contract of this service names no such path.")
+        return found
+
+
+def _stands_for(named: Sequence[str], asked: Sequence[str]) -> bool:
+    if len(named) != len(asked):
+        return False
+    return all(
+        _ID.fullmatch(there) if segment == ANY_ID else segment == there
+        for segment, there in zip(named, asked, strict=True)
+    )
 
 
 class Answer(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from cloister.contract.sections import NO_SECTIONS, VerifiedSections
+from cloister.contract.task_assets import NO_ASSETS, VerifiedTaskAssets
 from cloister.errors import CloisterError, MalformedInput, Refused, TooLarge
 from cloister.formats import canonical
 from cloister.formats.appraisal_policy import named_verifiers
@@ -32,7 +32,7 @@ from cloister.services.gateway.contract import ServedContract
 from cloister.services.gateway.inside import Endpoints
 from cloister.services.gateway.keys import GatewayKey, KeyWithheld
 from cloister.services.gateway.security import under
-from cloister.services.gateway.task_sections import TaskSections
+from cloister.services.gateway.task_assets import TaskAssets
 from cloister.trust.bundle import VerifiedBundle, examine_bundle
 from cloister.trust.keys import TrustedEpoch
 from cloister.trust.memory import first_contact
@@ -53,9 +53,9 @@ def another_may_release(error: CloisterError) -> bool:
     return here or is_unavailable(error)
 
 
-async def _no_engine(given: VerifiedSections) -> None:
-    if given != NO_SECTIONS:
-        raise KeyWithheld("the contract has sections, and no engine here takes any")
+async def _no_engine(given: VerifiedTaskAssets) -> None:
+    if given != NO_ASSETS:
+        raise KeyWithheld("the contract has assets for an engine, and none here takes any")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +137,17 @@ class KmsKeys:
         node: GatewayNode,
         *,
         clock: WitnessedClock,
-        sections: TaskSections | None = None,
+        assets: TaskAssets | None = None,
     ) -> None:
         """`clock` hears here when the log was witnessed: share it with all that asks for the time.
 
-        Several instances of a KMS are one KMS: whichever answers is examined like the others. `sections` hands an
+        Several instances of a KMS are one KMS: whichever answers is examined like the others. `assets` hands an
         engine what the parties gave the task; without it, a contract that has sections is not served.
         """
         self._kms = kms if isinstance(kms, Failover) else Failover([kms])
         self._node = node
         self._clock = clock
-        self._sections = sections or TaskSections(_no_engine)
+        self._assets = assets or TaskAssets(_no_engine)
         self._memory = first_contact(node.policy.constitution)
         self._held: dict[bytes, GatewayKey] = {}  # by the digest of the epoch's entry
         self._bundle: VerifiedBundle | None = None
@@ -286,7 +286,7 @@ class KmsKeys:
             raise
 
     async def _released(self, bundle: VerifiedBundle, epoch: TrustedEpoch) -> GatewayKey:
-        await self._sections.follow(self._kms, self._node.asking(), bundle)
+        await self._assets.follow(self._kms, self._node.asking(), bundle)
         try:
             released = await self._kms.ask(
                 lambda instance: self._release_of(instance, bundle, epoch), passes_on=another_may_release

@@ -10,7 +10,7 @@ from cloister.formats.binary_http import Fields
 from cloister.formats.hpke_suite import TAG_SIZE
 from cloister.hosting.http_inbound import InboundConnection
 from cloister.ohttp.encapsulation import RESPONSE_MEDIA_TYPE, RESPONSE_NONCE_SIZE, ResponseSealer
-from cloister.ohttp.padding import padded_length
+from cloister.ohttp.padding import padded_answer_length
 from cloister.services.gateway.inside import Answer, answer_head
 
 SEALED: Final = b"content-type: %b\r\ncache-control: no-store\r\n" % RESPONSE_MEDIA_TYPE.encode()
@@ -23,7 +23,7 @@ def sealed_message(
     size = len(body)
     inner = answer_head(answer.status, answer.fields, receipt) + varint.encode(size)
     used = len(inner) + size + 1  # the one is an empty section of trailers, a zero like padding
-    padded = padded_length(used)
+    padded = padded_answer_length(used)
     nonce = secrets.token_bytes(RESPONSE_NONCE_SIZE)
     head = connection.head(200, SEALED, length=RESPONSE_NONCE_SIZE + padded + TAG_SIZE)
     message = bytearray().join((head, nonce, inner, body, bytes(padded - used + 1 + TAG_SIZE)))

@@ -9,10 +9,11 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
-from cloister.contract.sections import NO_SECTIONS, sections_of
+from cloister.contract.task_assets import NO_ASSETS, VerifiedTaskAssets, wanted_assets
 from cloister.errors import CloisterError
 from cloister.hosting import logs
 from cloister.hosting.http_inbound_state import InboundLimits
@@ -30,59 +31,51 @@ from cloister.node.witnessed_clock import WitnessedClock
 from cloister.peers.failover import Failover
 from cloister.peers.kms import KmsClient
 from cloister.peers.verifier import VerifierClient
-from cloister.sandbox.closure import ECHO, SPEECH, Engine, StagedEngine, stage, staging_folder
-from cloister.sandbox.plan import Plan, plan
+from cloister.sandbox.closure import StagedEngine, staging_folder
 from cloister.sandbox.service import EngineService
+from cloister.sandbox.unchanging import unchanging_folder
 from cloister.services.gateway.contract import open_contract, trust_policy
 from cloister.services.gateway.control import HeldKey, Setup, State
 from cloister.services.gateway.crew import Crew
 from cloister.services.gateway.data_plane import DataPlaneLimits, Gateway, build_gateway, serve_gateway
+from cloister.services.gateway.engine_choice import ChosenEngine, Held, chosen_engine, measured_beside
 from cloister.services.gateway.engine_link import EngineLink
 from cloister.services.gateway.engines import QueueLimits, Supply
 from cloister.services.gateway.forking_engines import ForkingEngines
-from cloister.services.gateway.given_engine import GivenEngine
+from cloister.services.gateway.given_engine import GivenEngine, Make
 from cloister.services.gateway.keys import KeyRing
 from cloister.services.gateway.kms_keys import GatewayNode, KmsKeys, another_may_release
 from cloister.services.gateway.receipts import SignedReceipts
 from cloister.services.gateway.replay import ReplayTable
-from cloister.services.gateway.security import GatewaySecurity, Runs, security_settings
+from cloister.services.gateway.security import GatewaySecurity, security_settings
 from cloister.services.gateway.settings import GatewaySettings
 from cloister.services.gateway.shared_counts import SharedMetrics
-from cloister.services.gateway.task_sections import TaskSections
-
-ENGINES: dict[str, Engine] = {"speech": SPEECH, "echo": ECHO}
+from cloister.services.gateway.task_assets import TaskAssets
 
 
 def run(settings: GatewaySettings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        UsageError: a file of the settings cannot be read.
-        Refused: the contract's entries do not follow from each other.
+        UsageError, MalformedInput: a file of the settings, or the sealed model, cannot be read or is none.
+        Refused: the contract's entries do not follow from each other, or the sealed model is not whole.
         SandboxUnavailable: this machine cannot hold the engine as it must be held; nothing was started.
+        BelowFloor: it can only hold it in less than the contract wants; no key was asked for.
     """
     logs.configure("gateway", level=settings.log_level)
-    planned = plan()
-    tee = open_tee(settings.tee(), measured_workload(measured_beside(planned)))
+    floor = open_contract(read_entries(settings.contract)).current.serving.sandbox.tier
+    how = Held(settings.sizes, tool=settings.sandbox, devices=settings.devices, floor=floor)
+    chosen = chosen_engine(settings.engine, settings.model, how)
+    tee = open_tee(settings.tee(), measured_workload(measured_beside(chosen.plan)))
 
     async def main(stop: asyncio.Event) -> None:
-        await serve(settings, planned, tee, stop, clock=time.time)  # noqa: TID251 - the outermost place that has one
+        await serve(settings, chosen, tee, stop, clock=time.time)  # noqa: TID251 - the outermost place that has one
 
     run_until_stopped(main)
 
 
-def what_runs(staged: StagedEngine, planned: Plan) -> Runs:
-    """The digests of the sandbox, the engine and its model, as found on this machine."""
-    return Runs(planned.profile.digest, staged.digest, staged.model_digest, planned.profile.tier)
-
-
-def measured_beside(planned: Plan) -> dict[str, bytes]:
-    """What a gateway measures beside its closure: the profile of the sandbox, by its name in the manifest."""
-    return {"sandbox-profile": planned.profile.digest}
-
-
 async def serve(
-    settings: GatewaySettings, planned: Plan, tee: Tee, stop: asyncio.Event, *, clock: Callable[[], float]
+    settings: GatewaySettings, chosen: ChosenEngine, tee: Tee, stop: asyncio.Event, *, clock: Callable[[], float]
 ) -> None:
     """Serve until `stop` is set; `/ready` once a key is held and the engine answers.
 
@@ -90,42 +83,68 @@ async def serve(
         UsageError, Refused, SandboxUnavailable: as `run`.
     """
     contract = open_contract(read_entries(settings.contract))
-    staged = stage(ENGINES[settings.engine], staging_folder(settings.state))
+    staged = chosen.staged(stage_folder(settings))
     bound = security_settings(
         settings.security,
-        what_runs(staged, planned),
+        chosen.runs(staged),
         endpoints=contract.current.serving.endpoints,
         unsafe=contract.current.appraisal.unsafe,
     )
     policy = trust_policy(contract, settings.security)
     settings.run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    waits = bool(sections_of(contract.current, contract.current.serving.name))
-    engine = GivenEngine(
-        lambda given: EngineService(
-            planned, staged, settings.run_folder, workers=settings.workers, say=_say, given=given
-        ),
-        waits=waits,
-        grace_seconds=settings.grace_seconds,
-    )
+    model = chosen.model
+    waits = model is not None or bool(wanted_assets(contract.current, contract.current.serving.name, None))
+    engine = GivenEngine(_engines(settings, chosen, staged), waits=waits, grace_seconds=settings.grace_seconds)
     async with contextlib.AsyncExitStack() as stack:
         clients = [KmsClient(url, peers=settings.peers) for url in settings.kms_urls]
         ordinary = [await stack.enter_async_context(client) for client in clients]
         voucher = await _voucher(settings, stack)
         node = GatewayNode(tee, NodeSecrets.generate(), bound, contract, policy, voucher)
         witnessed = WitnessedClock(clock)
-        sections = TaskSections(engine.take, handed=None if waits else NO_SECTIONS)
+        digest = None if model is None else model.digest
+        handed = None if waits else NO_ASSETS
+        assets = TaskAssets(engine.take, engine.withdraw, model=digest, handed=handed)
         if settings.mutual_tls is None:
-            keys = KmsKeys(Failover(ordinary), node, clock=witnessed, sections=sections)
+            keys = KmsKeys(Failover(ordinary), node, clock=witnessed, assets=assets)
         else:
             urls = settings.mutual_tls.kms_urls
-            keys = await keys_by_identity(ordinary, urls, node, witnessed, stack, sections=sections)
-        served = Served(settings, node, keys, engine, witnessed, planned.profile.limits.request_seconds)
+            keys = await keys_by_identity(ordinary, urls, node, witnessed, stack, assets=assets)
+        limits, at_once = chosen.plan.profile.limits, chosen.engine.at_once or len(os.sched_getaffinity(0))
+        served = Served(settings, node, keys, engine, witnessed, limits.request_seconds, at_once)
         listening = listen_to_services(settings.address, settings.port, settings.tls)
         async with _running(engine, keys, stop, seconds=settings.fetch_seconds):
             if settings.gateway_workers == 1:
                 await served.by_this_process(listening, stop)
             else:
                 await served.by_workers(listening.socket, stop)
+
+
+def stage_folder(settings: GatewaySettings) -> Path:
+    """Where to stage engines: on hardware, where its host cannot change them after they were hashed.
+
+    Raises:
+        SandboxUnavailable: it could, in the folder that the settings name.
+    """
+    if settings.platform != "software":
+        return unchanging_folder(settings.stage_folder)
+    return settings.stage_folder or staging_folder(settings.state)
+
+
+def _engines(settings: GatewaySettings, chosen: ChosenEngine, staged: StagedEngine) -> Make:
+    """Services of the chosen engine, each with what the parties of one contract gave it."""
+
+    def make(given: VerifiedTaskAssets) -> EngineService:
+        return EngineService(
+            chosen.plan,
+            staged,
+            settings.run_folder,
+            workers=settings.workers,
+            say=_say,
+            given=given.sections,
+            model=chosen.source(given.model_key),
+        )
+
+    return make
 
 
 async def keys_by_identity(
@@ -135,7 +154,7 @@ async def keys_by_identity(
     clock: WitnessedClock,
     stack: contextlib.AsyncExitStack,
     *,
-    sections: TaskSections | None = None,
+    assets: TaskAssets | None = None,
 ) -> KmsKeys:
     """Keys that the KMS's instances give over mutual TLS at `urls`; the node's identity is kept while `stack` is."""
     speaker = Speaker(node.line, clock=clock)
@@ -144,7 +163,7 @@ async def keys_by_identity(
     is_named = lambda: speaker.held is not None  # noqa: E731 - asked each time
     pairs = zip(ordinary, entered, strict=True)
     links = Failover([KmsLink(one, other, is_named=is_named) for one, other in pairs])
-    keys = KmsKeys(links, node, clock=clock, sections=sections)
+    keys = KmsKeys(links, node, clock=clock, assets=assets)
     instances = Failover(ordinary)
 
     async def obtain() -> HeldIdentity:
@@ -181,11 +200,12 @@ class Served:
     engine: GivenEngine
     clock: WitnessedClock
     engine_seconds: float
+    at_once: int  # requests that one engine is asked at a time
 
     async def by_this_process(self, listening: Listening, stop: asyncio.Event) -> None:
         """One process does all."""
         settings = self.settings
-        engines = ForkingEngines(len(os.sched_getaffinity(0)), missing=self.engine.missing)
+        engines = ForkingEngines(self.at_once, missing=self.engine.missing)
         self.engine.follow(lambda one: engines.add(one.address), lambda one: engines.remove(one.address))
         queue = QueueLimits(settings.waiting_requests, settings.waiting_seconds, self.engine_seconds)
         gateway = assemble(self.node, self.keys, engines, settings.security, clock=self.clock, queue=queue)
@@ -235,6 +255,7 @@ class Served:
             waiting_requests=max(1, settings.waiting_requests // settings.gateway_workers),
             waiting_seconds=settings.waiting_seconds,
             engine_seconds=self.engine_seconds,
+            at_once=max(1, self.at_once // settings.gateway_workers),
             grace_seconds=settings.grace_seconds,
             about={"platform": self.node.tee.platform, "workload": self.node.tee.workload.hex()},
             log_level=settings.log_level,

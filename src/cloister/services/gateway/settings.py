@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -17,6 +16,9 @@ from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK, Port
 from cloister.hosting.needed_file import NeededFile
 from cloister.hosting.tls import PeerTls, ServerTls, require_known
 from cloister.node.device import Platform, TeeSettings
+from cloister.sandbox.devices import Devices
+from cloister.sandbox.plan import Choice
+from cloister.services.gateway.engine_choice import EngineName, SandboxSizes, require_engine
 from cloister.services.gateway.security import GatewaySecurity
 
 
@@ -49,10 +51,15 @@ class GatewaySettings:
     contract: NeededFile  # signed entries, first to current
     state: Path  # engines are staged below it, or where root's sandbox user can get to
     run_folder: Path  # for the engine's socket; made if missing, ours alone
+    stage_folder: Path | None = None  # for engines in place of that; on hardware only memory, the default, or dm-verity
     platform: Platform = "software"  # auto: whatever TEE this machine is
     platform_key: NeededFile | None = None  # of the software TEE: 32 bytes, an Ed25519 seed
     gpus: bool = False  # whether evidence shows this machine's GPUs, as the contract's appraisal policy may want
-    engine: Literal["speech", "echo"] = "speech"
+    engine: EngineName = "speech"  # or whisper, transformers, echo; or the folder of an upstream server
+    model: Path | None = None  # a sealed artifact; its key comes by its owner's grant
+    sandbox: Choice = "auto"  # what confines it: bwrap or gvisor, the first that can be had; landlock only by name
+    devices: Devices = "none"  # nvidia: the engine gets this machine's GPUs; untested, none was there
+    sizes: SandboxSizes = field(default_factory=SandboxSizes)
     workers: int = 1  # sandboxes, each serves as many requests at a time as there are processors
     gateway_workers: int = 1  # processes that serve clients; at more than one they are apart from this one
     waiting_requests: int = 64  # for an engine; one more is told to come again
@@ -74,6 +81,7 @@ class GatewaySettings:
         Raises:
             UsageError: they do not.
         """
+        require_engine(self.engine, self.model)
         require_for_services(self.address, self.tls)
         for url in self.kms_urls:
             require_known(url, self.peers)

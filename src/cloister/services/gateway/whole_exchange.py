@@ -16,6 +16,7 @@ from cloister.hosting.http_head import RequestHead, ResponseHead
 from cloister.hosting.http_inbound import InboundConnection
 from cloister.hosting.problem import MEDIA_TYPE, encode, problem_of
 from cloister.ohttp.encapsulation import HEADER_SIZE, OpenedInPlace, open_in_place
+from cloister.ohttp.privacy import require_standard
 from cloister.services.gateway.buffers import SMALL, Buffer, Collected, wipe
 from cloister.services.gateway.engine_link import MAXIMUM_ANSWER, EngineLink
 from cloister.services.gateway.exchange import NOT_ADMITTED, RunningReceipt, Shared
@@ -149,6 +150,7 @@ class WholeExchange:
                 receipt.request(piece)
             receipt.asked()
             self._receipt = receipt
+            require_standard(request.headers)
             self._key.endpoints.require(request.method, request.path)
         except UsageError as error:
             return self._refuse(error)

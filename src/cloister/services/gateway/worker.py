@@ -111,8 +111,7 @@ class Worker:
         self._keys = HandedKeys()
         self._missing: Sequence[str] = ("a word from the gateway's first process",)
         self._clock = WitnessedClock(time.time)  # noqa: TID251 - the outermost place that has one
-        at_once = max(1, len(os.sched_getaffinity(0)) // setup.workers)
-        self._engines = ForkingEngines(at_once, missing=lambda: self._missing)
+        self._engines = ForkingEngines(setup.at_once, missing=lambda: self._missing)
         self._known: dict[str, int] = {}  # the folders of engines that are ready, open
 
     async def serve(self, control: socket.socket, stop: asyncio.Event) -> None:

@@ -17,28 +17,27 @@ from time import monotonic
 from cloister.attest.evidence import EvidenceRejected
 from cloister.contract.asset_release import AssetsAsked
 from cloister.contract.epochs import active_epoch
-from cloister.contract.governance import time_awaited
 from cloister.contract.handover import AskedByInstance
 from cloister.contract.identity_release import IdentityAsked
 from cloister.contract.release import Asked
 from cloister.contract.replay import LogRefused
-from cloister.crypto.hpke import KemPrivateKey
 from cloister.endorsements.endorsing import AsCarried, Endorsing
 from cloister.errors import Unavailable
 from cloister.formats.constitution import parse_constitution
-from cloister.formats.governance import WitnessedTime
-from cloister.ledger.statements import entry_digest, open_statement, sign_statement
+from cloister.ledger.statements import open_statement
 from cloister.node.identity_tls import HeldIdentity
 from cloister.node.witnessed_clock import WitnessedClock
 from cloister.services.kms.asset_release import release_assets
 from cloister.services.kms.bundle import ServedBundle
 from cloister.services.kms.custody import Custody
 from cloister.services.kms.desk import Desk
-from cloister.services.kms.epochs import EpochKeys, due_window, next_epoch
+from cloister.services.kms.due_epochs import DueEpochs
+from cloister.services.kms.epochs import EpochKeys
 from cloister.services.kms.handover import Peer, give
 from cloister.services.kms.history import History, Ledger
 from cloister.services.kms.identities import Identities
-from cloister.services.kms.instance import Instance, challenge_of
+from cloister.services.kms.instance import Instance
+from cloister.services.kms.presence import Presence
 from cloister.services.kms.publications import Publications
 from cloister.services.kms.release import release
 from cloister.services.kms.requests import read_assets, read_handover, read_identity_request, read_release
@@ -82,13 +81,13 @@ class Kms:
         self._custody = Custody(self._standing, sealed)
         self._identities = Identities(self._standing, self._custody)
         self._publications = Publications(self._standing, self._custody)
+        self._presence = Presence(self._standing, self._taking.lost, self._publications.withdraw)
+        self._due = DueEpochs(self._standing, self._taking.lost)
         self._lock = asyncio.Lock()
         self._spending = asyncio.Lock()  # uses of assets: the log takes an instance's by their numbers, one by one
         self._looked_at = -1.0  # by a monotonic clock: when the latest look at the log began
         self.started = False
         self.trouble = ""  # why the last attempt to start, or to follow the log, did not come to its end
-        self.retired: EvidenceRejected | None = None  # set once the constitution in force no longer names this code
-        self._retired_at = 0
 
     async def start(self, given: Sequence[bytes] = ()) -> None:
         """Verify the log from its genesis, log the entries `given` that it lacks, show itself, get or make keys.
@@ -108,14 +107,16 @@ class Kms:
             await standing.history.follow(appended.checkpoint)
             for entry in given:
                 await standing.log(entry)
-            await self._endorse_itself()  # before the checkpoint at whose time it is judged: vendors date what they say
+            await (
+                self._presence.endorse()
+            )  # before the checkpoint at whose time it is judged: vendors date what they say
             await standing.history.follow(await standing.ledger.renew_checkpoint())
-            await self._settle()
+            await self._presence.settle(started=self.started)
         await self._taking.ask(self._lock)
         await self._custody.recover(self._lock)
         async with self._lock:
             await self._custody.settle()
-            await self._begin_due_epochs()
+            await self._due.begin()
             self._publications.publish()
             self.started, self.trouble = True, ""
 
@@ -131,18 +132,18 @@ class Kms:
         async with self._lock:
             due = self._is_due()
             if due and self.retired is None:
-                await self._endorse_itself()
+                await self._presence.endorse()
             await self._catch_up(renew=due)
             if self.retired is None:
                 await standing.log_refusals()
         if self.retired is not None:
-            self._end_in_time(self.retired)
+            self._presence.end_in_time(self.retired)
             return
         await self._taking.ask(self._lock)
         await self._custody.recover(self._lock)
         async with self._lock:
             await self._custody.settle()
-            await self._begin_due_epochs()
+            await self._due.begin()
             if due or not self._publications.are_of(standing.history.checkpoint.size):
                 self._publications.publish()
 
@@ -165,8 +166,8 @@ class Kms:
         )  # a third of a second, of what is made to take long
         asked = Asked(request.contract, request.key_id, *await self._desk.shown(request.contract, evidence))
         async with self._where_the_log_is():
-            await self._begin_due_epochs()
-        return self._answered(await self._release(asked))
+            await self._due.begin()
+        return self._answered(await release(self._standing, asked))
 
     async def release_assets(self, data: bytes) -> bytes:
         """Judge a node's request for assets, log the use, and only once it is witnessed and counts give them away.
@@ -207,6 +208,11 @@ class Kms:
         self._publications.note()
         return own
 
+    @property
+    def retired(self) -> EvidenceRejected | None:
+        """Why the constitution in force does not name this code any more, once it does not."""
+        return self._presence.retired
+
     def served(self) -> frozenset[bytes]:
         """The lines that this instance can speak for now."""
         return frozenset(self._standing.lines()) if self.started and self.retired is None else frozenset()
@@ -235,6 +241,22 @@ class Kms:
     def intake(self, contract: bytes) -> bytes | None:
         """What owners examine of the line with this digest before they seal anything; None where it has no root."""
         return self._publications.intake(contract)
+
+    async def intake_for_owners(self, contract: bytes) -> bytes | None:
+        """As `intake`; the owner who asks first in a line that has no root secret yet has it made.
+
+        A contract does not say whether its model is sealed, so a line whose model is public gets no root unasked. Who
+        asks need not be an owner: it is one entry in the life of a line, and anybody may read what it says.
+
+        Raises:
+            Refused, Unavailable: the log takes nothing now.
+        """
+        line = self._standing.lines().get(contract)
+        if line is not None and line.custody.latest is None and line.current.assets:
+            async with self._where_the_log_is():
+                await self._custody.have_root(contract)
+            self._publications.publish()
+        return self.intake(contract)
 
     def bundle(self, contract: bytes) -> ServedBundle | None:
         """The bundle of the contract line with this digest; None where there is none."""
@@ -276,94 +298,13 @@ class Kms:
             self._publications.note()
         return reply
 
-    async def _release(self, asked: Asked) -> bytes:
-        return await release(self._standing, asked)
-
     async def _catch_up(self, *, renew: bool = False) -> None:
         """Follow the log to where it is, its checkpoint cosigned now where `renew` says so."""
         ledger, history = self._standing.ledger, self._standing.history
         seen = history.checkpoint.size  # before asking: releases that are under way follow it further meanwhile
         await history.follow(await (ledger.renew_checkpoint() if renew else ledger.checkpoint()), seen=seen)
         if self.retired is None:
-            await self._settle()
-
-    async def _endorse_itself(self) -> None:
-        """Have what vendors say for this instance's own evidence, as of now; clients have no other source."""
-        standing, instance = self._standing, self._standing.instance
-        constitution = standing.state.constitution
-        shown = instance.collected(challenge_of(standing.history.checkpoint), constitution)
-        instance.endorsements = await standing.vendors.renewed(
-            shown, constitution.appraisal, instance.endorsements, at=standing.now()
-        )
-
-    async def _settle(self) -> None:
-        """Say what the log lacks: this instance under the constitution in force, and times that are awaited."""
-        standing = self._standing
-        if not standing.counts():
-            await self._introduce()
-        if self.retired is None:
-            self._taking.lost.came(standing.state.size)
-            await self._tell_time()
-            standing.erase_stale()
-
-    async def _tell_time(self) -> None:
-        """Log what witnesses say of time where a notice or a vote waits for that."""
-        standing = self._standing
-        if time_awaited(standing.state, standing.history.checkpoint):
-            note = WitnessedTime(note=standing.history.checkpoint.note)
-            await standing.log(sign_statement("time", note, (standing.instance.secrets.sign,)))
-
-    async def _introduce(self) -> None:
-        standing = self._standing
-        try:
-            entry = standing.instance.introduction(standing.history.checkpoint, standing.state.constitution)
-        except EvidenceRejected as refusal:
-            if lacking := standing.vendors.lacking:  # a vendor that is silent retires nobody
-                raise Unavailable(f"{refusal}; {len(lacking)} endorsements lack, see the log") from refusal
-            self._retire(refusal)
-            return
-        await standing.log(entry)
-        if not standing.counts():
-            raise LogRefused("kms.signature", f"the log does not take this instance: {standing.state.reason}")
-
-    def _retire(self, refusal: EvidenceRejected) -> None:
-        """Serve nothing any more, but hand over for a while: the successor takes over without losing a key."""
-        self._publications.withdraw()
-        self.retired, self._retired_at = refusal, self._standing.now()
-        self._standing.erase_stale()
-        if not self.started:
-            self._end(refusal)
-
-    def _end_in_time(self, refusal: EvidenceRejected) -> None:
-        over = self._standing.now() >= self._retired_at + self._security.handover_seconds
-        if over or not (len(self._standing.keys) or self._standing.roots.held()):
-            self._end(refusal)
-
-    def _end(self, refusal: EvidenceRejected) -> None:
-        self._standing.keys.erase_all()
-        self._standing.roots.erase_all()
-        raise refusal
-
-    async def _begin_due_epochs(self) -> None:
-        for name in self._standing.lines():
-            await self._begin_due_epoch(name)
-        self._standing.erase_stale()
-
-    async def _begin_due_epoch(self, name: bytes) -> None:
-        """Make the next key where one is due. Where another instance was first, the log takes only that one."""
-        standing, kem = self._standing, self._security.kem
-        line, now = standing.state.lines[name], standing.now()
-        lost = self._taking.lost.among(line, at=now)
-        witnessed = standing.history.checkpoint.cosigned_at
-        window = due_window(line, self._security, at=now, witnessed=witnessed, lost=lost)
-        if window is None:
-            return
-        key = KemPrivateKey.generate(kem)
-        epoch = next_epoch(line, window, key.public, kem=kem)
-        entry = sign_statement("epoch", epoch, (standing.instance.secrets.sign,))
-        standing.keys.expect(entry_digest(entry), key, epoch)  # whoever sees it in the log may ask for it
-        await standing.log(entry)
-        self._taking.lost.replaced(line, lost)
+            await self._presence.settle(started=self.started)
 
     def _is_due(self) -> bool:
         """Whether a fresh checkpoint is wanted: in its time, or since an epoch begins or ends, of which it tells."""

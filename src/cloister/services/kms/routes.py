@@ -69,7 +69,7 @@ def routes(
         return Response(reply, media_type=CBOR, headers={"cache-control": "no-store"})
 
     async def intakes(request: Request) -> Response:
-        return _intake(kms, request)
+        return await _intake(kms, request)
 
     async def bundles(request: Request) -> Response:
         return _bundle(kms, request)
@@ -98,15 +98,15 @@ def _require_giving(gives: bool) -> None:
         raise AskedWithoutIdentity("keys and assets are given by identity: ask at the port of this KMS's [mutual_tls]")
 
 
-def _intake(kms: Kms, request: Request) -> Response:
+async def _intake(kms: Kms, request: Request) -> Response:
     name = request.path_params["contract"]
     if not _DIGEST.fullmatch(name):
         return problem_response(problem(404, "an intake key is named by 64 lower-case hexadecimal digits"))
     if missing := kms.missing():
         return problem_response(problem(503, f"the KMS is not serving: {missing[0]}", retry=True))
-    intake = kms.intake(bytes.fromhex(name))
+    intake = await kms.intake_for_owners(bytes.fromhex(name))
     if intake is None:
-        return problem_response(problem(404, "no contract of this name has anything to keep: no root secret was made"))
+        return problem_response(problem(404, "no contract of this name is served that has anything to keep"))
     return Response(intake, media_type=CBOR, headers={"cache-control": "no-store"})
 
 

@@ -1,4 +1,4 @@
-"""The proxy: callers who show a token, requests to /v1/, answers whose receipts were examined."""
+"""The proxy: callers who show a token, requests to /v1/ and /v2, answers whose receipts were examined."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from cloister.services.proxy.settings import ProxySettings
 from cloister.services.proxy.streams import answer_in_pieces, beginning_of, continued, shown_headers
 
 API = "/v1/"
+APIS = (API, "/v2/")  # OpenAI's and Anthropic's; the Open Inference Protocol
 UNLIMITED = 2**53  # bytes, to the server: the cap is kept where its refusal has OpenAI's shape
 OF_ONE_PROGRAM = Limits(body_bytes=UNLIMITED, connections=64)
 
@@ -54,7 +55,7 @@ async def serve_proxy(settings: ProxySettings, stop: asyncio.Event, *, clock: Ca
     door = Door.on_this_machine(callers, port_of(listening.socket), settings.address)
     if listening.tls is not None:
         door = Door(callers, frozenset(), secure=True)
-    async with Session(policy, memory, relay, clock=clock) as session:
+    async with Session(policy, memory, relay, privacy=settings.privacy, clock=clock) as session:
         proxy = Proxy(session, door=door, receipts=settings.receipts)
         limits = Limits(body_bytes=UNLIMITED, connections=settings.connections, grace_seconds=settings.grace_seconds)
         await serve_callers(proxy, listening, stop, limits=limits, ready=settings.ready)
@@ -105,8 +106,8 @@ class Proxy:
         caller = self._door.enter(request)
         if isinstance(caller, Response):
             return caller
-        if not request.target.startswith(API):
-            message = f"no such path: requests go to {API}…, as {API}audio/transcriptions"
+        if not request.target.startswith(APIS) and request.target != "/v2":
+            message = f"no such path: requests go to {API}… or /v2/…, as {API}audio/transcriptions"
             return openai_error.answer(404, message, kind=INVALID, code="unknown_url")
         try:
             if (request.body.length or 0) > MAXIMUM_REQUEST:

@@ -9,6 +9,7 @@ from cloister.hosting.logs import LogLevel
 from cloister.hosting.loopback import GRACE_SECONDS, LOOPBACK, Port, require_servable
 from cloister.hosting.needed_file import NeededFile
 from cloister.hosting.tls import ServerTls, require_private
+from cloister.ohttp.privacy import STANDARD, Privacy
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class ProxySettings:
     token: NeededFile  # a file with the bearer token that callers must show, or a folder of such, named as its callers
     receipts: Path  # a folder, made when missing
     relay_ca: NeededFile | None = None  # PEM: who may sign the relay's certificate; without it this machine's own list
+    privacy: Privacy = STANDARD  # strict: an answer's length and times tell next to nothing, and it takes longer
     address: str = LOOPBACK  # an IP address; callers of other machines need `tls`
     tls: ServerTls | None = None
     ready: Path | None = None  # the port is written there when it is served

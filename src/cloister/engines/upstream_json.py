@@ -1,0 +1,62 @@
+"""JSON of both sides of the adapter: what stands in it can be written again, and read by any client.
+
+Python's own reader takes `NaN`, `Infinity` and whole numbers up to 4,300 digits, of which a sum cannot be written.
+
+Source: RFC 8259, sections 6 (numbers) and 8.1 (UTF-8).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+MAXIMUM_DEPTH: Final = 64
+_MOST_DIGITS: Final = 40  # of a whole number, with its sign: 128 bits
+
+
+def parse_json(body: bytes, *, members: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None) -> Any:
+    """The value in `body`; `members` makes an object of its members.
+
+    Raises:
+        ValueError: not JSON in UTF-8, a number that is not finite, a whole one of over 40 digits, or over 64 levels.
+    """
+    try:
+        found = json.loads(
+            body.decode(),
+            object_pairs_hook=members,
+            parse_constant=_no_number,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
+        deep = _depth(found) > MAXIMUM_DEPTH
+    except RecursionError as error:
+        raise ValueError("nested deeper than anything is") from error
+    if deep:
+        raise ValueError(f"nested deeper than {MAXIMUM_DEPTH} levels")
+    return found
+
+
+def _depth(value: Any) -> int:
+    """How deep objects and lists are nested; raises RecursionError where that is beyond all bounds."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    if not math.isfinite(number):
+        raise ValueError("a number that is not finite")
+    return number
+
+
+def _whole(written: str) -> int:
+    if len(written) > _MOST_DIGITS:
+        raise ValueError(f"a whole number of over {_MOST_DIGITS} digits")
+    return int(written)
+
+
+def _no_number(_text: str) -> Any:
+    raise ValueError("no number")
