@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import uvloop
 from msgspec import structs
 from tests.doubles.sandbox_launcher import launched, ordinary_user
 from tests.doubles.sandboxes import DEAF, FAULTY, SMALL, post, processes_mentioning, staged, traversable_folder
@@ -239,6 +240,20 @@ async def test_an_engine_that_cannot_be_confined_as_told_does_not_start(faulty):
     with pytest.raises(SandboxUnavailable, match=r"could not be confined.*nowhere"):
         await start(plan, faulty.engine, faulty.folder / "run")
     assert not processes_mentioning(str(faulty.engine.folder))
+
+
+def test_a_start_closes_no_descriptor_that_is_another_files_by_then(faulty):
+    async def start_and_open_others():
+        engine = await start(planning.plan(SMALL), faulty.engine, faulty.folder / "run")
+        with contextlib.ExitStack() as stack:
+            others = [stack.enter_context(open("/dev/null", "rb")) for _ in range(32)]  # noqa: ASYNC230, PTH123
+            await asyncio.sleep(0.05)
+            still_open = [os.fstat(other.fileno()) for other in others]
+        await engine.stop()
+        return still_open
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # what services run on
+        assert len(runner.run(start_and_open_others())) == 32
 
 
 def test_a_missing_program_is_named_with_the_line_that_installs_it():

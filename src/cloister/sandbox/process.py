@@ -267,17 +267,25 @@ def _reason(engine: RunningEngine, code: int) -> str:
 
 async def _report(report: io.FileIO) -> str:
     """What is said on standard error until the second stage has confined itself, or until the end; 4 KiB at most."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=4096)
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), report)
-    said = ""
+    said = b""
     try:
         async with asyncio.timeout(_START_SECONDS):
-            while not said.endswith(f"{CONFINED}\n") and len(said) < 4096 and (line := await reader.readline()):
-                said += line.decode(errors="replace")
-    except (TimeoutError, ValueError):
-        said += f"nothing was heard within {_START_SECONDS} s" if not said else ""
+            while not said.endswith(f"{CONFINED}\n".encode()) and len(said) < 4096 and (more := await _read(report)):
+                said += more
+    except TimeoutError:
+        said = said or f"nothing was heard within {_START_SECONDS} s".encode()
+    return said.decode(errors="replace")
+
+
+async def _read(pipe: io.FileIO) -> bytes:
+    """What there is to read, once there is any; empty at the end.
+
+    No transport: uvloop's would close the number of `pipe` once more in a later turn, when it may be another file's.
+    """
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(pipe, readable.set)
+    try:
+        await readable.wait()
     finally:
-        with contextlib.suppress(OSError):
-            transport.close()
-    return said
+        loop.remove_reader(pipe)
+    return pipe.read(4096)
