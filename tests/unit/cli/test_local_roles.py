@@ -64,6 +64,14 @@ def test_ports_are_the_same_again_unless_someone_has_taken_one(state):
     assert second["proxy"] == first["proxy"]
 
 
+def test_a_port_that_was_asked_for_is_the_proxys_whoever_had_it_last_time():
+    before = choose_ports({}, proxy=None)
+    for role in (*ROLES, RELAY_ADMIN):
+        ports = choose_ports(before, proxy=before[role])
+        assert ports["proxy"] == before[role]
+        assert len(set(ports.values())) == len(ports)
+
+
 def test_a_port_that_was_asked_for_and_is_taken_is_refused():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

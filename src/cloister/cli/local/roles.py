@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -74,10 +74,11 @@ def choose_ports(before: Mapping[str, int], *, proxy: int | None) -> dict[str, i
         Unavailable, UsageError: the proxy's port, the one asked for or the one of last time, cannot be had.
     """
     ports: dict[str, int] = {}
+    wanted = dict(before) if proxy is None else {**before, "proxy": proxy}
     for role in (*ROLES, RELAY_ADMIN):
-        wanted = proxy if role == "proxy" and proxy is not None else before.get(role, 0)
+        port = wanted.pop(role, 0)
         # Shells that know the proxy's port would send token and audio to whoever has it now: never changed unsaid.
-        ports[role] = _free(wanted, taken=ports.values(), required=role == "proxy" and wanted != 0)
+        ports[role] = _free(port, taken={*ports.values(), *wanted.values()}, required=role == "proxy" and port != 0)
     return ports
 
 
@@ -166,7 +167,7 @@ def write_settings(state: StateFolder, tables: Mapping[str, Table]) -> None:
         replace_file(config_path(state, role), (head + toml(table)).encode())
 
 
-def _free(port: int, *, taken: Any, required: bool) -> int:
+def _free(port: int, *, taken: Container[int], required: bool) -> int:
     """`port` if it can be had, else any."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -178,4 +179,4 @@ def _free(port: int, *, taken: Any, required: bool) -> int:
                 raise type(refused)(f"{refused}, with cloister up --port PORT") from error
             return _free(0, taken=taken, required=False)
         chosen: int = probe.getsockname()[1]
-    return _free(0, taken=taken, required=False) if chosen in taken else chosen
+    return chosen if required or chosen not in taken else _free(0, taken=taken, required=False)
