@@ -129,8 +129,13 @@ class LocalSystem:
         """Wait until it has said `sentence`."""
         async with asyncio.timeout(seconds):
             while sentence not in self.said:
-                assert self.process.returncode is None, self.said
+                assert self.process.returncode is None, self.said + self.logged()
                 await asyncio.sleep(0.05)
+
+    def logged(self):
+        """What its services said last."""
+        logs = sorted((self.state / "logs").glob("*.log"))
+        return "".join(f"\n--- {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in logs)
 
     async def cloister(self, *arguments):
         """Run a command against this system."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import ipaddress
 import os
 import re
@@ -124,6 +125,7 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
 def run_until_stopped(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run a service's `main` until it returns; the event it gets is set by SIGTERM and SIGINT. On uvloop if there."""
     sys.unraisablehook = tell_of_unraisable
+    faulthandler.enable()  # a library that aborts leaves in the log where: names of functions, no data
 
     async def with_signals() -> None:
         asyncio.get_running_loop().set_exception_handler(tell_of_fault)
