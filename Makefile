@@ -46,6 +46,8 @@ check: $(VENV)/.dev ## Lint, types, floors, dependencies, dead code, spelling.
 	$(BIN)/vulture
 	$(BIN)/codespell $$(git ls-files)
 
+# Bytecode is kept whatever this shell says: the commands and services that tests start by the hundred load it.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: ## Run every test.
 	@scripts/debian-packages test
 	@$(MAKE) --no-print-directory $(VENV)/.dev

@@ -5,14 +5,13 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import sysconfig
 import time
 from pathlib import Path
 
 import msgspec
 from tests.doubles.command_line import SOURCE, Ran
+from tests.doubles.node_environment import link_libraries, make_environment
 
 from cloister.cli.system_record import SystemRecord
 from cloister.hosting.processes import name_of, wait_for_end
@@ -28,13 +27,10 @@ class Installation:
         """`user` is the numeric id to run as, if not our own; the packages `own` are copied, too."""
         self.folder = folder
         self.user = user
-        subprocess.run([interpreter, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
-        shutil.copytree(
-            SOURCE / "cloister", folder / "source" / "cloister", ignore=shutil.ignore_patterns("__pycache__")
-        )
-        library = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "venv")}))
-        (library / "tree.pth").write_text(f"{folder / 'source'}\n{libraries(folder, own)}\n")
-        (folder / "venv" / "engines").symlink_to(Path(sys.prefix) / "engines")
+        source = folder / "source"
+        shutil.copytree(SOURCE / "cloister", source / "cloister", ignore=shutil.ignore_patterns("__pycache__"))
+        libraries = link_libraries(folder / "libraries", copied=own)
+        make_environment(folder / "venv", source, libraries, interpreter=interpreter)
         self.python = folder / "venv" / "bin" / "python"
 
     def module(self, name):
@@ -61,21 +57,6 @@ class Installation:
             stdout=out,
             stderr=out,
         )
-
-
-def libraries(folder, own):
-    """The folder of the libraries: the running ones, or links to them and copies of those that a test changes."""
-    running = Path(sysconfig.get_path("purelib"))
-    if not own:
-        return running
-    linked = folder / "libraries"
-    linked.mkdir()
-    for entry in running.iterdir():
-        if entry.name in own:
-            shutil.copytree(entry, linked / entry.name)
-        else:
-            (linked / entry.name).symlink_to(entry)
-    return linked
 
 
 class LocalSystem:

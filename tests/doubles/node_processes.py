@@ -8,8 +8,9 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.doubles.node_environment import node_environment
 
 from cloister.errors import Unavailable
 from cloister.hosting.http_client import HttpClient
@@ -34,14 +35,21 @@ print(json.dumps([*(one.hex() for one in digests), runs.tier]))
 """
 
 
-def measured(folder: Path, *, interpreter: str = sys.executable) -> tuple[bytes, bytes, Runs]:
+def measured(folder: Path, *, interpreter: str = "") -> tuple[bytes, bytes, Runs]:
     """What a KMS and a gateway started here would measure, found as `cloister up` finds it: in such a process."""
     said = subprocess.run(
-        [*measured_python(interpreter), "-c", MEASURE, str(folder)], capture_output=True, check=True, timeout=60
+        [*_python(interpreter), "-c", MEASURE, str(folder)],
+        capture_output=True,
+        check=True,
+        timeout=60,
     ).stdout
     *digests, tier = json.loads(said)
     workload, gateway, sandbox, engine, model = (bytes.fromhex(text) for text in digests)
     return workload, gateway, Runs(sandbox, engine, model, tier)
+
+
+def _python(interpreter: str) -> list[str]:
+    return measured_python(interpreter or str(node_environment() / "bin" / "python"))
 
 
 def toml(values: dict[str, object]) -> str:
@@ -52,15 +60,21 @@ def toml(values: dict[str, object]) -> str:
 class Service:
     """One service as a process of its own."""
 
-    def __init__(
-        self, name: str, folder: Path, values: dict[str, object], *, interpreter: str = sys.executable
-    ) -> None:
+    def __init__(self, name: str, folder: Path, values: dict[str, object], *, interpreter: str = "") -> None:
         self.ready = folder / f"{name}.port"
         config = folder / f"{name}.toml"
         security = values.pop("security", {})
         table = f"[security]\n{toml(security)}" if security else ""  # type: ignore[arg-type]
         config.write_text(toml({"port": 0, "ready": str(self.ready)} | values) + table)
-        command = [*measured_python(interpreter), "-m", "cloister", "service", name, "--config", str(config)]
+        command = [
+            *_python(interpreter),
+            "-m",
+            "cloister",
+            "service",
+            name,
+            "--config",
+            str(config),
+        ]
         self.said = b""
         self.log = folder / f"{name}.log"
         with self.log.open("wb") as log:
@@ -127,7 +141,7 @@ def gateway_settings(system: LocalSystem, folder: Path) -> dict[str, object]:
 
 
 @contextlib.asynccontextmanager
-async def node(name: str, system: LocalSystem, values: dict[str, object], *, interpreter: str = sys.executable):
+async def node(name: str, system: LocalSystem, values: dict[str, object], *, interpreter: str = ""):
     """A service that is ended, in time and in good order."""
     service = Service(name, system.folder, values, interpreter=interpreter)
     try:

@@ -4,6 +4,7 @@ import hashlib
 
 import msgspec
 import pytest
+from tests.doubles.changed_bytes import last_bit_flipped
 from tests.doubles.custody_system import CustodySystem, WantingNode
 
 from cloister.crypto.cose import open1, sign1
@@ -165,7 +166,7 @@ async def given():
 
 def altered(given):
     (asset,) = given.reply.assets
-    given.reply = replace(given.reply, assets=(replace(asset, wrapped=asset.wrapped[:-1] + b"x"),))
+    given.reply = replace(given.reply, assets=(replace(asset, wrapped=last_bit_flipped(asset.wrapped)),))
 
 
 REPLY_BREAKS = [

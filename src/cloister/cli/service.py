@@ -10,15 +10,15 @@ from typing import Final, NoReturn
 import click
 
 from cloister.errors import UsageError
+from cloister.formats.node_manifest import MEASURED
 from cloister.hosting.core_dumps import forbid_core_dumps
 from cloister.hosting.settings import load
-from cloister.services.places import SERVICES, imported
-from cloister.tee.launch import ENVIRONMENT, loads_no_bytecode, measured_python
+from cloister.services.places import SERVICES, command_of, imported
+from cloister.tee.launch import ENVIRONMENT, loads_no_bytecode
 
 LOCAL_SETTINGS: Final = "cloister.cli.local.settings:LocalSettings"
 NODE: Final = "node"  # what `cloister node identity` runs as, which is no service
 NODE_SETTINGS: Final = "cloister.node.service:NodeSettings"
-MEASURED: Final = frozenset({"kms", "gateway"})  # they refuse to run where bytecode may have been loaded
 
 EPILOG: Final = """\b
 Examples:
@@ -62,5 +62,5 @@ def start_measured(name: str, config: Path | None, environ: Mapping[str, str]) -
     prefix = f"CLOISTER_{name.upper()}__"
     own = {variable: value for variable, value in environ.items() if variable.startswith(prefix)}
     given = [] if config is None else ["--config", str(config)]
-    command = [*measured_python(), "-m", "cloister", "service", name, *given]
+    command = command_of(name, *given)
     os.execve(command[0], command, {**ENVIRONMENT, **own})  # noqa: S606 - our own interpreter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from cloister.cli.exit_codes import EXIT_CODES
 from cloister.cli.local.agreed import contract_option
 from cloister.cli.local.endpoints import AUDIO, endpoints_of
 from cloister.cli.local.followed_log import FollowedLog
-from cloister.cli.local.measurement import service_command
 from cloister.cli.local.model_key import model_key_option
 from cloister.cli.local.served_model import require_served
 from cloister.cli.local.settings import LocalSettings, engine_options, proxy_options, read_settings
@@ -190,7 +190,7 @@ def _detached(asked: Asked, environ: Mapping[str, str]) -> None:
     told = FollowedLog(state.logs / "up.log")
     with told.path.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            service_command(*arguments),
+            [sys.executable, "-I", "-m", "cloister", *arguments],
             env={**ENVIRONMENT, **environ},
             stdin=subprocess.DEVNULL,
             stdout=log,

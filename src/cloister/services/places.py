@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from cloister.errors import UsageError
+from cloister.formats.node_manifest import MEASURED
+from cloister.tee.launch import measured_python
 
 
 class Place(NamedTuple):
@@ -28,6 +31,12 @@ SERVICES: Final[Mapping[str, Place]] = {
         "cloister.services.deployment.settings:DeploymentSettings", "cloister.services.deployment.service:run"
     ),
 }
+
+
+def command_of(service: str, *arguments: str) -> list[str]:
+    """The command line of a service. What measures itself loads no bytecode; others start in a third of the time."""
+    python = measured_python() if service in MEASURED else [sys.executable, "-I"]
+    return [*python, "-m", "cloister", "service", service, *arguments]
 
 
 def imported(service: str, place: str) -> Any:

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from tests.doubles.changed_bytes import last_bit_flipped
 from tests.doubles.node_manifests import sample_manifest, sample_node
 
 from cloister.crypto.signing import SigningKey
@@ -39,7 +40,7 @@ def test_what_was_kept_is_what_was_signed():
 @pytest.mark.parametrize(
     ("revisions", "sentence"),
     [
-        ([kept(1, signed=SIGNED[1][:-1] + b"\0")], "revision 1 is not what was signed"),
+        ([kept(1, signed=last_bit_flipped(SIGNED[1]))], "revision 1 is not what was signed"),
         ([kept(1, signed=SIGNED[2])], "revision 1 does not follow"),
         (
             [kept(1), kept(2, signed=sign_node_manifest(msgspec.structs.replace(SECOND, previous=bytes(32)), KEY))],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.doubles.changed_bytes import last_bit_flipped
 from tests.doubles.plain_models import KEY, OTHER_KEY, SMALL, MemoryTarget, Watched, large, opened, write_model
 
 from cloister.crypto.sealed_stream import HEADER_SIZE, SEGMENT
@@ -186,7 +187,7 @@ def test_an_empty_file_is_held_to_its_key_too(artifact):
     _, manifest = parse_header((artifact / "artifact.cbor").read_bytes())
     number = [file.path for file in manifest.files].index("empty.txt")
     place = artifact / "files" / f"{number:05}.sealed"
-    place.write_bytes(place.read_bytes()[:-1] + b"\0")
+    place.write_bytes(last_bit_flipped(place.read_bytes()))
     with pytest.raises(ArtifactRefused, match=r"artifact\.segment: empty\.txt"):
         opened(artifact)
 

@@ -67,11 +67,6 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         return sorted(name for name in names if self.manifest.get(name) != before.get(name))
 
 
-def service_command(*arguments: str) -> list[str]:
-    """The command line of a service, and of what must measure the same as a service does."""
-    return [*measured_python(), "-m", "cloister", *arguments]
-
-
 def measure_here(state: StateFolder, engine: str, model: Path | None, how: Held) -> Measurement:
     """Measure this process, and stage the engine.
 
@@ -100,7 +95,8 @@ def measure_in_child(state: StateFolder, engine: str, model: Path | None, how: H
     Raises:
         NotMeasured: it could not; in its words.
     """
-    command = service_command("workload", "measure", "--engine", engine, "--state", str(state.root))
+    command = [*measured_python(), "-m", "cloister", "workload", "measure", "--engine", engine]
+    command += ["--state", str(state.root)]
     command += ["--here", msgspec.json.encode(how.sizes).decode(), "--sandbox", how.tool]
     command += [] if model is None else ["--model", str(model)]
     try:

@@ -21,7 +21,6 @@ from cloister.cli.local.measurement import (
     Measurement,
     keep_manifest,
     measure_in_child,
-    service_command,
 )
 from cloister.cli.local.model_key import deposit_model_key
 from cloister.cli.local.settings import LocalSettings
@@ -55,6 +54,7 @@ from cloister.hosting.processes import name_of
 from cloister.ohttp.privacy import Privacy
 from cloister.secret import SecretBytes
 from cloister.services.gateway.engine_choice import engine_named
+from cloister.services.places import command_of
 from cloister.tee.launch import ENVIRONMENT
 from cloister.tee.software import SENTENCE
 from cloister.trust.bundle import VerifiedBundle
@@ -330,7 +330,7 @@ class System:
         loading = engine_named(self.prepared.found.engine).ready_seconds
         return Role(
             name=name,
-            command=service_command("service", name, "--config", str(roles.config_path(state, name))),
+            command=command_of(name, "--config", str(roles.config_path(state, name))),
             port=ports[name],
             log=roles.log_path(state, name),
             announces=roles.ready_path(state, name),

@@ -21,8 +21,8 @@ from cloister.services.deployment.node_health import lacking, measured
 from cloister.services.deployment.node_process import NodeProcess, find
 from cloister.services.deployment.node_settings import health_url, rendered
 from cloister.services.deployment.plan import Present
+from cloister.services.places import command_of
 from cloister.storage.deployment_store import DeploymentStore, KeptProcess
-from cloister.tee.launch import measured_python
 
 LOOK_SECONDS = 2.0  # between looks at how a process is
 START_LOOK_SECONDS = 0.1  # while it starts
@@ -220,8 +220,8 @@ class Fleet:
             raise Unavailable(f"{error.filename} cannot be written: {error.strerror}") from error
         member.process, member.measured = None, b""
         await self._keep_in_store(member)  # before it runs: who is killed in between finds it by its settings file
-        command = [*measured_python(), "-m", "cloister", "service", member.node.role, "--config"]
-        member.process = NodeProcess.start([*command, str(self._config(member))], log=self._log(member))
+        command = command_of(member.node.role, "--config", str(self._config(member)))
+        member.process = NodeProcess.start(command, log=self._log(member))
         await self._keep_in_store(member)
 
     async def _keep_in_store(self, member: Member) -> None:
