@@ -151,7 +151,7 @@ def _outputs(folder, todo):
 
 
 def _environment(folder):
-    path = f"{node_environment() / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{node_environment() / 'commands'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     return {"HOME": str(folder), "PATH": path, "LANG": "C.UTF-8", "NO_COLOR": "1", "COLUMNS": "120"}
 
 

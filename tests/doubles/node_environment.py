@@ -22,16 +22,17 @@ EXTRAS = ("node", "postgres")
 
 @functools.cache
 def node_environment():
-    """The folder of the environment, one for this process; its `bin` has `python` and `cloister`."""
+    """One for this process: a folder `commands` with `cloister` alone, which runs in the environment `venv`."""
     folder = Path(tempfile.mkdtemp(prefix="cloister-node-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
     make_environment(folder / "venv", SOURCE, link_libraries(folder / "site-packages"))
-    program = folder / "venv" / "bin" / "cloister"
-    python = program.with_name("python")
-    program.write_text(f"#!{python}\nimport sys\nfrom cloister.cli.main import main\nsys.exit(main())\n")
+    program = folder / "commands" / "cloister"
+    program.parent.mkdir()
+    interpreter = f"{folder}/venv/bin/python"
+    program.write_text(f"#!{interpreter}\nimport sys\nfrom cloister.cli.main import main\nsys.exit(main())\n")
     program.chmod(0o755)
-    return folder / "venv"
+    return folder
 
 
 def make_environment(folder, source, libraries, *, interpreter=sys.executable):

@@ -49,7 +49,7 @@ def measured(folder: Path, *, interpreter: str = "") -> tuple[bytes, bytes, Runs
 
 
 def _python(interpreter: str) -> list[str]:
-    return measured_python(interpreter or str(node_environment() / "bin" / "python"))
+    return measured_python(interpreter or str(node_environment() / "venv" / "bin" / "python"))
 
 
 def toml(values: dict[str, object]) -> str:
