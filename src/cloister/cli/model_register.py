@@ -10,12 +10,13 @@ import click
 
 from cloister.cli.contract_log import json_option, key_option
 from cloister.cli.line_access import LineAccess, line_access
-from cloister.cli.model_options import FILE, FOLDER, read_public_key, read_signature
+from cloister.cli.model_options import FILE, FOLDER, read_public_key
 from cloister.errors import UsageError
 from cloister.formats.model_registration import ModelRegistration
 from cloister.formats.sealed_artifact import SIGNATURE_FILE
 from cloister.ledger.statements import sign_statement
 from cloister.sealing.artifact import Artifact, open_artifact
+from cloister.sealing.plain_folder import signature_in
 from cloister.sealing.signature import require_signed
 from cloister.storage.key_file import read_signing_key
 
@@ -56,14 +57,13 @@ def _signature(artifact: Artifact, signer: Path | None) -> bytes:
         TooLarge, MalformedInput: the signature or the key is none.
         ArtifactRefused: artifact.signature, or artifact.signed.
     """
-    place = artifact.place / SIGNATURE_FILE
-    there = os.path.lexists(place)
-    if signer is None and there:
-        raise UsageError(f"{place} is there: name the key of who signed it, --signer FILE, or remove it first")
     if signer is None:
+        place = artifact.place / SIGNATURE_FILE
+        if os.path.lexists(place):
+            raise UsageError(f"{place} is there: name the key of who signed it, --signer FILE, or remove it first")
         return b""
-    if not there:
+    data = signature_in(artifact.place)
+    if data is None:
         raise UsageError(f"{artifact.place} has no {SIGNATURE_FILE}: sign its folder (cloister model sign) and seal it")
-    data = read_signature(place)
     require_signed(artifact.manifest, data, read_public_key(signer))
     return hashlib.sha256(data).digest()

@@ -14,7 +14,7 @@ from cloister.formats.model_manifest import ModelManifest
 from cloister.formats.sealed_artifact import HEADER_FILE, SIGNATURE_FILE, UNFINISHED_FILE
 from cloister.sealing.artifact import open_artifact
 from cloister.sealing.hashing import manifest_of
-from cloister.sealing.plain_folder import read_folder
+from cloister.sealing.plain_folder import read_folder, signature_in
 from cloister.sealing.seal import model_name
 from cloister.sealing.signature import require_signed
 from cloister.storage.key_file import read_model_key
@@ -47,7 +47,7 @@ def verify(
     checked = [] if is_sealed else ["every byte"]
     manifest = _sealed(path, key, checked, hidden=as_json) if is_sealed else _plain(path, name, hidden=as_json)
     if signer is not None:
-        require_signed(manifest, read_signature(signature or path / SIGNATURE_FILE), read_public_key(signer))
+        require_signed(manifest, _signature(path, signature), read_public_key(signer))
         checked.append("the signature")
     lacks = ["every byte"] if "every byte" not in checked else []
     lacks += [] if signer is not None else ["who signed it"]
@@ -60,6 +60,15 @@ def verify(
     say(f"checked: {', '.join(checked)}")
     if lacks:
         say(f"not checked: {', '.join(lacks)}")
+
+
+def _signature(model: Path, given: Path | None) -> bytes:
+    """The signature to check: the one given, or the model's own."""
+    if given is not None:
+        return read_signature(given)
+    if (own := signature_in(model)) is None:
+        raise UsageError(f"{model} has no {SIGNATURE_FILE}: name the signature with --signature FILE")
+    return own
 
 
 def _sealed(path: Path, key: Path | None, checked: list[str], *, hidden: bool) -> ModelManifest:

@@ -1,6 +1,7 @@
 """`cloister model` as an owner runs it, and as whoever stores an artifact does."""
 
 import json
+import os
 import stat
 
 import pytest
@@ -85,6 +86,22 @@ def test_a_signature_goes_along_and_is_verified_sealed_and_plain(model, tmp_path
     (model / "config.json").write_bytes(b"{}")
     with pytest.raises(ArtifactRefused, match=r"artifact\.signed: config\.json"):
         command("verify", model, "--signer", public)
+
+
+@pytest.mark.parametrize(
+    ("put", "says"), [(os.mkfifo, "no plain file"), (lambda place: place.symlink_to("/dev/zero"), "cannot be read")]
+)
+def test_a_pipe_or_link_in_the_place_of_the_signature_is_refused_and_not_waited_for(sealed, tmp_path, put, says):
+    _, public = keys(tmp_path)
+    put(sealed / "model.sig")
+    with pytest.raises(UsageError, match=rf"model\.sig.*{says}"):
+        command("verify", sealed, "--signer", public)
+
+
+def test_a_model_without_a_signature_is_not_taken_for_signed(sealed, tmp_path):
+    _, public = keys(tmp_path)
+    with pytest.raises(UsageError, match=r"has no model\.sig: name the signature with --signature FILE"):
+        command("verify", sealed, "--signer", public)
 
 
 def test_a_bit_flipped_is_found_with_the_key(sealed, tmp_path):
