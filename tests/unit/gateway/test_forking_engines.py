@@ -76,6 +76,23 @@ async def test_a_process_that_would_keep_its_connection_is_given_no_second_reque
     await asyncio.sleep(0)
 
 
+async def test_a_process_that_hangs_up_unasked_is_connected_to_ever_less_often(tmp_path):
+    address, connections = str(tmp_path / "engine.sock"), []
+
+    async def hang_up(reader, writer):
+        connections.append(writer)
+        writer.close()
+
+    server = await asyncio.start_unix_server(hang_up, address)
+    supply = ForkingEngines(1, missing=lambda: ())
+    supply.add(address)
+    await asyncio.sleep(1)
+    assert 2 <= len(connections) <= 4  # at once, then after 0.2, 0.4 and 0.8 s
+    supply.close()
+    server.close()
+    await asyncio.sleep(0)
+
+
 async def test_an_engine_that_is_taken_away_ends_what_it_has_begun_and_another_has_the_next(tmp_path):
     old, new = (str(tmp_path / name) for name in ("old.sock", "new.sock"))
     held = asyncio.Event()

@@ -15,6 +15,7 @@ from cloister.services.gateway.engine_link import EngineLink
 
 CONNECT_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 0.1
+_LONGEST_RETRY_SECONDS: Final = 5.0
 
 
 class ForkingEngines:
@@ -27,6 +28,7 @@ class ForkingEngines:
         self._idle: list[EngineLink] = []
         self._addresses: dict[EngineLink, str] = {}
         self._alive: set[str] = set()
+        self._unasked: dict[str, int] = {}  # how many connections in a row an engine has ended that were never asked
         self._connecting: set[asyncio.Task[None]] = set()
         self._supplied: Callable[[], None] = lambda: None
 
@@ -39,6 +41,7 @@ class ForkingEngines:
     def remove(self, address: str) -> None:
         """It is to be asked no more; what it works on, it may end."""
         self._alive.discard(address)
+        self._unasked.pop(address, None)
         for link in [link for link in self._idle if self._addresses[link] == address]:
             self._idle.remove(link)
             link.close()
@@ -77,6 +80,8 @@ class ForkingEngines:
 
     async def _connect(self, address: str) -> None:
         loop = asyncio.get_running_loop()
+        if ended := self._unasked.get(address, 0):
+            await asyncio.sleep(min(_RETRY_SECONDS * 2 ** min(ended, 6), _LONGEST_RETRY_SECONDS))
         while address in self._alive:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             sock.setblocking(False)
@@ -94,8 +99,10 @@ class ForkingEngines:
             return
 
     def _ended(self, link: EngineLink) -> None:
-        if link in self._idle:
+        unasked = link in self._idle
+        if unasked:
             self._idle.remove(link)
         address = self._addresses.pop(link, None)
         if address in self._alive:
+            self._unasked[address] = self._unasked.get(address, 0) + 1 if unasked else 0
             self._open(address)
