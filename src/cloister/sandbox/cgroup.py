@@ -98,8 +98,9 @@ class Cgroup:
         """End every process in the group."""
         for entry in self.entries:
             with contextlib.suppress(OSError):
-                for process in entry.read_text().split():
-                    os.kill(int(process), signal.SIGKILL)
+                for process in map(int, entry.read_text().split()):
+                    if process:  # 0 stands for one outside of our namespace, and would be our own group
+                        os.kill(process, signal.SIGKILL)
 
     def remove(self) -> bool:
         """Remove the group; False while a process of it is still ending."""

@@ -120,7 +120,13 @@ def _swap(machine: Path) -> str:
     """Where pages go that memory has no room for; empty where they stay, compressed (zram) or not."""
     lines = (machine / "proc/swaps").read_text().splitlines()[1:]
     names = (line.split()[0] for line in lines)
-    return next((name for name in names if not name.startswith("/dev/zram")), "")
+    return next((name for name in names if not _is_in_memory(name, machine)), "")
+
+
+def _is_in_memory(swap: str, machine: Path) -> bool:
+    """Whether it is of zram that writes nothing back to a disk, if it can at all."""
+    behind = machine / "sys/block" / Path(swap).name / "backing_dev"
+    return swap.startswith("/dev/zram") and (not behind.exists() or behind.read_text().strip() == "none")
 
 
 def _is_verity(mount: Mount, machine: Path) -> bool:

@@ -1,4 +1,6 @@
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,15 @@ def test_a_group_of_version_2_holds_memory_swap_and_tasks(unified):
     assert not group.killed_for_memory()
     (folder / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
     assert group.killed_for_memory()
+
+
+def test_a_process_outside_of_our_namespace_is_no_number_to_kill(unified):
+    group = make(Parents("cgroup-v2", (unified / "user.slice" / "app.slice",)), LIMITS)
+    (entry,) = group.entries
+    sleeper = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    entry.write_text(f"0\n{sleeper.pid}\n")
+    group.kill()  # 0 would be this process and its group
+    assert sleeper.wait(10) == -signal.SIGKILL
 
 
 def test_what_a_dead_launcher_left_is_removed_and_what_a_live_one_uses_is_not(tmp_path):

@@ -42,6 +42,12 @@ class Machine:
         folder.mkdir(parents=True)
         (folder / "uuid").write_text(uuid + "\n")
 
+    def backs(self, device, behind):
+        """A device of compressed memory can write back to `behind`."""
+        folder = self.root / "sys" / "block" / device
+        folder.mkdir(parents=True)
+        (folder / "backing_dev").write_text(behind)
+
     def requires(self):
         require_unchanging(self.stage, machine=self.root)
 
@@ -93,6 +99,17 @@ def test_memory_that_stays_memory_is_taken(machine, kind, swap):
     machine.mounts(kind)
     machine.has(f"{SWAPS}{swap} partition 1048572 0 -2\n")
     machine.requires()
+
+
+@pytest.mark.parametrize(("behind", "taken"), [("none\n", True), ("/dev/vda3\n", False)])
+def test_compressed_memory_that_is_written_back_to_a_disk_is_a_swap_like_others(machine, behind, taken):
+    machine.mounts("tmpfs")
+    machine.has(f"{SWAPS}/dev/zram0 partition 1048572 0 -2\n")
+    machine.backs("zram0", behind)
+    if taken:
+        machine.requires()
+    else:
+        machine.refuses("can go to the swap at /dev/zram0, which is its host's: swapoff -a")
 
 
 def test_where_no_program_can_be_started_is_refused_before_anything_is_copied(machine):
