@@ -186,7 +186,7 @@ async def test_what_is_started_anew_with_the_sections_of_before_is_offered_to_no
                 await engine.take(assets(variables={"MAXIMUM_FILE_BYTES": limit}))
             os.kill(ready[0].pid, signal.SIGKILL)
             async with asyncio.timeout(20):
-                while not any(seat.proven and seat.engine is not ready[0] for seat in made[0]._seats):  # noqa: ASYNC110
+                while not any(seat.engine.proven and seat.engine is not ready[0] for seat in made[0]._seats):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             await asyncio.sleep(0.1)
             assert len(ready) == 2

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -24,6 +25,10 @@ from cloister.sandbox.process import start
 
 def tasks_of(engine):
     return descendants(engine.pid) | {engine.pid}
+
+
+def is_of_the_stage(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/app/")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +82,7 @@ async def test_an_engine_is_missing_until_it_passed_its_self_test(faulty):
         seat.engine.kill("a test")
         said_meanwhile = set()
         async with asyncio.timeout(20):
-            while not any(other.proven for other in service._seats - {seat}):
+            while not any(other.engine.proven for other in service._seats - {seat}):
                 if service._seats - {seat}:  # it lives, and is being tested
                     said_meanwhile.add(tuple(service.missing()))
                 await asyncio.sleep(0.001)
@@ -93,6 +98,19 @@ async def test_a_request_is_served_by_a_process_of_its_own_that_finds_nothing_of
             await post(service, "/run", b"import sys; result = hasattr(sys, 'remembered')")
         ).body == b"did it: False"
         assert (await post(service, "/run", b"import os; result = os.getpid()")).body != first
+
+
+async def test_how_an_engine_ends_says_nothing_that_it_could_have_read(faulty):
+    said: list[str] = []
+    async with faulty.service(say=said.append) as service:
+        (seat,) = service._seats
+        (first,) = (pid for pid in tasks_of(seat.engine) if is_of_the_stage(pid))
+        os.kill(first, 34 + 17)  # as it could itself, had it read that number
+        async with asyncio.timeout(20):
+            await seat.engine.ended.wait()
+            while not said:  # noqa: ASYNC110 - its keeper sets no event
+                await asyncio.sleep(0.01)
+    assert said == [f"the engine {faulty.engine.name} ended: by itself, or by a signal; restarting"]
 
 
 async def test_what_hangs_is_killed_when_its_request_is_given_up(faulty):

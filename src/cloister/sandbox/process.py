@@ -46,6 +46,7 @@ class RunningEngine:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = ""
     served: int = 0
+    proven: bool = False  # it did its work on its known sample: from now on it may have read clients' words
 
     @property
     def folder(self) -> Path:
@@ -256,6 +257,8 @@ def _watch(engine: RunningEngine) -> None:
 def _reason(engine: RunningEngine, code: int) -> str:
     if code == OUT_OF_MEMORY or engine.group.killed_for_memory():
         return f"it exceeded its {engine.memory_bytes // 2**20} MiB of memory"
+    if engine.proven:  # its status or signal could be chosen to say what it has read
+        return "by itself, or by a signal"
     if code == UNUSABLE:
         return "it cannot use what its sections hold (docs/formats/section.md says what it reads)"
     if (words := words_of(code)) is not None:

@@ -38,7 +38,6 @@ class _Seat:
     engine: RunningEngine
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    proven: bool = False  # it did its work on its known sample
 
     async def reconnect(self) -> bool:
         """A connection for the next request; what still works on the last one is killed. False if the engine ended."""
@@ -114,7 +113,7 @@ class EngineService:
 
     def missing(self) -> Sequence[str]:
         """What is lacking before it can serve, in words; empty when it is ready."""
-        alive = any(seat.proven and not seat.engine.ended.is_set() for seat in self._seats)
+        alive = any(seat.engine.proven and not seat.engine.ended.is_set() for seat in self._seats)
         return () if alive else (f"the engine {self.staged.name} is starting",)
 
     async def ask(self, request: Request, *, seconds: float) -> Response:
@@ -208,4 +207,4 @@ async def _test(seat: _Seat) -> None:
     reply, _ = await exchange(seat.reader, seat.writer, _SELFTEST)
     if reply.status != HTTPStatus.OK or not await seat.reconnect():
         raise EngineCrashed("it fails its self-test")
-    seat.proven = True
+    seat.engine.proven = True
