@@ -39,9 +39,9 @@ def test_every_key_stands_there(key):
         {"dialect": "grpc"},
         {"listens": "udp"},
         {"command": []},
-        {"command": ["serve"]},
-        {"command": ["serve", "{port}"]},
-        {"command": ["serve", "{socket}", "{home}"]},
+        {"command": ["{folder}/serve"]},
+        {"command": ["{folder}/serve", "{port}"]},
+        {"command": ["{folder}/serve", "{socket}", "{home}"]},
         {"environment": {"A B": "c"}},
         {"environment": {"LD_PRELOAD": "a\0b"}},
         {"models": []},
@@ -64,8 +64,15 @@ def test_what_could_not_be_meant_is_refused(change):
 
 
 def test_braces_that_are_no_placeholders_stay():
-    known = definition(command=["serve", "{socket}", '{"a": {"b": 1}}'])
-    assert [known.filled(word, {"socket": "/s"}) for word in known.command] == ["serve", "/s", '{"a": {"b": 1}}']
+    known = definition(command=["{folder}/serve", "{socket}", '{"a": {"b": 1}}'])
+    filled = [known.filled(word, {"socket": "/s", "folder": "/f"}) for word in known.command]
+    assert filled == ["/f/serve", "/s", '{"a": {"b": 1}}']
+
+
+@pytest.mark.parametrize("program", ["/usr/bin/perl", "serve", "{folder}", "{model}/serve"])
+def test_a_program_that_no_digest_names_is_refused(program):
+    with pytest.raises(MalformedInput, match="not measured"):
+        definition(command=[program, "{socket}"])
 
 
 def test_it_has_a_cap():

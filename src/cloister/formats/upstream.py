@@ -58,11 +58,15 @@ class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Refuse what could not start.
 
         Raises:
-            ValueError: an unknown placeholder, or the command does not say where to listen.
+            ValueError: an unknown placeholder, a program from elsewhere, or the command does not say where to listen.
         """
         used = self._used()
         if unknown := sorted(used & {name for name in used if name.isidentifier()} - set(PLACEHOLDERS)):
             raise ValueError(f"{{{unknown[0]}}} is no placeholder: there are {', '.join(PLACEHOLDERS)}")
+        if self.command[0] != "{python}" and not self.command[0].startswith("{folder}/"):
+            raise ValueError(
+                f"{self.command[0]} is not measured: command begins with {{python}} or a program in {{folder}}"
+            )
         if _NEEDED[self.listens] not in used:
             raise ValueError(f"neither command nor environment has {{{self.listens}}}, so the server listens elsewhere")
         if "text" in self.transcription_formats and "json" not in self.transcription_formats:

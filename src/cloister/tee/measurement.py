@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import cbor2
 
 from cloister.errors import Refused
-from cloister.tee.closure import list_closure, mapped
+from cloister.tee.closure import is_elf, list_closure, mapped, shared_objects
 from cloister.tee.launch import loader_settings, loads_no_bytecode
 from cloister.tee.places import says_where_it_lies, without_places
 
@@ -75,6 +75,17 @@ def measure(closure: Mapping[str, Path | None], extra: Mapping[str, bytes]) -> M
     with ThreadPoolExecutor(THREADS) as threads:
         digests = [digest for piece in threads.map(_digests, pieces) for digest in piece]
     return _measured(tuple(zip(names, digests, strict=True))).with_extra(extra)
+
+
+def measured_needs(files: Iterable[Path]) -> dict[str, bytes]:
+    """SHA-256 of the system's shared objects that the ELF files among `files` need, by name; empty for one not there.
+
+    Raises:
+        ClosureRefused: a file is no whole ELF file, or this system has no loader cache to ask.
+    """
+    present = list(files)
+    needed = shared_objects([file for file in present if is_elf(file)], frozenset(file.name for file in present))
+    return {name: _digest(place) for name, place in needed.items()}
 
 
 def _measured(manifest: tuple[tuple[str, bytes], ...]) -> Measured:

@@ -1,5 +1,6 @@
 """What a gateway has in its sandbox: sizes that the engine needs, or that settings give, with room for the model."""
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,18 @@ from tests.doubles.upstreams import written
 from cloister.contract.task_assets import ModelRefused
 from cloister.errors import UsageError
 from cloister.sandbox.closure import ECHO, StagedEngine
+from cloister.sandbox.plan import plan
 from cloister.sandbox.profile import MIB
 from cloister.secret import SecretBytes
-from cloister.services.gateway.engine_choice import ENGINES, Held, SandboxSizes, chosen_engine, engine_named
+from cloister.services.gateway.engine_choice import (
+    ENGINES,
+    Held,
+    SandboxSizes,
+    chosen_engine,
+    engine_named,
+    measured_beside,
+)
+from cloister.tee.closure import mapped
 
 ENGINE = replace(ECHO, sizes=replace(ECHO.sizes, memory_bytes=200 * MIB, tasks=7, model_copies=1))
 FILES = [("weights.bin", 3 * MIB), ("config.json", 2)]
@@ -29,6 +39,17 @@ def software(tmp_path):
 
 
 UPSTREAMS = Path(__file__).parents[3] / "examples" / "upstreams"
+
+
+def test_what_an_upstreams_programs_need_of_the_system_is_measured_beside_the_gateway(software):
+    shutil.copy("/usr/bin/env", software / "server")
+    planned = plan()
+    beside = measured_beside(planned, engine_named(f"{software}"))
+    library = next(place for place in mapped() if place.name == "libc.so.6")
+    assert beside["upstream/libc.so.6"] == hashlib.sha256(library.read_bytes()).digest()
+    assert beside["sandbox-profile"] == planned.profile.digest
+    (software / "server").unlink()
+    assert measured_beside(planned, engine_named(f"{software}")) == {"sandbox-profile": planned.profile.digest}
 
 
 @pytest.mark.parametrize("name", ENGINES)

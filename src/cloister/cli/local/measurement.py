@@ -79,7 +79,7 @@ def measure_here(state: StateFolder, engine: str, model: Path | None, how: Held)
     runs = chosen.runs(chosen.staged(staging_folder(state.root)))
     return Measurement(
         workload=measured.workload.hex(),
-        gateway=measured.with_extra(measured_beside(chosen.plan)).workload.hex(),
+        gateway=measured.with_extra(measured_beside(chosen.plan, chosen.engine)).workload.hex(),
         sandbox=runs.sandbox.hex(),
         engine=runs.engine.hex(),
         model=runs.model.hex(),

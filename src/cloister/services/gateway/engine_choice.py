@@ -27,6 +27,7 @@ from cloister.sandbox.upstream import upstream_engine
 from cloister.sealing.artifact import Artifact, open_artifact
 from cloister.secret import SecretBytes
 from cloister.services.gateway.security import Runs
+from cloister.tee.measurement import measured_needs
 
 ENGINES: Final[dict[str, Engine]] = {
     "speech": SPEECH,
@@ -115,9 +116,19 @@ def what_runs(staged: StagedEngine, planned: Plan, model: Artifact | None = None
     return Runs(planned.profile.digest, staged.digest, digest, planned.profile.tier)
 
 
-def measured_beside(planned: Plan) -> dict[str, bytes]:
-    """What a gateway measures beside its closure: the profile of the sandbox, by its name in the manifest."""
-    return {"sandbox-profile": planned.profile.digest}
+def measured_beside(planned: Plan, engine: Engine | None = None) -> dict[str, bytes]:
+    """What a gateway measures beside its closure, by its name in the manifest: its sandbox, and what upstreams need.
+
+    Of an upstream these are the system's shared objects that its files name. Other engines' are in the closure.
+
+    Raises:
+        ClosureRefused: as `measured_needs`.
+    """
+    beside = {"sandbox-profile": planned.profile.digest}
+    if engine is None or engine.tree is None:
+        return beside
+    needs = measured_needs(file for file in sorted(engine.tree.rglob("*")) if file.is_file())
+    return beside | {f"upstream/{name}": digest for name, digest in needs.items()}
 
 
 def engine_named(name: str) -> Engine:

@@ -66,7 +66,7 @@ def run(settings: GatewaySettings) -> None:
     floor = open_contract(read_entries(settings.contract)).current.serving.sandbox.tier
     how = Held(settings.sizes, tool=settings.sandbox, devices=settings.devices, floor=floor)
     chosen = chosen_engine(settings.engine, settings.model, how)
-    tee = open_tee(settings.tee(), measured_workload(measured_beside(chosen.plan)))
+    tee = open_tee(settings.tee(), measured_workload(measured_beside(chosen.plan, chosen.engine)))
 
     async def main(stop: asyncio.Event) -> None:
         await serve(settings, chosen, tee, stop, clock=time.time)  # noqa: TID251 - the outermost place that has one
