@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.doubles.command_line import cloister_command
-from tests.doubles.node_environment import node_environment
+from tests.doubles.users_environment import users_environment
 
 RUN = ("sh", "console")
 READ = ("toml", "json", "text", "ini", "python", "js", "yaml")
@@ -151,7 +151,7 @@ def _outputs(folder, todo):
 
 
 def _environment(folder):
-    path = f"{node_environment() / 'commands'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{users_environment() / 'commands'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     return {"HOME": str(folder), "PATH": path, "LANG": "C.UTF-8", "NO_COLOR": "1", "COLUMNS": "120"}
 
 

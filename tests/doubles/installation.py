@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 from tests.doubles.command_line import SOURCE, Ran
-from tests.doubles.node_environment import link_libraries, make_environment
+from tests.doubles.users_environment import link_libraries, make_environment
 
 from cloister.cli.system_record import SystemRecord
 from cloister.hosting.processes import name_of, wait_for_end

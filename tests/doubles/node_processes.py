@@ -10,7 +10,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from tests.doubles.node_environment import node_environment
+from tests.doubles.users_environment import users_environment
 
 from cloister.errors import Unavailable
 from cloister.hosting.http_client import HttpClient
@@ -49,7 +49,7 @@ def measured(folder: Path, *, interpreter: str = "") -> tuple[bytes, bytes, Runs
 
 
 def _python(interpreter: str) -> list[str]:
-    return measured_python(interpreter or str(node_environment() / "venv" / "bin" / "python"))
+    return measured_python(interpreter or str(users_environment() / "venv" / "bin" / "python"))
 
 
 def toml(values: dict[str, object]) -> str:

@@ -21,7 +21,7 @@ EXTRAS = ("node", "postgres")
 
 
 @functools.cache
-def node_environment():
+def users_environment():
     """One for this process: a folder `commands` with `cloister` alone, which runs in the environment `venv`."""
     folder = Path(tempfile.mkdtemp(prefix="cloister-node-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
