@@ -10,16 +10,20 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from cloister.engines.upstream_content import check_content
 from cloister.engines.upstream_dialects import IGNORED, RESPONSES, TEMPLATE_ARGUMENTS, Dialect, Route
 from cloister.engines.upstream_errors import UpstreamError, refused
 from cloister.engines.upstream_inference import check_inference
-from cloister.engines.upstream_json import parse_json
+from cloister.engines.upstream_json import MAXIMUM_ELEMENTS, MAXIMUM_STRUCTURE, is_too_much, parse_json
 
 SECRET_CHARACTERS: Final = 32  # of a client's `prompt_cache_key`, from which on it is taken for a secret
 _NO_OBJECT: Final = "The body is not one JSON object in UTF-8, nested 64 deep at most, of finite numbers to 40 digits."
+_TOO_MUCH: Final = (
+    f"The body has more than {MAXIMUM_ELEMENTS:,} elements, or than {MAXIMUM_STRUCTURE:,} lists, objects and members."
+)
 _TOKENS: Final = 131_072  # the most of one answer
 _ANSWERS: Final = 8
 _LIKELY: Final = 20  # tokens told beside each that was chosen, as OpenAI's
@@ -49,8 +53,10 @@ def read_object(body: bytes) -> dict[str, Any]:
 
     Raises:
         UpstreamError: it is none in UTF-8, a member comes twice, a number is not finite or has over 40 digits, or it is
-            nested deeper than 64 levels.
+            nested deeper than 64 levels; before it is read: it has too many elements, lists, objects or members.
     """
+    if is_too_much(body):
+        raise UpstreamError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_MUCH, code="request_too_large")
     try:
         found = parse_json(body, members=_once)
     except ValueError as error:  # UnicodeDecodeError is one

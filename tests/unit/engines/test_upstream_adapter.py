@@ -17,7 +17,7 @@ from cloister.engines.upstream_adapter import Adapter
 from cloister.engines.upstream_dialects import DIALECTS, endpoints
 from cloister.engines.upstream_errors import UpstreamError
 from cloister.engines.upstream_link import Place
-from cloister.engines.upstream_request import Salts, rewritten
+from cloister.engines.upstream_request import Salts, read_object, rewritten
 from cloister.formats.contract import Endpoint
 
 CHAT = "/v1/chat/completions"
@@ -319,6 +319,41 @@ def test_what_clients_say_of_themselves_never_arrives(adapter):
 def test_what_is_not_one_json_object_is_refused(adapter, body):
     answer = adapter.handler(Request("POST", CHAT, {}, body))
     assert error(answer)[0] == 400
+
+
+@pytest.mark.parametrize(
+    "much",
+    [
+        b'{"seed":[' + b"[]," * 100_000 + b"1]}",
+        b'{"seed":[' + b"{}," * 100_000 + b"1]}",
+        b'{"seed":{' + b'"":"",' * 100_000 + b'"":""}}',
+        b'{"seed":[' + b"0," * 1_000_001 + b"0]}",
+        b'{"seed":[' + b'"a" ,' * 1_000_001 + b'"a"]}',
+        b'""' * 1_000_001 + b"," * 1_000_000,
+        b"[]" * 12_000_000,
+    ],
+    ids=["lists", "objects", "members", "numbers", "strings", "nothing but strings", "nothing but lists"],
+)
+def test_a_body_of_more_than_any_request_needs_is_refused_before_it_is_read(adapter, much):
+    status, told = error(adapter.handler(Request("POST", CHAT, {}, much)))
+    assert (status, told["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "user", "content": '[{:,\\"' * 2_000_000}]},
+        {"messages": [{"role": "user", "content": "count"}] * 10_000},
+        {"messages": [{"role": "user", "content": "count"}], "stop_token_ids": list(range(900_000))},
+    ],
+    ids=["a text of marks", "a long chat", "many tokens"],
+)
+def test_large_requests_pass(fields):
+    vllm = DIALECTS["vllm"]
+    route = next(route for route in vllm.routes if route.path == CHAT)
+    assert (
+        json.loads(rewritten(route, vllm, read_object(json.dumps(fields).encode()), Salts())).items() >= fields.items()
+    )
 
 
 @pytest.mark.parametrize(
