@@ -45,7 +45,7 @@ async def serving(folder, **changes):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(folder):
-    async with serving(folder, silence_seconds=1, memory_mib=64, tasks=24) as one:
+    async with serving(folder, silence_seconds=2, memory_mib=64, tasks=24, at_once=1) as one:
         yield one
 
 
