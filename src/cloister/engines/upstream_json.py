@@ -18,6 +18,7 @@ MAXIMUM_DEPTH: Final = 64
 MAXIMUM_ELEMENTS: Final = 1_000_000  # of all lists, and members of all objects
 MAXIMUM_STRUCTURE: Final = 100_000  # lists, objects, and members of objects
 _MOST_DIGITS: Final = 40  # of a whole number, with its sign: 128 bits
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _STRUCTURE: Final = b"[{:"
 # A string takes along the comma or colon that follows it, so that each match is one thing that the reader would make.
 # Nothing in it is tried twice, whatever the bytes.
@@ -59,6 +60,15 @@ def parse_json(body: bytes, *, members: Callable[[list[tuple[str, Any]]], dict[s
     if deep:
         raise ValueError(f"nested deeper than {MAXIMUM_DEPTH} levels")
     return found
+
+
+def has_lone_surrogate(value: Any) -> bool:
+    """Whether a text in `value`, which is not nested deep, is none: half of a pair, which no UTF-8 can write."""
+    if isinstance(value, str):
+        return not value.isascii() and _SURROGATE.search(value) is not None
+    if isinstance(value, dict):
+        return any(map(has_lone_surrogate, value)) or any(map(has_lone_surrogate, value.values()))
+    return isinstance(value, list) and any(map(has_lone_surrogate, value))
 
 
 def _depth(value: Any) -> int:

@@ -314,11 +314,22 @@ def test_what_clients_say_of_themselves_never_arrives(adapter):
         b'{"a":' * 99 + b"1" + b"}" * 99,
         b'{"a":' + b"[" * 900 + b"]" * 900 + b"}",
         b'{"a": 1e999}',
+        *(
+            rb'{"model": "m", "messages": [{"role": "user", "content": "count"}], ' + lone + b"}"
+            for lone in (rb'"tools": "\ud800"', rb'"\ud800": 1', rb'"user": "a\udfffb"', rb'"stop": ["\udc00\ud83d"]')
+        ),
+        rb'{"model": "m", "messages": "\ud800"}',
+        rb'{"model": "m", "messages": [{"role": "user", "content": [{"type": "\ud800"}]}]}',
+        rb'{"model": "m", "messages": [{"role": "user", "content": "count", "\ud800": 1}]}',
     ],
 )
 def test_what_is_not_one_json_object_is_refused(adapter, body):
     answer = adapter.handler(Request("POST", CHAT, {}, body))
     assert error(answer)[0] == 400
+
+
+def test_a_text_of_whole_pairs_reaches_the_server(adapter):
+    assert got(adapter, stop=["\N{WAVING HAND SIGN}"])["stop"] == ["\N{WAVING HAND SIGN}"]
 
 
 @pytest.mark.parametrize(
