@@ -20,7 +20,8 @@ from cloister.engines.upstream_link import Place
 from cloister.engines.upstream_request import Salts, read_object, rewritten
 from cloister.formats.contract import Endpoint
 
-CHAT = "/v1/chat/completions"
+CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
+WRITING = [CHAT, "/v1/completions"]
 SECRET = "5f2c" * 8
 
 
@@ -551,11 +552,11 @@ def test_the_self_test_asks_twice_and_does_not_take_a_garbled_answer(adapter, ad
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
-        ({"dialect": "vllm"}, None),
-        ({"dialect": "llama.cpp", "paths": [CHAT, "/v1/completions"]}, None),
+        ({"dialect": "vllm", "paths": WRITING, "prompt_cache": "asked"}, None),
+        ({"dialect": "llama.cpp", "paths": WRITING, "prompt_cache": "asked"}, None),
         ({"dialect": "llama.cpp", "prompt_cache": "none"}, "/v1/messages"),
-        ({"dialect": "anthropic"}, "/v1/messages"),
-        ({"dialect": "openai"}, CHAT),
+        ({"dialect": "anthropic", "prompt_cache": "asked"}, "/v1/messages"),
+        ({"dialect": "openai", "prompt_cache": "asked"}, CHAT),
         ({"dialect": "openai", "prompt_cache": "none"}, CHAT),
     ],
 )
@@ -565,6 +566,15 @@ def test_a_server_whose_prompt_cache_knows_other_requests_is_not_ready(address, 
     opened = frozenset(one for _, one in endpoints(asked.definition.dialect, asked.definition.paths))
     assert asked.shares(opened) == (path and f"its prompt cache is shared: at {path} it knew what another had asked")
     assert asked.shortfall() == (path and ended.SHARED)
+
+
+@pytest.mark.parametrize("dialect", ["vllm", "llama.cpp"])
+def test_embeddings_need_the_definitions_word_that_no_cache_is_shared(address, dialect):
+    opened = [*WRITING, EMBEDDINGS]
+    asked = of(address, dialect=dialect, paths=opened, prompt_cache="asked")
+    wrong = f"at {EMBEDDINGS} nothing shows whether requests share a prompt cache: see prompt_cache in upstream.toml"
+    assert (asked.shares(frozenset(opened)), asked.shortfall()) == (wrong, ended.SHARED)
+    assert of(address, dialect=dialect, paths=opened, prompt_cache="none").shortfall() is None
 
 
 def test_an_api_without_a_question_for_every_model_needs_cases_of_its_own(address, tmp_path):
