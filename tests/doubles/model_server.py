@@ -15,6 +15,8 @@ from pathlib import Path
 
 SEEN: list[object] = []  # the bodies that it got, newest last
 CACHED: set[str] = set()  # prompts, each with its salt
+STARTED = os.urandom(8).hex()
+WEIGHTS = bytearray(b"w") * (int(os.environ.get("WEIGHTS_MIB", "0")) << 20)  # as any server holds them
 
 
 class Served(BaseHTTPRequestHandler):
@@ -58,6 +60,7 @@ class Served(BaseHTTPRequestHandler):
             self.whole({"type": "message", "content": [{"type": "text", "text": "one two three"}], "usage": usage})
         else:
             said = json.dumps(body) if asked == "say what you got" else "one two three"
+            said = STARTED if asked == "when were you started" else said
             known = self.knows(body)
             timings = {"cache_n": known, "prompt_n": 3 - known, "predicted_n": 4}
             self.whole(completion(said) | {"usage": None, "timings": timings})
@@ -75,7 +78,7 @@ class Served(BaseHTTPRequestHandler):
         found = {"text": " good morning", "language": "", "duration": 1.2}
         if b"verbose_json" in data:
             found["segments"] = [{"id": 0, "start": 0.0, "end": 1.25, "text": " good morning"}]
-        self.whole(found | ({"text": data.decode("latin-1")} if b"tell" in data else {}))
+        self.whole(found | ({"text": data.decode("latin-1")} if b"tell" in data[:4096] else {}))
 
     # --- faults ---
 
@@ -120,6 +123,9 @@ class Served(BaseHTTPRequestHandler):
         self.begin()
         self.event({"error": {"message": json.dumps(SEEN)}})
         self.chunk(b"")
+
+    def fault_lists(self, _body):
+        self.raw(200, "application/json", b'{"choices":[' + b"[]," * 10_000_000 + b"[]]}")
 
     def fault_hungry(self, _body):
         hoard = [bytearray(b"x") * 2**20 for _ in range(4096)]

@@ -21,7 +21,7 @@ GOOD: dict[str, object] = {
     "models": ["m", "org/m"],
     "model": "/model",
     "paths": [],
-    "prompt_cache": "asked",
+    "prompt_cache": "none",
     "transcription_formats": ["json", "verbose_json"],
     "at_once": 8,
     "ready_seconds": 20,

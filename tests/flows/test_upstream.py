@@ -45,7 +45,8 @@ async def serving(folder, **changes):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(folder):
-    async with serving(folder, silence_seconds=1, memory_mib=64, tasks=24) as one:
+    sizes = {"memory_mib": 64, "tasks": 24, "at_once": 1}
+    async with serving(folder, paths=[CHAT], prompt_cache="asked", silence_seconds=2, **sizes) as one:
         yield one
 
 
@@ -109,4 +110,10 @@ async def test_a_server_that_knows_tcp_alone_answers_behind_the_adapter(folder):
 async def test_a_server_that_does_not_become_ready_is_not_served(folder):
     with pytest.raises(SandboxUnavailable, match="its server ended, or was not ready in the ready_seconds"):
         async with serving(folder, command=["{python}", "-c", "pass", "{socket}"], ready_seconds=5):
+            pass
+
+
+async def test_embeddings_are_not_served_by_a_salt_that_not_every_version_heeds(folder):
+    with pytest.raises(SandboxUnavailable, match="or nothing shows that it does not: see prompt_cache"):
+        async with serving(folder, dialect="vllm", paths=[CHAT, "/v1/embeddings"], prompt_cache="asked"):
             pass

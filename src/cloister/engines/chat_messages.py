@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+
+import msgspec
 
 from cloister.engines.api_error import ApiError
 from cloister.engines.json_request import bad, unsupported
@@ -139,7 +140,8 @@ def _earlier_calls(message: Message, place: str) -> Sequence[dict[str, Any]]:
     calls = []
     for at, call in enumerate(message.tool_calls or ()):
         try:
-            arguments = json.loads(call.function.arguments or "{}")
+            # Unlike `json`, this takes no lone surrogate, which would end a tokenizer in an error of its own.
+            arguments = msgspec.json.decode(call.function.arguments or "{}")
         except (ValueError, RecursionError) as error:
             where = f"{place}.tool_calls[{at}].function.arguments"
             raise bad(where, "The arguments of a call are an object in JSON.") from error

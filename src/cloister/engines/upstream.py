@@ -17,6 +17,7 @@ from cloister.engines import ended, model_folder
 from cloister.engines.server import Server, inherited_listener
 from cloister.engines.upstream_adapter import Adapter
 from cloister.engines.upstream_link import Place
+from cloister.engines.upstream_memory import hold_requests
 from cloister.engines.upstream_request import Salts
 from cloister.errors import MalformedInput
 from cloister.formats.upstream import FILE, Upstream, parse_upstream
@@ -88,6 +89,7 @@ def serve(adapter: Adapter, process: subprocess.Popen[bytes]) -> NoReturn:
     serving = os.fork()
     if serving == 0:
         try:
+            hold_requests()
             Server(listener, adapter.handler, at_once=adapter.definition.at_once).run()
         finally:
             os._exit(1)

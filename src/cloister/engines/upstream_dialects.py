@@ -100,7 +100,9 @@ class Dialect:
         return "anthropic" if path.startswith(MESSAGES) else self.errors
 
 
-_HEEDING: Final = frozenset({CHAT, COMPLETIONS, EMBEDDINGS})
+# Not embeddings: vLLM cuts long ones into pieces that lose the salt (its pull request 47696), its earlier versions take
+# none there, and llama.cpp's do not read their field.
+_HEEDING: Final = frozenset({CHAT, COMPLETIONS})
 _DONE: Final = frozenset({"[DONE]"})
 _AUDIO: Final = tuple(Route("POST", path, "form", _TRANSCRIPTION) for path in (TRANSCRIPTIONS, TRANSLATIONS))
 
@@ -138,7 +140,9 @@ DIALECTS: Final = {
             *_AUDIO,
         )
     ),
-    "vllm": Dialect(_text(_VLLM), salt="cache_salt", heeding=_HEEDING),  # not its forms of speech, which take no salt
+    "vllm": Dialect(
+        _text(_VLLM), salt="cache_salt", heeding=_HEEDING
+    ),  # without its forms of speech, which take no salt
     # Its messages do not heed `cache_prompt`, and of its responses nobody knows: see `upstream_check`.
     "llama.cpp": Dialect(
         (*_text(_LLAMA_CPP), _OPENAI_RESPONSES, *_ANTHROPIC_MESSAGES),

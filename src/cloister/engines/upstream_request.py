@@ -10,16 +10,29 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from cloister.engines.upstream_content import check_content
 from cloister.engines.upstream_dialects import IGNORED, RESPONSES, TEMPLATE_ARGUMENTS, Dialect, Route
 from cloister.engines.upstream_errors import UpstreamError, refused
 from cloister.engines.upstream_inference import check_inference
-from cloister.engines.upstream_json import parse_json
+from cloister.engines.upstream_json import (
+    MAXIMUM_ELEMENTS,
+    MAXIMUM_STRUCTURE,
+    has_lone_surrogate,
+    is_too_much,
+    parse_json,
+)
 
 SECRET_CHARACTERS: Final = 32  # of a client's `prompt_cache_key`, from which on it is taken for a secret
-_NO_OBJECT: Final = "The body is not one JSON object in UTF-8, nested 64 deep at most, of finite numbers to 40 digits."
+_NO_OBJECT: Final = (
+    "The body is not one JSON object in UTF-8, nested 64 deep at most, of finite numbers to 40 digits, and of texts"
+    " without lone surrogates."
+)
+_TOO_MUCH: Final = (
+    f"The body has more than {MAXIMUM_ELEMENTS:,} elements, or than {MAXIMUM_STRUCTURE:,} lists, objects and members."
+)
 _TOKENS: Final = 131_072  # the most of one answer
 _ANSWERS: Final = 8
 _LIKELY: Final = 20  # tokens told beside each that was chosen, as OpenAI's
@@ -41,21 +54,24 @@ class Salts:
         chosen = fields.get("prompt_cache_key") or fields.get("cache_salt")
         if not isinstance(chosen, str) or len(chosen) < SECRET_CHARACTERS:
             return secrets.token_hex(32)
-        return hmac.digest(self._key, chosen.encode(errors="surrogatepass"), hashlib.sha256).hex()
+        return hmac.digest(self._key, chosen.encode(), hashlib.sha256).hex()
 
 
 def read_object(body: bytes) -> dict[str, Any]:
     """The one JSON object in `body`.
 
     Raises:
-        UpstreamError: it is none in UTF-8, a member comes twice, a number is not finite or has over 40 digits, or it is
-            nested deeper than 64 levels.
+        UpstreamError: it is none in UTF-8, a member comes twice, a number is not finite or has over 40 digits, a name
+            or a text has a lone surrogate, or it is nested deeper than 64 levels; before it is read: it has too many
+            elements, lists, objects or members.
     """
+    if is_too_much(body):
+        raise UpstreamError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_MUCH, code="request_too_large")
     try:
         found = parse_json(body, members=_once)
     except ValueError as error:  # UnicodeDecodeError is one
         raise refused(_NO_OBJECT, code="invalid_json") from error
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or has_lone_surrogate(found):
         raise refused(_NO_OBJECT, code="invalid_json")
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from cloister.engines.upstream_memory import adapter_bytes
 from cloister.errors import UsageError
 from cloister.formats.upstream import FILE, Upstream, parse_upstream
 from cloister.sandbox.closure import ENGINES, Engine
@@ -14,7 +15,6 @@ from cloister.sandbox.sizes import Sizes
 _PROGRAM: Final = ENGINES / "upstream.py"
 _OURS: Final = ("httptools", "msgspec", "python-multipart")
 _TEST_SECONDS: Final = 120  # of its self-test, once it is ready
-_ADAPTER_BYTES: Final = 192 * MIB  # of the adapter's processes, beside the upstream's own need
 
 
 def read_definition(folder: Path) -> Upstream:
@@ -43,7 +43,7 @@ def upstream_engine(folder: Path) -> Engine:
         tree=folder,
         confinement="server" if definition.listens == "socket" else "loopback",
         sizes=Sizes(
-            memory_bytes=definition.memory_mib * MIB + _ADAPTER_BYTES,
+            memory_bytes=definition.memory_mib * MIB + adapter_bytes(definition.at_once),
             tasks=definition.tasks + definition.at_once + 8,
             open_files=definition.open_files,
             scratch_bytes=definition.scratch_mib * MIB,

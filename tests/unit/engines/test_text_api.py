@@ -296,6 +296,13 @@ def message(**fields):
             "messages[0].tool_calls[0].function.arguments",
             "invalid_value",
         ),
+        (
+            message(
+                role="assistant", tool_calls=[{"id": "1", "function": {"name": "f", "arguments": r'{"at": "\ud800"}'}}]
+            ),
+            "messages[0].tool_calls[0].function.arguments",
+            "invalid_value",
+        ),
         (ASKED | {"temperature": 2.1}, "temperature", "invalid_value"),
         (ASKED | {"temperature": True}, "temperature", "invalid_type"),
         (ASKED | {"temperature": "hot"}, "temperature", "invalid_type"),
@@ -333,6 +340,9 @@ def message(**fields):
         (b"{", None, "invalid_json"),
         (b'{"model": "\xff"}', None, "invalid_json"),
         (b'{"model": NaN}', None, "invalid_json"),
+        (rb'{"model": "speller", "messages": [{"role": "user", "content": "\ud800"}]}', None, "invalid_json"),
+        (rb'{"model": "speller", "messages": "\udfff"}', None, "invalid_json"),
+        (rb'{"model": "speller", "\ud800": 1}', None, "invalid_json"),
         (b"[" * 100_000, None, "invalid_json"),
     ],
 )

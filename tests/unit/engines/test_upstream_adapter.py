@@ -17,10 +17,11 @@ from cloister.engines.upstream_adapter import Adapter
 from cloister.engines.upstream_dialects import DIALECTS, endpoints
 from cloister.engines.upstream_errors import UpstreamError
 from cloister.engines.upstream_link import Place
-from cloister.engines.upstream_request import Salts, rewritten
+from cloister.engines.upstream_request import Salts, read_object, rewritten
 from cloister.formats.contract import Endpoint
 
-CHAT = "/v1/chat/completions"
+CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
+WRITING = [CHAT, "/v1/completions"]
 SECRET = "5f2c" * 8
 
 
@@ -314,11 +315,57 @@ def test_what_clients_say_of_themselves_never_arrives(adapter):
         b'{"a":' * 99 + b"1" + b"}" * 99,
         b'{"a":' + b"[" * 900 + b"]" * 900 + b"}",
         b'{"a": 1e999}',
+        *(
+            rb'{"model": "m", "messages": [{"role": "user", "content": "count"}], ' + lone + b"}"
+            for lone in (rb'"tools": "\ud800"', rb'"\ud800": 1', rb'"user": "a\udfffb"', rb'"stop": ["\udc00\ud83d"]')
+        ),
+        rb'{"model": "m", "messages": "\ud800"}',
+        rb'{"model": "m", "messages": [{"role": "user", "content": [{"type": "\ud800"}]}]}',
+        rb'{"model": "m", "messages": [{"role": "user", "content": "count", "\ud800": 1}]}',
     ],
 )
 def test_what_is_not_one_json_object_is_refused(adapter, body):
     answer = adapter.handler(Request("POST", CHAT, {}, body))
     assert error(answer)[0] == 400
+
+
+def test_a_text_of_whole_pairs_reaches_the_server(adapter):
+    assert got(adapter, stop=["\N{WAVING HAND SIGN}"])["stop"] == ["\N{WAVING HAND SIGN}"]
+
+
+@pytest.mark.parametrize(
+    "much",
+    [
+        b'{"seed":[' + b"[]," * 100_000 + b"1]}",
+        b'{"seed":[' + b"{}," * 100_000 + b"1]}",
+        b'{"seed":{' + b'"":"",' * 100_000 + b'"":""}}',
+        b'{"seed":[' + b"0," * 1_000_001 + b"0]}",
+        b'{"seed":[' + b'"a" ,' * 1_000_001 + b'"a"]}',
+        b'""' * 1_000_001 + b"," * 1_000_000,
+        b"[]" * 12_000_000,
+    ],
+    ids=["lists", "objects", "members", "numbers", "strings", "nothing but strings", "nothing but lists"],
+)
+def test_a_body_of_more_than_any_request_needs_is_refused_before_it_is_read(adapter, much):
+    status, told = error(adapter.handler(Request("POST", CHAT, {}, much)))
+    assert (status, told["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "user", "content": '[{:,\\"' * 2_000_000}]},
+        {"messages": [{"role": "user", "content": "count"}] * 10_000},
+        {"messages": [{"role": "user", "content": "count"}], "stop_token_ids": list(range(900_000))},
+    ],
+    ids=["a text of marks", "a long chat", "many tokens"],
+)
+def test_large_requests_pass(fields):
+    vllm = DIALECTS["vllm"]
+    route = next(route for route in vllm.routes if route.path == CHAT)
+    assert (
+        json.loads(rewritten(route, vllm, read_object(json.dumps(fields).encode()), Salts())).items() >= fields.items()
+    )
 
 
 @pytest.mark.parametrize(
@@ -505,11 +552,11 @@ def test_the_self_test_asks_twice_and_does_not_take_a_garbled_answer(adapter, ad
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
-        ({"dialect": "vllm"}, None),
-        ({"dialect": "llama.cpp", "paths": [CHAT, "/v1/completions"]}, None),
+        ({"dialect": "vllm", "paths": WRITING, "prompt_cache": "asked"}, None),
+        ({"dialect": "llama.cpp", "paths": WRITING, "prompt_cache": "asked"}, None),
         ({"dialect": "llama.cpp", "prompt_cache": "none"}, "/v1/messages"),
-        ({"dialect": "anthropic"}, "/v1/messages"),
-        ({"dialect": "openai"}, CHAT),
+        ({"dialect": "anthropic", "prompt_cache": "asked"}, "/v1/messages"),
+        ({"dialect": "openai", "prompt_cache": "asked"}, CHAT),
         ({"dialect": "openai", "prompt_cache": "none"}, CHAT),
     ],
 )
@@ -519,6 +566,15 @@ def test_a_server_whose_prompt_cache_knows_other_requests_is_not_ready(address, 
     opened = frozenset(one for _, one in endpoints(asked.definition.dialect, asked.definition.paths))
     assert asked.shares(opened) == (path and f"its prompt cache is shared: at {path} it knew what another had asked")
     assert asked.shortfall() == (path and ended.SHARED)
+
+
+@pytest.mark.parametrize("dialect", ["vllm", "llama.cpp"])
+def test_embeddings_need_the_definitions_word_that_no_cache_is_shared(address, dialect):
+    opened = [*WRITING, EMBEDDINGS]
+    asked = of(address, dialect=dialect, paths=opened, prompt_cache="asked")
+    wrong = f"at {EMBEDDINGS} nothing shows whether requests share a prompt cache: see prompt_cache in upstream.toml"
+    assert (asked.shares(frozenset(opened)), asked.shortfall()) == (wrong, ended.SHARED)
+    assert of(address, dialect=dialect, paths=opened, prompt_cache="none").shortfall() is None
 
 
 def test_an_api_without_a_question_for_every_model_needs_cases_of_its_own(address, tmp_path):
