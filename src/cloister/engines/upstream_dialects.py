@@ -140,9 +140,7 @@ DIALECTS: Final = {
             *_AUDIO,
         )
     ),
-    "vllm": Dialect(
-        _text(_VLLM), salt="cache_salt", heeding=_HEEDING
-    ),  # without its forms of speech, which take no salt
+    "vllm": Dialect(_text(_VLLM), salt="cache_salt", heeding=_HEEDING),  # not its forms of speech: they take no salt
     # Its messages do not heed `cache_prompt`, and of its responses nobody knows: see `upstream_check`.
     "llama.cpp": Dialect(
         (*_text(_LLAMA_CPP), _OPENAI_RESPONSES, *_ANTHROPIC_MESSAGES),

@@ -12,6 +12,7 @@ from re._parser import SubPattern, parse  # type: ignore[import-not-found]  # li
 
 import pytest
 
+from cloister.engines import upstream_json
 from cloister.errors import MalformedInput
 from cloister.hosting import http_chunk_views, http_chunks, http_head
 from cloister.hosting.http_head import (
@@ -237,7 +238,9 @@ def repeated_groups(parsed):
                     yield from repeated_groups(inner)
 
 
-@pytest.mark.parametrize("module", [http_head, http_chunks, http_chunk_views], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [http_head, http_chunks, http_chunk_views, upstream_json], ids=lambda module: module.__name__
+)
 def test_no_group_is_repeated_possessively(module):
     """Before 3.11.5 Python goes on in the wrong place after one: a field without a value took the place of the end."""
     expressions = [value for value in vars(module).values() if isinstance(value, re.Pattern)]
