@@ -80,15 +80,20 @@ def main() -> None:
     program, sys.argv = sys.argv[2], sys.argv[2:]
     sys.stderr.write(f"{CONFINED}\n")
     sys.stderr.flush()
+    open_standards()
+    try:
+        runpy.run_path(program, run_name="__main__")
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)  # nothing more can be counted on, not even an orderly end
+
+
+def open_standards() -> None:
+    """Descriptors 0 to 2 to nowhere, of this process's own: a fork has its parent's, with one set of flags for both."""
     nowhere = os.open("/dev/null", os.O_RDWR)  # may be one of the three, where something came by it and was closed
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
     if nowhere > 2:
         os.close(nowhere)
-    try:
-        runpy.run_path(program, run_name="__main__")
-    except MemoryError:
-        os._exit(OUT_OF_MEMORY)  # nothing more can be counted on, not even an orderly end
 
 
 def leave_no_memory_in_dumps() -> None:
@@ -201,6 +206,7 @@ def confine_request(program: bytes, seconds: int) -> None:
     try:
         _check(_libc.prctl(_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "the end with the engine")
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        open_standards()
         install_filter(program)
     except BaseException:  # noqa: BLE001 - Python would report it, and go on unconfined
         os._exit(1)
