@@ -8,7 +8,9 @@ import fcntl
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 
 _MODEL = os.environ.get("MODEL", "/model")  # noqa: TID251 - where the sandbox says that it is
 _TMP = os.environ.get("TMPDIR", "/tmp")  # noqa: TID251
@@ -142,6 +144,22 @@ def swap_out() -> str:
     return "swapped out"
 
 
+def be_seen(read: Callable[[], object], path: str) -> str:
+    """Have the time at which it was last read say that it was."""
+    before = os.stat(path).st_atime_ns
+    read()
+    found = os.stat(path)
+    if found.st_atime_ns != before or found.st_mtime_ns < found.st_atime_ns <= time.time_ns():
+        return f"it was read at {found.st_atime_ns}"
+    raise PermissionError(1, "its time of access stays as it is")
+
+
+def read() -> None:
+    """Its first byte."""
+    with _opened() as descriptor:
+        os.read(descriptor, 1)
+
+
 @contextlib.contextmanager
 def _opened() -> Iterator[int]:
     descriptor = os.open(_WEIGHTS, os.O_RDONLY)
@@ -166,8 +184,12 @@ ATTEMPTS = {
     "leave a flag at a file of the model by its name": flag_by_name,
     "lease a file of the model": lease,
     "send the model's pages out of memory": swap_out,
+    "have a file of the model say that it was read": partial(be_seen, read, _WEIGHTS),
+    "have the model's folder say that it was listed": partial(be_seen, partial(os.listdir, _MODEL), _MODEL),
 }
-_UNSEEN = {  # which file systems have flags is their own affair
+_UNSEEN = {  # which file systems keep times of access, and which kernels set flags, is their own affair
+    "have a file of the model say that it was read",
+    "have the model's folder say that it was listed",
     "leave a flag at a file of the model",
     "leave a flag at a file of the model by its name",
 }
