@@ -1,6 +1,7 @@
 """What one request could leave to the next by the files and descriptors of its engine: the next finds nothing of it."""
 
 import ast
+import os
 from dataclasses import replace
 
 import pytest
@@ -98,3 +99,26 @@ async def test_without_the_requests_filter_marks_stay_at_files_and_none_at_descr
     assert after["hints"] == [2, 3, 2, 5, 4, 3, 5, 2] != before["hints"]
     for name in ("files", "lock", "descriptors"):
         assert after[name] == before[name]
+
+
+@pytest.mark.parametrize("tool", ["bwrap", "gvisor"])  # under Landlock alone the files are the machine's
+async def test_a_request_does_not_see_which_files_of_its_engine_the_last_one_read(faulty, tool):
+    require_tool(tool)
+    program = next(path for path in faulty.engine.folder.rglob("*.py") if path.stat().st_size)
+    inside = f"/app/{program.relative_to(faulty.engine.folder)}"
+    long_ago = 10**9
+    os.utime(program, (long_ago, long_ago))
+    async with faulty.service(SIZES, tool, model=MODEL) as service:
+        os.utime(program, (long_ago, long_ago))
+        await ran(service, f"open({inside!r}, 'rb').read(); result = 0")
+        assert await ran(service, f"result = int(os.stat({inside!r}).st_atime)") == long_ago
+
+
+@pytest.mark.parametrize("tool", ["bwrap", "gvisor"])
+async def test_process_numbers_tell_the_next_request_how_many_threads_the_last_one_started(faulty, tool):
+    """A channel that is left, and said to be in docs/sandbox.md."""
+    require_tool(tool)
+    start = "import threading\nfor _ in range(100): one = threading.Thread(target=int); one.start(); one.join()\n"
+    async with faulty.service(SIZES, tool, model=MODEL) as service:
+        first = await ran(service, f"{start}result = os.getpid()")
+        assert await ran(service, "result = os.getpid()") == first + 101
