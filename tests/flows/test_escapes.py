@@ -43,7 +43,7 @@ def report(request, tmp_path_factory):
 def test_there_are_more_than_ninety_attempts_of_every_room_each_with_a_name_of_its_own():
     names = [(attempt.room, attempt.name) for attempt in attempts(on_model=True)]
     assert len(set(names)) == len(names) > 90
-    assert {room for room, _ in names} == {"sockets", "files", "processes", "kernel", "model"}
+    assert {room for room, _ in names} == {"sockets", "files", "processes", "kernel", "traces", "model"}
     assert set(attempts()) == {attempt for attempt in attempts(on_model=True) if attempt.room != "model"}
 
 
@@ -130,6 +130,14 @@ async def test_without_its_filters_the_sandbox_lets_things_through_and_the_suite
         ("fork", "escaped", False),
         ("list /var", "denied", True),
     ]
+
+
+async def test_without_the_filter_of_its_requests_they_leave_traces_and_the_suite_says_so():
+    planned = plan()
+    loose = replace(planned, profile=structs.replace(planned.profile, request_filter=ALLOW_EVERYTHING))
+    outcomes = await tried(loose, "traces")
+    assert {one.name for one in outcomes if one.verdict == "escaped"} >= suite.ROOMS["traces"].OUTSIDE
+    assert not any(one.held for one in outcomes if one.verdict == "escaped")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,8 @@ class Server:
         self._listener = listener
         self._handle = handle
         self._at_once = at_once
-        self._most = min(CONNECTIONS + 2 * at_once, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most = min(CONNECTIONS + 2 * at_once, self._descriptors // 2)
         self._idle: dict[int, socket.socket] = {}  # by descriptor, as are the others
         self._waiting: dict[int, socket.socket] = {}
         self._working: dict[int, tuple[socket.socket, int]] = {}  # with the process
@@ -106,11 +107,9 @@ class Server:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            self._listener.close()
-            os.close(self._ended)
-            os.close(self._note_end)
-            for other in (*self._idle.values(), *self._waiting.values(), *(one for one, _ in self._working.values())):
-                other.close()
+            # The listener, the pipe, others' connections, and what a library left open: all share its place and flags.
+            os.closerange(3, connection.fileno())
+            os.closerange(connection.fileno() + 1, self._descriptors)
             connection.setblocking(True)
             answer_one(connection, self._handle)
             status = 0

@@ -1,13 +1,14 @@
 """The transformers engine: OpenAI's text API over a model of Hugging Face's transformers, on the processor.
 
-A model with a language-modelling head chats and completes; any other embeds.
+A model with a language-modelling head chats and completes; any other embeds. The process from which requests are forked
+loads it, and runs nothing of it: its template, its tokenizer and its self-test run in processes that end.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from cloister.engines import ended, model_folder, self_test
+from cloister.engines import ended, model_folder, self_test, trial
 from cloister.engines.http_exchange import Handler, Request, Response
 from cloister.engines.server import inherited_listener, serve
 from cloister.engines.text_api import ENDPOINTS, Engine, handler
@@ -43,17 +44,23 @@ def engine_of(folder: Path) -> tuple[Engine, Loaded]:
 
 
 def main() -> None:
-    """Serve, once it was shown that the model answers; each request in a process that has all processors."""
+    """Serve, once a process of its own has shown that the model answers; each request in one with all processors."""
     folder = model_folder.folder()
     if folder is None:
         raise SystemExit("the transformers engine needs a model: the sandbox was given none")
     try:
         engine, loaded = engine_of(folder)
+        handle = handler(engine)
+
+        def passes() -> bool:
+            awaken(loaded.parameters)
+            return engine.passes(handle)
+
+        trial.hold(passes, lambda: self_test.failed_status(folder, handle, engine.names[0]))
+    except trial.FailsItsTest as failed:
+        raise SystemExit(failed.exit_status) from failed
     except MalformedInput as error:
         raise SystemExit(ended.UNSERVABLE) from error
-    handle = handler(engine)
-    if not engine.passes(handle):
-        raise SystemExit(self_test.failed_status(folder, handle, engine.names[0]))
 
     def awake(request: Request) -> Response:
         awaken(loaded.parameters)

@@ -62,7 +62,9 @@ def configuration(limits: Limits) -> str:
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), _CAPABILITIES),
         },
         "mounts": [
-            {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+            _kernels("/proc", "proc"),
+            _kernels("/sys", "sysfs", "ro"),
+            _kernels("/dev", "dev"),
             _bound("/usr", "/usr"),
             _bound(STAGE_PLACEHOLDER, APP),
             _bound(f"{PLACE_PLACEHOLDER}/sockets", SOCKETS, "rw"),
@@ -73,15 +75,26 @@ def configuration(limits: Limits) -> str:
     return json.dumps(told, separators=(",", ":"))
 
 
+def _kernels(destination: str, kind: str, *options: str) -> dict[str, Any]:
+    """One of those that its kernel makes in any case; what is read there would be known by its time, as in memory."""
+    return {
+        "destination": destination,
+        "type": kind,
+        "source": kind,
+        "options": [*options, "nosuid", "noexec", "nodev", "noatime"],
+    }
+
+
 def _bound(source: str, destination: str, access: str = "ro") -> dict[str, Any]:
     return {
         "destination": destination,
         "type": "bind",
         "source": source,
-        "options": [access, "rbind", "nosuid", "nodev"],
+        "options": [access, "rbind", "nosuid", "nodev", "noatime"],
     }
 
 
 def _memory(destination: str, size: int) -> dict[str, Any]:
     options = [f"size={size}", "mode=0700", f"uid={SANDBOX_UID}", f"gid={SANDBOX_UID}", "nosuid", "nodev", "noexec"]
+    options.append("noatime")
     return {"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options}

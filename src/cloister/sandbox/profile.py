@@ -113,6 +113,15 @@ class SandboxProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         """Bytes of memory and tasks that the control group holds beside the engine's: those of gVisor's kernel."""
         return (SENTRY_BYTES, SENTRY_TASKS) if self.tool == "gvisor" else (0, 0)
 
+    @property
+    def unmarked(self) -> tuple[str, ...]:
+        """The places in memory whose files may not tell when they were read; gVisor mounts its own so."""
+        if self.tool == "gvisor":
+            return ()
+        if self.tool == "landlock":
+            return tuple(f"{PLACE_PLACEHOLDER}/{name}" for name in ("scratch", "sections", "model"))
+        return ("/tmp", "/dev/shm", SECTIONS, MODEL)  # noqa: S108 - mounts
+
     def told(self) -> dict[str, object]:
         """What the second stage is to do; paths have their placeholders."""
         limits, gvisor = self.limits, self.tool == "gvisor"
@@ -128,6 +137,7 @@ class SandboxProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             "streamed": self.streamed,
             "sections": f"{PLACE_PLACEHOLDER}{SECTIONS}" if self.tool == "landlock" else SECTIONS,
             "model": f"{PLACE_PLACEHOLDER}{MODEL}" if self.tool == "landlock" else MODEL,
+            "unmarked": self.unmarked,
             "rlimits": rlimits,
             "landlock": msgspec.to_builtins(self.landlock),
             "filter": self.inner_filter.hex(),

@@ -23,6 +23,7 @@ from cloister.sandbox.syscalls import (
     FCNTL,
     IOCTL,
     LEFT_TO_A_SERVER,
+    MADVISE,
     OPEN,
     OPENAT,
     PRCTL,
@@ -50,6 +51,11 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # put keystrokes into a terminal
 _SET_PDEATHSIG = 1  # prctl: the signal at its parent's end, by which a request ends with its engine
 _SET_OWNER = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX
 _SET_OWNER_BY_IOCTL = (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP
+# All that a request's process does with a descriptor or its memory. Other commands mark what others have too: a file (a
+# hint of F_SET_FILE_RW_HINT, a flag of FS_IOC_SETFLAGS), an open file (F_SETFL), its pages (MADV_PAGEOUT).
+_OF_A_DESCRIPTOR = (0, 1, 2, 3, 1030)  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC
+_OF_A_CONNECTION = (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
+_OF_ITS_MEMORY = (*range(5), 8, 14, 15, 16, 17)  # MADV_NORMAL to DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE, DONTDUMP, DODUMP
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,9 @@ def request_filter(where: Architecture) -> bytes:
         [
             *_clone(CLONE[column] or 0, [_step(_ANY_BIT, _CLONE_THREAD, 0, 1)]),
             *_denied_commands(PRCTL[column] or 0, (_SET_PDEATHSIG,), at=_FIRST_ARGUMENT),
+            *_allowed_commands(FCNTL[column] or 0, _OF_A_DESCRIPTOR),
+            *_allowed_commands(IOCTL[column] or 0, _OF_A_CONNECTION),
+            *_allowed_commands(MADVISE[column] or 0, _OF_ITS_MEMORY, at=_THIRD_ARGUMENT),
             *_reading_only(OPEN[column], _SECOND_ARGUMENT),
             *_reading_only(OPENAT[column], _THIRD_ARGUMENT),
         ],
@@ -198,13 +207,22 @@ def _reading_only(number: int | None, flags: int) -> list[bytes]:
 
 def _denied_commands(number: int, commands: tuple[int, ...], *, at: int = _SECOND_ARGUMENT) -> list[bytes]:
     """A call of which one argument, mostly the second, says what it does."""
+    return _by_command(number, commands, at, _ERRNO | EPERM, _ALLOW)
+
+
+def _allowed_commands(number: int, commands: tuple[int, ...], *, at: int = _SECOND_ARGUMENT) -> list[bytes]:
+    """The same, denied but for these."""
+    return _by_command(number, commands, at, _ALLOW, _ERRNO | EPERM)
+
+
+def _by_command(number: int, commands: tuple[int, ...], at: int, listed: int, other: int) -> list[bytes]:
     last = len(commands)
     return [
         _step(_EQUAL, number, 0, last + 3),
         _step(_LOAD, at),
         *(_step(_EQUAL, command, last - place, 0) for place, command in enumerate(commands)),
-        _step(_RETURN, _ALLOW),
-        _step(_RETURN, _ERRNO | EPERM),
+        _step(_RETURN, other),
+        _step(_RETURN, listed),
     ]
 
 

@@ -43,6 +43,7 @@ _MAKE_SOCK, _MAKE_FIFO, _MAKE_SYM = 1 << 9, 1 << 10, 1 << 12
 _ON_FILES = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 _BIND_TCP, _CONNECT_TCP, _ABSTRACT_SOCKETS, _SIGNALS = 1, 2, 1, 2
 
+_LATER = 1 << 33  # seconds since 1970: the year 2242
 _MANY = 1 << 20  # descriptors: no process has more where nobody raised the kernel's own limit
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -71,6 +72,8 @@ def main() -> None:
         lower = value if most == resource.RLIM_INFINITY else min(value, most)
         resource.setrlimit(limit, (lower, lower))
     take_sections(told["sections"], variables, files)
+    for place in told["unmarked"]:
+        leave_no_times(place)
     if told["landlock"]["abi"]:
         restrict_files(told["landlock"])
     install_filter(bytes.fromhex(told["filter"]))
@@ -80,15 +83,20 @@ def main() -> None:
     program, sys.argv = sys.argv[2], sys.argv[2:]
     sys.stderr.write(f"{CONFINED}\n")
     sys.stderr.flush()
+    open_standards()
+    try:
+        runpy.run_path(program, run_name="__main__")
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)  # nothing more can be counted on, not even an orderly end
+
+
+def open_standards() -> None:
+    """Descriptors 0 to 2 to nowhere, of this process's own: a fork has its parent's, with one set of flags for both."""
     nowhere = os.open("/dev/null", os.O_RDWR)  # may be one of the three, where something came by it and was closed
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
     if nowhere > 2:
         os.close(nowhere)
-    try:
-        runpy.run_path(program, run_name="__main__")
-    except MemoryError:
-        os._exit(OUT_OF_MEMORY)  # nothing more can be counted on, not even an orderly end
 
 
 def leave_no_memory_in_dumps() -> None:
@@ -196,11 +204,23 @@ def write_section(place: str, content: bytes) -> None:
         file.write(content)
 
 
+def leave_no_times(place: str) -> None:
+    """Have no file or folder below `place` say when it was read: whoever comes next would see which ones were.
+
+    The kernel brings a time of access up to date where it is older than the last change, or than a day (`relatime`); so
+    never one that is yet to come. fs/inode.c, relatime_need_update.
+    """
+    for folder, _, names in os.walk(place):
+        for path in (folder, *(f"{folder}/{name}" for name in names)):
+            os.utime(path, (_LATER, os.stat(path).st_mtime))  # noqa: PTH116 - pathlib is slow to load
+
+
 def confine_request(program: bytes, seconds: int) -> None:
     """In a process that the engine has just forked, before it has read anything: it is alone, and leaves nothing."""
     try:
         _check(_libc.prctl(_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "the end with the engine")
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        open_standards()
         install_filter(program)
     except BaseException:  # noqa: BLE001 - Python would report it, and go on unconfined
         os._exit(1)

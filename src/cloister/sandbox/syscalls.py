@@ -135,6 +135,16 @@ DENIED_TO_A_REQUEST: dict[str, Numbers] = {
     "sched_setattr": (314, 274),
     "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
+    # what files and their pages in memory are marked by, and who watches them
+    "flock": (73, 32),
+    "fadvise64": (221, 223),
+    "readahead": (187, 213),
+    "mincore": (27, 232),
+    "cachestat": (451, 451),
+    "preadv2": (327, 286),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
     # traces for the next one: files, names, attributes, times
     "openat2": (437, 437),
     "creat": (85, None),
@@ -169,6 +179,11 @@ DENIED_TO_A_REQUEST: dict[str, Numbers] = {
     "lsetxattr": (189, 6),
     "fsetxattr": (190, 7),
     "setxattrat": (463, 463),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
 }
 
 SOCKET: Numbers = (41, 198)
@@ -181,4 +196,5 @@ FCNTL: Numbers = (72, 25)
 CLONE: Numbers = (56, 220)
 CLONE3: Numbers = (435, 435)
 IOCTL: Numbers = (16, 29)
+MADVISE: Numbers = (28, 233)
 PRCTL: Numbers = (157, 167)

@@ -98,6 +98,25 @@ def test_who_opens_as_many_connections_ahead_as_it_may_ask_at_once_keeps_nobody_
         assert b"200 OK" in raw(address, b"GET /health HTTP/1.1\r\n\r\n")
 
 
+LEFT_OPEN = """
+import fcntl, os
+from cloister.engines.server import Response, inherited_listener, serve
+left = os.open("/dev/zero", os.O_RDONLY), fcntl.fcntl(0, fcntl.F_DUPFD, 200)
+def opened(number):
+    try: return os.readlink(f"/proc/self/fd/{number}").partition(":")[0]
+    except FileNotFoundError: return None
+serve(inherited_listener(), lambda request: Response.json([opened(number) for number in range(3, 256)]))
+"""
+
+
+def test_a_request_has_its_connection_and_nothing_else_that_the_first_process_opened(tmp_path):
+    (tmp_path / "left_open.py").write_text(LEFT_OPEN)
+    with unsandboxed(tmp_path / "left_open.py", tmp_path) as address, socket.socket(socket.AF_UNIX) as another:
+        another.connect(str(address))
+        opened = json.loads(raw(address, b"GET / HTTP/1.1\r\n\r\n").rpartition(b"\r\n")[2])
+    assert [one for one in opened if one is not None] == ["socket"]
+
+
 def test_more_requests_than_processors_are_all_answered(address):
     asked = b"GET /health HTTP/1.1\r\n\r\n"
     with ThreadPoolExecutor(16) as pool:

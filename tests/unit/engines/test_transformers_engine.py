@@ -4,9 +4,12 @@ import json
 import math
 import os
 import shutil
+import sys
 
 import pytest
+from tests.doubles.engine_process import UnixConnection, unsandboxed
 from tests.doubles.tiny_models import tiny_model
+from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from cloister.engines.http_exchange import Request
 from cloister.engines.text_api import handler
@@ -283,3 +286,31 @@ def test_the_pooling_is_what_the_folder_says(said, pooling, tmp_path):
     engine, _ = engine_of(folder)
     assert engine.embeds is not None
     assert [len(vector) for vector in engine.embeds.embeddings([[5, 6], [7]])] == [48, 48]
+
+
+# Writes down, as each process is forked, how many templates the one that it comes from has ever compiled.
+LOOKING = """
+import os, sys
+sys.path += {paths!r}
+os.environ["MODEL"] = {model!r}
+from transformers.utils.chat_template_utils import _compile_jinja_template as compiled
+os.register_at_fork(before=lambda: print(compiled.cache_info().currsize, file=open({seen!r}, "a")))
+from cloister.engines.transformers_engine import main
+main()
+"""
+
+
+def test_requests_are_forked_from_a_process_in_which_no_template_and_no_test_was_run(tmp_path, llama):
+    seen = tmp_path / "seen"
+    paths = [path for path in sys.path if "engines" in path]
+    (tmp_path / "looking.py").write_text(LOOKING.format(paths=paths, model=str(tiny_model("llama")), seen=str(seen)))
+    question = json.dumps({"model": "llama", "messages": [{"role": "user", "content": "Hello"}], "temperature": 0})
+    with unsandboxed(tmp_path / "looking.py", tmp_path) as address:
+        for _ in range(2):
+            connection = UnixConnection(address)
+            connection.request("POST", "/v1/chat/completions", question, {"Content-Type": "application/json"})
+            assert connection.getresponse().status == 200
+            connection.close()
+    assert seen.read_text() == "0\n0\n0\n"  # the self-test, and two requests
+    assert llama.passes(handler(llama))
+    assert _compile_jinja_template.cache_info().currsize > 0  # which the test leaves behind where it is run

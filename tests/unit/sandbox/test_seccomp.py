@@ -15,6 +15,7 @@ from cloister.sandbox.syscalls import (
     FCNTL,
     IOCTL,
     LEFT_TO_A_SERVER,
+    MADVISE,
     OPEN,
     OPENAT,
     PRLIMIT64,
@@ -25,7 +26,7 @@ from cloister.sandbox.syscalls import (
 
 LIBSECCOMP = {"x86_64": pyseccomp.Arch.X86_64, "aarch64": pyseccomp.Arch.AARCH64}
 MACHINES = pytest.mark.parametrize("machine", ARCHITECTURES)
-NEWER_THAN_LIBSECCOMP = ("setxattrat",)
+NEWER_THAN_LIBSECCOMP = ("setxattrat", "removexattrat", "file_setattr")
 NAMESPACES = [1 << bit for bit in (17, 25, 26, 27, 28, 29, 30)]  # CLONE_NEWNS, NEWCGROUP, … NEWNET
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 
@@ -61,6 +62,7 @@ def test_every_number_is_the_one_libseccomp_knows(machine):
     column = ARCHITECTURES[machine].column
     table = DENIED_ALWAYS | DENIED_TO_THE_ENGINE | DENIED_TO_A_REQUEST
     table |= {"clone": CLONE, "clone3": CLONE3, "ioctl": IOCTL, "fcntl": FCNTL, "open": OPEN, "openat": OPENAT}
+    table |= {"madvise": MADVISE}
     table |= {"socket": SOCKET, "socketpair": SOCKETPAIR, "setrlimit": SETRLIMIT, "prlimit64": PRLIMIT64}
     for name, numbers in table.items():
         if name in NEWER_THAN_LIBSECCOMP:
@@ -152,6 +154,26 @@ def test_no_descriptor_is_given_an_owner_to_be_signalled(machine, command, denie
     for program in (inner_filter(where), outer_filter(where)):
         answer = verdict(program, FCNTL[where.column], 0, command, audit=where.audit)
         assert answer == (0x50000 | EPERM if denied else ALLOW)
+
+
+@MACHINES
+def test_a_request_does_with_descriptors_and_memory_what_stays_its_own_and_nothing_else(machine):
+    where = architecture(machine)
+    request = request_filter(where)
+    fcntl, ioctl, madvise = (call[where.column] for call in (FCNTL, IOCTL, MADVISE))
+    # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC; MADV_NORMAL to DONTNEED, FREE, HUGEPAGE to DODUMP
+    allowed = {0, 1, 2, 3, 1030}, {0, 1, 2, 3, 4, 8, 14, 15, 16, 17}
+    for command in range(2048):
+        answers = tuple(
+            verdict(request, *call, audit=where.audit) == ALLOW
+            for call in ((fcntl, 0, command), (fcntl, 0, 1 << 32 | command), (madvise, 0, 4096, command))
+        )
+        assert answers == (command in allowed[0], command in allowed[0], command in allowed[1]), command
+    own = {0x5401, 0x541B, 0x5421, 0x5450, 0x5451}  # TCGETS, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
+    marks = {0x5452, 0x40086602, 0x401C5820, 0x40046602}  # FIOASYNC, FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, on 32 bits
+    for command in {*range(0x5400, 0x5500), *marks}:
+        answer = verdict(request, ioctl, 0, command, audit=where.audit)
+        assert answer == (ALLOW if command in own else 0x50000 | EPERM), hex(command)
 
 
 @MACHINES

@@ -31,7 +31,7 @@ from msgspec import structs
 from cloister.formats.contract import TIERS, Tier
 from cloister.sandbox import process
 from cloister.sandbox.closure import Engine, StagedEngine, stage
-from cloister.sandbox.escapes import files, kernel, model, probe, processes, sockets
+from cloister.sandbox.escapes import files, kernel, model, probe, processes, sockets, traces
 from cloister.sandbox.model import FileTarget
 from cloister.sandbox.plan import Plan
 from cloister.sandbox.profile import Limits, SandboxProfile
@@ -41,6 +41,7 @@ ROOMS: Mapping[str, ModuleType] = {
     "files": files,
     "processes": processes,
     "kernel": kernel,
+    "traces": traces,
     "model": model,
 }
 PROBE = Engine("escape-probe", Path(probe.__file__), ())
