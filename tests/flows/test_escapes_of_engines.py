@@ -44,8 +44,8 @@ TRIED = [
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
     """All engines by their names."""
-    changes = {name: {"listens": listens, "command": ["x", f"{{{listens}}}"]} for name, listens in SERVERS.items()}
-    made = {name: folder_of(tmp_path_factory.mktemp("software"), **changes[name]) for name in SERVERS}
+    listening = {name: {"listens": place, "command": ["{folder}/x", f"{{{place}}}"]} for name, place in SERVERS.items()}
+    made = {name: folder_of(tmp_path_factory.mktemp("software"), **listening[name]) for name in SERVERS}
     return ENGINES | {name: upstream_engine(folder) for name, folder in made.items()}
 
 
