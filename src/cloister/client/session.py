@@ -31,7 +31,9 @@ from cloister.trust.receipt import Exchange, VerifiedReceipt, examine_receipt
 
 MAXIMUM_PLAIN = 65_536  # bytes of a body that goes in one piece, where it asks for no stream
 PATIENCE_SECONDS = 15  # that a request waits for the relay to have a newer bundle
-RENEWALS = 2  # of bundles that do not know a gateway, before nobody does
+NEWCOMER_SECONDS = 4.0  # before nobody knows a gateway that answered: KMS instances look at the log each second
+_NEWCOMER_PAUSE = 0.5  # seconds between bundles that do not know it
+_NEWCOMER = frozenset({"receipt.key", "receipt.epoch"})
 # What a bundle fails that is of a KMS instance a moment behind the one of before. These checks stand against an older
 # log, too: so another is asked for once, and then it is refused.
 BEHIND = frozenset({"constitution.rollback", "contract.rollback", "checkpoint.rollback", "epoch.rollback"})
@@ -259,14 +261,16 @@ class Session:
 
     async def _proved(self, held: Held, core: bytes, exchange: Exchange) -> tuple[StoredReceipt, VerifiedReceipt]:
         examination = examine_receipt(core, exchange, held.verified)
-        asked_at = monotonic()
-        for _ in range(RENEWALS):
-            if {"receipt.key", "receipt.epoch"}.isdisjoint(examination.failed) or monotonic() - asked_at >= 1:
-                break
+        until, pause = monotonic() + NEWCOMER_SECONDS, 0.0
+        while not _NEWCOMER.isdisjoint(examination.failed) and monotonic() < until:
             # A gateway that was certified, or given this key, since: the newest bundle knows of it, or nobody does. One
             # that comes at once may be of a KMS instance that is a moment behind another.
-            held = await self._renew(held, other=True)
+            await asyncio.sleep(pause)
+            before, held = held, await self._renew(held, other=True)
+            if held.data == before.data:  # also once the relay had had the time to fetch another
+                break
             examination = examine_receipt(core, exchange, held.verified)
+            pause = _NEWCOMER_PAUSE
         verified = examination.require()
         stored = StoredReceipt(
             core=core, salt=exchange.salt, request=exchange.request, status=exchange.status, bundle=held.data

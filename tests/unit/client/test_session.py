@@ -172,9 +172,9 @@ async def test_a_relay_that_still_has_the_bundle_from_before_is_given_its_time(s
     assert (bundles(service), posts(service)) == (3, 1)
 
 
-def shown_now(service):
-    """A bundle of the log as it stands: of another instance than the one asked before, a second later."""
-    bundle = service.world.bundle(service.world.log.checkpoint(at=NOON + 1))
+def shown_now(service, seconds=1):
+    """A bundle of the log as it stands: of another instance than the one asked before, so many seconds later."""
+    bundle = service.world.bundle(service.world.log.checkpoint(at=NOON + seconds))
     return Response(200, [(b"content-type", b"application/cbor")], canonical.encode(bundle))
 
 
@@ -188,6 +188,25 @@ async def test_an_instance_a_moment_behind_has_not_the_last_word_on_a_gateway(se
         answer = await session.send(REQUEST)
     assert answer.verified.gateway == other.sign.public
     assert (bundles(service), posts(service)) == (3, 2)
+
+
+async def test_an_instance_some_moments_behind_is_given_as_many(service, tmp_path):
+    async with session_with(service, tmp_path) as session:
+        await session.send(REQUEST)
+        other = Node()
+        service.signer = other.sign
+        behind = [shown_now(service, seconds) for seconds in (1, 2, 3)]
+
+        def next_behind():
+            if behind:
+                service.bundle_answer, service.after_bundle_answer = behind.pop(0), next_behind
+            else:
+                service.certify(other)
+
+        next_behind()
+        answer = await session.send(REQUEST)
+    assert answer.verified.gateway == other.sign.public
+    assert (bundles(service), posts(service)) == (5, 2)
 
 
 async def test_after_an_instance_a_moment_behind_another_is_asked(service, tmp_path):
